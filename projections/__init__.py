@@ -1,0 +1,1 @@
+"""The read side: read models made from the log alone, and the questions that they answer."""
