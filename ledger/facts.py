@@ -1,0 +1,89 @@
+"""Fourth step on a webhook's way: what one commit takes in, and what it answers.
+
+Three things are made durable: facts (events for the log), authentic deliveries that nobody can read yet, and sends, the
+register of idempotency keys. Pure values; the store decides under its lock what is new.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from ledger.events import MessageEvent, Receipt, stream_id
+from ledger.mapper import EventCodec
+from ledger.positions import Position
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """An event on its way into the log: everything that is stored of it except its place, which only the lock decides."""
+
+    message_id: str
+    partition: int
+    stream: bytes
+    topic: str
+    fact_key: bytes
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableDelivery:
+    """An authentic body that is not readable as a webhook, kept until a version of ours can read it."""
+
+    quarantine_id: bytes
+    partition: int
+    reason: str
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """A request acceptance under its idempotency key; `digest` (32 bytes) tells the same content from other content."""
+
+    idempotency_key: str
+    partition: int
+    send_id: bytes
+    digest: bytes
+    body: bytes
+    recorded_at_us: int
+
+
+Item = Fact | UnreadableDelivery | Send
+
+
+class Placed(NamedTuple):
+    """Where a fact stands in the log, and whether this delivery put it there or found it."""
+
+    position: Position
+    version: int
+    is_new: bool
+
+
+class Quarantined(NamedTuple):
+    """Where an unreadable delivery is kept, and whether it was already there."""
+
+    quarantine_id: str
+    reason: str
+    is_new: bool
+
+
+class Registered(NamedTuple):
+    """Whether an idempotency key is new, and whether it was registered with this same content."""
+
+    is_new: bool
+    is_same: bool
+
+
+Outcome = Placed | Quarantined | Registered
+
+
+def partition_of(stream: UUID, partitions: int) -> int:
+    """The partition of a stream: decided by its id for as long as the ledger lives."""
+    return int.from_bytes(stream.bytes[:4], "big") % partitions
+
+
+def fact_of(event: MessageEvent, fact_key: bytes, codec: EventCodec, partitions: int) -> Fact:
+    """The fact that an event is."""
+    stream = stream_id(event.message_id)
+    return Fact(
+        event.message_id, partition_of(stream, partitions), stream.bytes, event.TOPIC, fact_key, codec.encode(event)
+    )

@@ -1,0 +1,77 @@
+"""The only place that knows how a domain event is stored: topic and state in, topic and state out.
+
+The state is one byte, the version of the event's class, and then msgpack: an array of the class's fields in their order.
+A class changes by getting a new version and an upcast from the one before; rows are never rewritten. Topics are resolved
+from an allow-list, so a row can never make us import a module.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from ledger.errors import UnreadableEvent
+from ledger.events import (
+    InboundMessageReceived,
+    MessageDelivered,
+    MessageEvent,
+    MessageFailed,
+    MessageQueued,
+    MessageSent,
+    RequestAccepted,
+    UnknownKindReported,
+)
+
+EVENT_CLASSES: tuple[type[MessageEvent], ...] = (
+    MessageQueued,
+    MessageSent,
+    MessageDelivered,
+    MessageFailed,
+    InboundMessageReceived,
+    UnknownKindReported,
+    RequestAccepted,
+)
+
+Fields = list[Any]
+Upcast = Callable[[Fields], Fields]
+
+UPCASTS: Mapping[str, tuple[Upcast, ...]] = {}
+"""By topic: the upcasts from version 1 to 2, from 2 to 3, and so on. A topic without an entry is still at version 1."""
+
+
+class EventCodec:
+    """Encodes and decodes the events of an allow-list of classes. Thread-safe."""
+
+    def __init__(
+        self, classes: tuple[type[MessageEvent], ...] = EVENT_CLASSES, upcasts: Mapping[str, tuple[Upcast, ...]] = UPCASTS
+    ) -> None:
+        self._upcasts = upcasts
+        self._version = {each.TOPIC: 1 + len(upcasts.get(each.TOPIC, ())) for each in classes}
+        self._classes = {each.TOPIC: each for each in classes}
+        self._decode = {each.TOPIC: msgspec.msgpack.Decoder(each).decode for each in classes}
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    def encode(self, event: MessageEvent) -> bytes:
+        """The state of an event as it is stored."""
+        return bytes((self._version[event.TOPIC],)) + self._encode(event)
+
+    def decode(self, topic: str, state: bytes) -> MessageEvent:
+        """The event of a stored row, brought up to the newest version of its class; UnreadableEvent where that fails."""
+        version = self._version.get(topic)
+        if version is None:
+            raise UnreadableEvent(f"unknown topic {topic!r}: expected one of {sorted(self._version)}")
+        if not state or state[0] > version or state[0] == 0:
+            stored = state[0] if state else "none"
+            raise UnreadableEvent(f"{topic} is stored in version {stored}, this program knows 1 to {version}: upgrade the program")
+        try:
+            if state[0] == version:
+                return self._decode[topic](memoryview(state)[1:])
+            return self._upcast(topic, state)
+        except msgspec.MsgspecError as error:
+            raise UnreadableEvent(f"the stored state of {topic} is broken: {error}") from error
+
+    def _upcast(self, topic: str, state: bytes) -> MessageEvent:
+        fields: Fields = msgspec.msgpack.decode(memoryview(state)[1:], type=list)
+        for upcast in self._upcasts[topic][state[0] - 1 :]:
+            fields = upcast(fields)
+        return msgspec.convert(fields, self._classes[topic])

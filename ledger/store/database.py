@@ -1,0 +1,162 @@
+"""Connections: how each engine is opened so that a commit means "on disk", and who may write.
+
+On SQLite there is one connection that writes, taken in turns, and its transactions begin with BEGIN IMMEDIATE; the
+others cannot write. On PostgreSQL both come from one pool.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.pool import QueuePool
+
+from ledger.errors import SettingRefused, StoreUnavailable
+
+try:
+    import pysqlite3.dbapi2 as bundled_sqlite
+except ImportError:  # no wheel for this platform
+    bundled_sqlite = None
+
+SQLITE: ModuleType = bundled_sqlite or sqlite3
+SQLITE_WAL_BUG = ((3, 7, 0), (3, 51, 3))
+"""SQLite from the first to before the second can corrupt a WAL database when connections checkpoint at once."""
+
+READERS_MAX = 16
+BUSY_TIMEOUT_MS = 10_000
+POSTGRES_TIMEOUTS_MS = {
+    "statement_timeout": 60_000,
+    "lock_timeout": 10_000,
+    "idle_in_transaction_session_timeout": 60_000,
+}
+CONNECT_TIMEOUT_S = 5
+KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+
+log = logging.getLogger(__name__)
+
+
+class Database:
+    """One database, opened safely: `writing()` is a transaction that commits durably, `reading()` one that cannot write.
+
+    `durable=False` is for what can be made again from the log: a commit may then be lost in a power cut, never torn.
+    """
+
+    def __init__(self, url: str, *, durable: bool = True) -> None:
+        self.url = parse_database_url(url)
+        self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        if self.is_sqlite:
+            warn_of_the_wal_bug(SQLITE)
+            self._writer = _sqlite_engine(self.url, writes=True, durable=durable)
+            self._reader = _sqlite_engine(self.url, writes=False, durable=durable)
+        else:
+            self._writer = self._reader = _postgres_engine(self.url, durable=durable)
+
+    @property
+    def file(self) -> Path | None:
+        """The file of an embedded database."""
+        return Path(self.url.database or "") if self.is_sqlite else None
+
+    @property
+    def placeholder(self) -> str:
+        """How a parameter is written in statements that go to the driver as they stand."""
+        return "?" if self.is_sqlite else "%s"
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that may write; committed at the end of the block, rolled back on any error."""
+        with self._writer.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that only reads and sees one state of the database throughout."""
+        with self._reader.connect() as connection:
+            yield connection
+
+    def reopen(self) -> None:
+        """Drops every connection, so that the next use opens new ones: after an I/O error a handle is never trusted again."""
+        self._writer.dispose()
+        self._reader.dispose()
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.reopen()
+
+
+def parse_database_url(url: str) -> URL:
+    """The URL of a database that the ledger can use, or SettingRefused."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise SettingRefused("the database URL cannot be read: expected sqlite:///FILE or postgresql+psycopg://…") from None
+    match parsed.drivername:
+        case "sqlite" if parsed.database and parsed.database != ":memory:":
+            return parsed
+        case "postgresql" | "postgresql+psycopg":
+            return parsed.set(drivername="postgresql+psycopg")
+        case _:
+            shown = parsed.render_as_string(hide_password=True)
+            raise SettingRefused(f"the database URL {shown} is not sqlite:///FILE or postgresql+psycopg://…")
+
+
+def warn_of_the_wal_bug(module: ModuleType) -> None:
+    """Says so where the SQLite at hand can corrupt a WAL database under concurrent checkpoints."""
+    first, fixed = SQLITE_WAL_BUG
+    if first <= module.sqlite_version_info < fixed:
+        log.warning(
+            "SQLite %s can corrupt a WAL database when connections checkpoint at once (fixed in 3.51.3): install pysqlite3",
+            module.sqlite_version,
+        )
+
+
+def _sqlite_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
+    engine = create_engine(
+        url,
+        module=SQLITE,
+        poolclass=QueuePool,
+        pool_size=1 if writes else READERS_MAX,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000, "cached_statements": 512},
+    )
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+        connection.isolation_level = None
+        _set_pragmas(connection, writes=writes, durable=durable)
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    level = 2 if durable else 1
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA synchronous={level}")
+    connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
+    connection.execute(f"PRAGMA query_only={0 if writes else 1}")
+    journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
+    if (journal_mode, synchronous) != ("wal", level):
+        raise StoreUnavailable(
+            f"SQLite refused journal_mode=wal, synchronous={level}: it answered {journal_mode}, {synchronous}"
+        )
+
+
+def _postgres_engine(url: URL, *, durable: bool) -> Engine:
+    settings = POSTGRES_TIMEOUTS_MS | {"synchronous_commit": "on" if durable else "off"}
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
+    return create_engine(
+        url, pool_size=READERS_MAX, max_overflow=READERS_MAX, pool_timeout=CONNECT_TIMEOUT_S, connect_args=connect_args
+    )

@@ -1,0 +1,118 @@
+"""Fifth and last step on a webhook's way: the append.
+
+An append locks the head row of its partition. Under that lock it finds the facts that the log already holds and the next
+version of each stream, numbers the new events head+1, head+2 … without holes, chains their hashes, inserts them and moves
+the head. So positions commit in order by construction: a reader of the feed can never be overtaken by a late commit.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from ledger.chain import event_hash
+from ledger.facts import Fact, Placed
+from ledger.positions import Position
+from ledger.store.statements import in_lists, insert_rows
+from ledger.store.tables import partition_heads
+
+
+class LogRow(NamedTuple):
+    """One stored event, column by column."""
+
+    partition: int
+    position: int
+    stream_id: bytes
+    version: int
+    topic: str
+    fact_key: bytes | None
+    state: bytes
+    hash: bytes
+
+
+class Head(NamedTuple):
+    """The last position and the last hash of a partition."""
+
+    position: int
+    hash: bytes
+
+
+def append(connection: Connection, partition: int, facts: Sequence[Fact], *, again: bool = False) -> list[Placed]:
+    """Places facts of one partition, in their order, within the caller's transaction; what the log already holds is found.
+
+    `again` says that an earlier try of these very facts may have been committed without our learning of it: a fact that
+    is found exactly as we hand it over is then ours, and new.
+    """
+    head = lock_head(connection, partition)
+    places = _known_facts(connection, partition, facts, again=again)
+    unknown = [fact for fact in facts if fact.fact_key not in places]
+    versions = latest_versions(connection, partition, {fact.stream for fact in unknown})
+    rows: list[LogRow] = []
+    placed: list[Placed] = []
+    for fact in facts:
+        known = places.get(fact.fact_key)
+        if known is None:
+            version = versions[fact.stream] = versions.get(fact.stream, 0) + 1
+            row = next_row(head, fact, version)
+            head = Head(row.position, row.hash)
+            rows.append(row)
+            known = Placed(Position(partition, row.position), version, is_new=True)
+            places[fact.fact_key] = known._replace(is_new=False)
+        placed.append(known)
+    if rows:
+        insert_events(connection, rows, head)
+    return placed
+
+
+def lock_head(connection: Connection, partition: int) -> Head:
+    """The head of a partition, locked until the transaction ends (on SQLite BEGIN IMMEDIATE has locked everything)."""
+    row = connection.execute(_LOCK_HEAD, {"partition": partition}).one()
+    return Head(row.position, row.hash)
+
+
+def latest_versions(connection: Connection, partition: int, streams: Iterable[bytes]) -> dict[bytes, int]:
+    """The latest version of each of those streams that exists."""
+    statement = (
+        "SELECT stream_id, max(version) FROM events WHERE partition = {0} AND stream_id IN ({1}) GROUP BY stream_id"
+    )
+    return {bytes(stream): version for stream, version in in_lists(connection, statement, partition, list(streams))}
+
+
+def next_row(head: Head, fact: Fact, version: int) -> LogRow:
+    """The row of a new event right after `head`."""
+    position = head.position + 1
+    chained = event_hash(
+        head.hash, fact.partition, position, fact.stream, version, fact.topic, fact.fact_key, fact.state
+    )
+    return LogRow(fact.partition, position, fact.stream, version, fact.topic, fact.fact_key, fact.state, chained)
+
+
+def insert_events(connection: Connection, rows: Sequence[LogRow], head: Head) -> None:
+    """Writes numbered rows and moves the head of their partition behind the last of them."""
+    insert_rows(connection, "events", LogRow._fields, rows)
+    connection.execute(
+        _MOVE_HEAD, {"moved": rows[0].partition, "new_position": head.position, "new_hash": head.hash}
+    )
+
+
+def _known_facts(connection: Connection, partition: int, facts: Sequence[Fact], *, again: bool) -> dict[bytes, Placed]:
+    statement = (
+        "SELECT fact_key, position, version, state FROM events WHERE partition = {0} AND fact_key IN ({1})"
+    )
+    offered = {fact.fact_key: fact.state for fact in facts}
+    return {
+        bytes(key): Placed(Position(partition, position), version, is_new=again and bytes(state) == offered[bytes(key)])
+        for key, position, version, state in in_lists(connection, statement, partition, list(offered))
+    }
+
+
+_LOCK_HEAD = (
+    select(partition_heads.c.position, partition_heads.c.hash)
+    .where(partition_heads.c.partition == bindparam("partition"))
+    .with_for_update()
+)
+_MOVE_HEAD = (
+    update(partition_heads)
+    .where(partition_heads.c.partition == bindparam("moved"))
+    .values(position=bindparam("new_position"), hash=bindparam("new_hash"))
+)

@@ -1,0 +1,51 @@
+"""The two statements whose text depends on how many rows there are, in a few sizes only.
+
+One statement with many rows crosses into the driver once: a driver that runs row by row gives up and retakes Python's
+global lock for every row, which under load costs the append more than the database does. Sizes are powers of two, so
+that both engines meet the same few texts again and keep them prepared.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+
+from sqlalchemy import Connection, Row
+
+ROWS_MAX = 256
+
+
+def insert_rows(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Inserts rows (each in the order of `columns`) with as few statements as whole powers of two allow."""
+    placeholder = _placeholder(connection)
+    start = 0
+    while start < len(rows):
+        size = min(1 << (len(rows) - start).bit_length() - 1, ROWS_MAX)
+        values = tuple(value for row in rows[start : start + size] for value in row)
+        connection.exec_driver_sql(_insert_text(table, tuple(columns), size, placeholder), values)
+        start += size
+
+
+def in_lists(
+    connection: Connection, statement: str, partition: int, keys: Sequence[bytes]
+) -> Iterator[Row[tuple[object, ...]]]:
+    """Rows of a statement with the places {0} for the partition and {1} for a list of keys."""
+    placeholder = _placeholder(connection)
+    for start in range(0, len(keys), ROWS_MAX):
+        some = keys[start : start + ROWS_MAX]
+        size = 1 << (len(some) - 1).bit_length()
+        padded = (*some, *(some[-1],) * (size - len(some)))
+        yield from connection.exec_driver_sql(_in_text(statement, size, placeholder), (partition, *padded))
+
+
+def _placeholder(connection: Connection) -> str:
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
+
+
+@lru_cache(maxsize=256)
+def _insert_text(table: str, columns: tuple[str, ...], size: int, placeholder: str) -> str:
+    row = f"({', '.join([placeholder] * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"  # noqa: S608 - no value in it
+
+
+@lru_cache(maxsize=256)
+def _in_text(statement: str, size: int, placeholder: str) -> str:
+    return statement.format(placeholder, ", ".join([placeholder] * size))

@@ -1,0 +1,67 @@
+"""The tables of the log. Every unique key names the partition, so that a distributed PostgreSQL can shard by it.
+
+`ledger/store/migrations/` makes these tables; a test holds the two equal.
+"""
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+
+metadata = MetaData()
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("partitions", Integer, nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+)
+"""One row: what was decided when the ledger was created and never changes."""
+
+partition_heads = Table(
+    "partition_heads",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+)
+"""A row a partition: the last position and the last hash. An append locks its row; that lock is what gives order."""
+
+events = Table(
+    "events",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("stream_id", LargeBinary, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("topic", Text, nullable=False),
+    Column("fact_key", LargeBinary, nullable=True),
+    Column("state", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Index("events_by_stream", "partition", "stream_id", "version", unique=True),
+    Index("events_by_fact", "partition", "fact_key", unique=True),
+    sqlite_with_rowid=False,
+)
+"""The log. Rows are inserted and never changed. `fact_key` is null only for events put by the eventsourcing library itself."""
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("quarantine_id", LargeBinary, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("received_at_us", BigInteger, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("receipt", LargeBinary, nullable=False),
+    Column("replayed_at_us", BigInteger, nullable=True),
+)
+"""Authentic deliveries that are not readable as a webhook; `receipt` is the encoded Receipt with the exact body."""
+
+sends = Table(
+    "sends",
+    metadata,
+    Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+    Column("send_id", LargeBinary, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("recorded_at_us", BigInteger, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+)
+"""The register of idempotency keys of POST /sends, with the exact body that was handed over."""

@@ -1,0 +1,52 @@
+"""Times as whole microseconds since 1970 in UTC, and the two written forms that we read.
+
+Pure: the clock is always an argument.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+TIME_US_MAX = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
+UNIX_DIGITS_MAX = 13
+MILLISECONDS_FROM_DIGITS = 12
+
+_UNIX = re.compile(r"[0-9]{1,13}", re.ASCII)
+_RFC_3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:)(\d{2})(?:\.(\d{1,9}))?([Zz]|[+-]\d{2}:\d{2})",
+    re.ASCII,
+)
+
+
+def read_time(text: str) -> int | None:
+    """Microseconds since 1970 of Unix seconds, Unix milliseconds (from 12 digits up) or RFC 3339 with a zone; else None."""
+    return read_unix(text) if _UNIX.fullmatch(text) else read_rfc3339(text)
+
+
+def read_unix(digits: str) -> int:
+    """Microseconds since 1970 of at most 13 ASCII digits: seconds, or milliseconds from 12 digits up."""
+    return int(digits) * (1_000 if len(digits) >= MILLISECONDS_FROM_DIGITS else 1_000_000)
+
+
+def read_rfc3339(text: str) -> int | None:
+    """Microseconds since 1970 of an RFC 3339 time with a zone, or None where the text is none."""
+    match = _RFC_3339.fullmatch(text)
+    if match is None:
+        return None
+    day, minutes, seconds, fraction, zone = match.groups()
+    # RFC 3339 allows a leap second, Python does not: it is read as the second before.
+    seconds = "59" if seconds == "60" else seconds
+    microseconds = (fraction or "0")[:6].ljust(6, "0")
+    zone = "+00:00" if zone in "Zz" else zone
+    try:
+        moment = datetime.fromisoformat(f"{day}T{minutes}{seconds}.{microseconds}{zone}")
+    except ValueError:
+        return None
+    return (moment - EPOCH) // MICROSECOND
+
+
+def write_time(time_us: int) -> str:
+    """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T16:00:00.000000Z`."""
+    bounded = min(max(time_us, -62_135_596_800_000_000), TIME_US_MAX)
+    return (EPOCH + bounded * MICROSECOND).isoformat(timespec="microseconds").replace("+00:00", "Z")
