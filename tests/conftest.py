@@ -1,0 +1,99 @@
+"""What every test may ask for: an empty store on each engine, a PostgreSQL server, a browser, strace.
+
+`--store-url URL` (repeatable) runs the tests of the store on another engine or disk instead of the usual two. The URL
+says where empty places are made, and is itself left alone: for PostgreSQL, fresh databases on that server with the same
+credentials; for SQLite, fresh folders beside that file.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from sqlalchemy import make_url
+
+from tests.engines import NotInstalled, PostgresServer, PrivatePostgres
+from tests.requirements import missing, program, required
+
+# A slow machine is not a failing test, so neither deadlines nor the check for slow generation.
+settings.register_profile(
+    "default", max_examples=50, deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
+)
+# The same cases each time: a red CI speaks of the change that it ran on. Campaigns look for what is new.
+settings.register_profile("ci", settings.get_profile("default"), max_examples=200, derandomize=True)
+settings.register_profile("campaign", settings.get_profile("default"), max_examples=10_000, stateful_step_count=100)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--store-url",
+        action="append",
+        metavar="URL",
+        help="make the empty stores of tests there (postgresql://… or sqlite:///…), not on SQLite and PostgreSQL",
+    )
+
+
+def pytest_configure() -> None:
+    required()  # Complain about a name that is spelled wrongly before the first test, not after the last.
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "store_url" in metafunc.fixturenames:
+        places = metafunc.config.getoption("store_url") or ["sqlite", "postgresql"]
+        names = [make_url(place).render_as_string() if "://" in place else place for place in places]
+        metafunc.parametrize("store_url", places, ids=names, indirect=True)
+
+
+@pytest.fixture
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """The SQLAlchemy URL of an empty database, once for each engine."""
+    place: str = request.param
+    if place == "sqlite":
+        yield f"sqlite:///{tmp_path}/ledger.db"
+    elif place == "postgresql":
+        server: PrivatePostgres = request.getfixturevalue("postgres")
+        with server.fresh_database() as url:
+            yield url
+    else:
+        with empty_place_at(place) as url:
+            yield url
+
+
+@contextmanager
+def empty_place_at(given_url: str) -> Iterator[str]:
+    """Lend an empty database on the server, or in the folder, that a URL from the command line names."""
+    url = make_url(given_url)
+    if url.get_backend_name() == "sqlite":
+        parent = Path(url.database or "ledger.db").resolve().parent
+        with tempfile.TemporaryDirectory(prefix="ledger-test-", dir=parent) as folder:
+            yield f"sqlite:///{folder}/ledger.db"
+    else:
+        with PostgresServer(given_url).fresh_database() as fresh_url:
+            yield fresh_url
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """Start a PostgreSQL server that all tests share: make a database, and leave the server running."""
+    try:
+        server = PrivatePostgres()
+    except NotInstalled as error:
+        missing("postgresql", str(error))
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Find the path of a Chromium or Chrome."""
+    return program("chromium")
+
+
+@pytest.fixture(scope="session")
+def strace() -> str:
+    """Find the path of strace, with which faults are put into system calls."""
+    return program("strace")
