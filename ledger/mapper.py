@@ -6,9 +6,12 @@ from an allow-list, so a row can never make us import a module.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
 import msgspec
+from eventsourcing.domain import DomainEventProtocol
+from eventsourcing.persistence import JSONTranscoder, Mapper, StoredEvent
 
 from ledger.errors import UnreadableEvent
 from ledger.events import (
@@ -75,3 +78,37 @@ class EventCodec:
         for upcast in self._upcasts[topic][state[0] - 1 :]:
             fields = upcast(fields)
         return msgspec.convert(fields, self._classes[topic])
+
+
+class StreamEvent(NamedTuple):
+    """A domain event at its place in its stream, in the names that the eventsourcing library expects."""
+
+    originator_id: UUID
+    originator_version: int
+    event: MessageEvent
+
+
+class MessageMapper(Mapper[UUID]):
+    """The library's Mapper over our codec, so that its EventStore and Repository read and write message streams."""
+
+    def __init__(self, codec: EventCodec) -> None:
+        super().__init__(JSONTranscoder())
+        self._codec = codec
+
+    def to_stored_event(self, domain_event: DomainEventProtocol[UUID]) -> StoredEvent:
+        """The stored form of a StreamEvent."""
+        if not isinstance(domain_event, StreamEvent):
+            raise TypeError(f"expected a StreamEvent, got {type(domain_event).__name__}")
+        event = domain_event.event
+        return StoredEvent(
+            domain_event.originator_id, domain_event.originator_version, event.TOPIC, self._codec.encode(event)
+        )
+
+    def to_domain_event(self, stored_event: StoredEvent) -> StreamEvent:
+        """The StreamEvent of a stored form, or UnreadableEvent."""
+        originator_id = stored_event.originator_id
+        return StreamEvent(
+            originator_id if isinstance(originator_id, UUID) else UUID(originator_id),
+            stored_event.originator_version,
+            self._codec.decode(stored_event.topic, stored_event.state),
+        )

@@ -1,7 +1,7 @@
 """Connections: how each engine is opened so that a commit means "on disk", and who may write.
 
 On SQLite there is one connection that writes, taken in turns, and its transactions begin with BEGIN IMMEDIATE; the
-others cannot write. On PostgreSQL both come from one pool.
+others cannot write. On PostgreSQL both come from one pool; writers run at READ COMMITTED, readers at REPEATABLE READ.
 """
 
 import logging
@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 from types import ModuleType
 from typing import Any
 
@@ -27,6 +28,13 @@ except ImportError:  # no wheel for this platform
 SQLITE: ModuleType = bundled_sqlite or sqlite3
 SQLITE_WAL_BUG = ((3, 7, 0), (3, 51, 3))
 """SQLite from the first to before the second can corrupt a WAL database when connections checkpoint at once."""
+
+SQLITE_FILE_ERRORS = (
+    "disk I/O error",
+    "database disk image is malformed",
+    "file is not a database",
+    "unable to open database file",
+)
 
 READERS_MAX = 16
 BUSY_TIMEOUT_MS = 10_000
@@ -50,12 +58,14 @@ class Database:
     def __init__(self, url: str, *, durable: bool = True) -> None:
         self.url = parse_database_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        self._suspect = Event()
         if self.is_sqlite:
             warn_of_the_wal_bug(SQLITE)
-            self._writer = _sqlite_engine(self.url, writes=True, durable=durable)
-            self._reader = _sqlite_engine(self.url, writes=False, durable=durable)
+            self._writer = _sqlite_engine(self.url, self._suspect, writes=True, durable=durable)
+            self._reader = _sqlite_engine(self.url, self._suspect, writes=False, durable=durable)
         else:
-            self._writer = self._reader = _postgres_engine(self.url, durable=durable)
+            self._writer = _postgres_engine(self.url, durable=durable)
+            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @property
     def file(self) -> Path | None:
@@ -79,14 +89,17 @@ class Database:
         with self._reader.connect() as connection:
             yield connection
 
-    def reopen(self) -> None:
-        """Drops every connection, so that the next use opens new ones: after an I/O error a handle is never trusted again."""
-        self._writer.dispose()
-        self._reader.dispose()
+    def after_failure(self, error: Exception) -> None:
+        """Drops every connection after an I/O error: such a handle is never trusted again, and the next one checks the file."""
+        if self.is_sqlite and any(words in str(error) for words in SQLITE_FILE_ERRORS):
+            log.error("the ledger's file failed; it is closed, and will be checked when it is opened again")
+            self._suspect.set()
+            self.close()
 
     def close(self) -> None:
-        """Closes every connection."""
-        self.reopen()
+        """Closes every connection. A later use opens new ones."""
+        self._writer.dispose()
+        self._reader.dispose()
 
 
 def parse_database_url(url: str) -> URL:
@@ -115,7 +128,7 @@ def warn_of_the_wal_bug(module: ModuleType) -> None:
         )
 
 
-def _sqlite_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
+def _sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> Engine:
     engine = create_engine(
         url,
         module=SQLITE,
@@ -131,6 +144,9 @@ def _sqlite_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
     def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
         connection.isolation_level = None
         _set_pragmas(connection, writes=writes, durable=durable)
+        if writes and suspect.is_set():
+            _check_file(connection)
+            suspect.clear()
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
@@ -151,6 +167,12 @@ def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # no
         raise StoreUnavailable(
             f"SQLite refused journal_mode=wal, synchronous={level}: it answered {journal_mode}, {synchronous}"
         )
+
+
+def _check_file(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise StoreUnavailable(f"the ledger's file is damaged: {found}; restore it from a backup (docs/RUNBOOK.md)")
 
 
 def _postgres_engine(url: URL, *, durable: bool) -> Engine:

@@ -1,0 +1,131 @@
+"""Group commit: one bounded queue and one writer thread a partition; nobody is answered before the commit.
+
+Deliveries that arrive while the disk is busy wait together and share the next transaction, so the number of syncs does
+not grow with the number of callers. A caller that goes away takes nothing out of the queue; closing drains it.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from ledger.errors import LedgerError, QueueFull, ShuttingDown, StoreUnavailable
+from ledger.facts import Fact, Item, Outcome, Send
+
+QUEUE_ITEMS_MAX = 4_096
+QUEUE_BYTES_MAX = 64 * 1024 * 1024
+BATCH_ITEMS_MAX = 512
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+IDLE_AFTER_S = 1.0
+
+Commit = Callable[[Sequence[Item]], list[Outcome]]
+
+log = logging.getLogger(__name__)
+
+
+class Waiting(NamedTuple):
+    """An item in the queue and who waits for its outcome."""
+
+    item: Item
+    item_bytes: int
+    answer: asyncio.Future[Outcome]
+
+
+class GroupCommit:
+    """The queue and the writer of one partition. Submit from one event loop; `commit` runs in the writer's thread."""
+
+    def __init__(self, commit: Commit, *, on_idle: Callable[[], None] | None = None) -> None:
+        self._commit = commit
+        self._on_idle = on_idle
+        self._queue: deque[Waiting] = deque()
+        self._queue_bytes = 0
+        self._wake = threading.Event()
+        self._closing = False
+        self._loop = asyncio.get_running_loop()
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        self._thread.start()
+
+    @property
+    def depth(self) -> int:
+        """How many items wait."""
+        return len(self._queue)
+
+    def submit(self, item: Item) -> asyncio.Future[Outcome]:
+        """The outcome of an item, once it is on disk. QueueFull or ShuttingDown at once, StoreUnavailable through the future."""
+        item_bytes = size_of(item)
+        if self._closing:
+            raise ShuttingDown("the server is shutting down; nothing was stored, send it again")
+        if len(self._queue) >= QUEUE_ITEMS_MAX or self._queue_bytes + item_bytes > QUEUE_BYTES_MAX:
+            raise QueueFull(f"{len(self._queue)} deliveries wait for the disk; nothing was stored, send it again")
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
+        self._queue_bytes += item_bytes
+        self._queue.append(Waiting(item, item_bytes, answer))
+        self._wake.set()
+        return answer
+
+    async def close(self) -> None:
+        """Takes nothing new, commits what waits, and ends the writer."""
+        self._closing = True
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join)
+
+    def _run(self) -> None:
+        while True:
+            if self._queue:
+                self._commit_one_batch()
+            elif self._closing:
+                return
+            elif self._wake.wait(IDLE_AFTER_S):
+                self._wake.clear()
+            else:
+                self._rest()
+
+    def _commit_one_batch(self) -> None:
+        batch = self._take_batch()
+        outcomes: Sequence[Outcome | LedgerError]
+        try:
+            outcomes = self._commit([waiting.item for waiting in batch])
+        except LedgerError as error:
+            log.warning("a commit of %d deliveries failed: %s", len(batch), error)
+            outcomes = [error] * len(batch)
+        except Exception as error:  # the writer must outlive whatever happens to one batch
+            log.exception("a commit of %d deliveries failed unexpectedly", len(batch))
+            outcomes = [StoreUnavailable(f"the commit failed: {type(error).__name__}")] * len(batch)
+        self._loop.call_soon_threadsafe(self._answer, batch, outcomes)
+
+    def _take_batch(self) -> list[Waiting]:
+        """What waits, in order, up to the bounds of one transaction."""
+        batch = [self._queue.popleft()]
+        batch_bytes = batch[0].item_bytes
+        while self._queue and len(batch) < BATCH_ITEMS_MAX and batch_bytes < BATCH_BYTES_MAX:
+            batch.append(self._queue.popleft())
+            batch_bytes += batch[-1].item_bytes
+        return batch
+
+    def _answer(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome | LedgerError]) -> None:
+        for waiting, outcome in zip(batch, outcomes, strict=True):
+            self._queue_bytes -= waiting.item_bytes
+            if waiting.answer.done():
+                continue  # the caller went away; what it brought is stored all the same
+            if isinstance(outcome, LedgerError):
+                waiting.answer.set_exception(outcome)
+            else:
+                waiting.answer.set_result(outcome)
+
+    def _rest(self) -> None:
+        if self._on_idle is not None:
+            try:
+                self._on_idle()
+            except Exception:
+                log.exception("the writer's idle work failed")
+        self._wake.wait()
+        self._wake.clear()
+
+
+def size_of(item: Item) -> int:
+    """About how many bytes an item brings."""
+    if isinstance(item, Fact):
+        return len(item.state)
+    return len(item.body) if isinstance(item, Send) else len(item.receipt.body)

@@ -1,0 +1,241 @@
+"""The write side as one object: for `api/`, for the command line, and for programs of one's own.
+
+`Ledger.open` creates or opens; `commit` makes things durable; the rest are questions that the log itself answers.
+Every method may be called from any thread. `docs/INTEGRATING.md` shows a program that uses it.
+"""
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Self
+
+from eventsourcing.application import AggregateNotFoundError, Repository
+from eventsourcing.persistence import EventStore
+
+from ledger.errors import MalformedQuestion, NotFound
+from ledger.events import MessageEvent, stream_id
+from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
+from ledger.mapper import EventCodec, MessageMapper, StreamEvent
+from ledger.message import Message, effect_of, evolve
+from ledger.positions import Cursor, Position
+from ledger.provider import Effect
+from ledger.reception import Reception
+from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
+from ledger.store import reads, registers
+from ledger.store.commit import commit
+from ledger.store.database import Database
+from ledger.store.log import Head, LogRow
+from ledger.store.recorder import LogRecorder
+from ledger.store.registers import QuarantinedDelivery
+from ledger.store.schema import Identity, open_existing, open_or_create
+
+HISTORY_EVENTS_MAX = 1_000
+QUARANTINE_PAGE = 100
+
+
+class LogEntry(NamedTuple):
+    """One event at its place in the log, with what it did to its message."""
+
+    position: Position
+    version: int
+    event: MessageEvent
+    effect: Effect
+    hash: bytes
+
+
+class RecordedSend(NamedTuple):
+    """A registered send: when (microseconds since 1970), what it said, and where each result stands in the log."""
+
+    recorded_at_us: int
+    accepted: AcceptedRequest
+    positions: Sequence[Position | None]
+
+
+class Ledger:
+    """An open ledger."""
+
+    def __init__(self, database: Database, identity: Identity) -> None:
+        self.database = database
+        self.identity = identity
+        self.codec = EventCodec()
+
+    @classmethod
+    def open(cls, url: str, *, partitions: int | None = None) -> Self:
+        """The ledger at a database URL, created there first if there is none.
+
+        Raises SettingRefused, SchemaMismatch, or StoreUnavailable where the database cannot be reached.
+        """
+        database = Database(url)
+        return cls(database, open_or_create(database, partitions))
+
+    @classmethod
+    def open_existing(cls, url: str) -> Self:
+        """The ledger at a database URL, which must exist."""
+        database = Database(url)
+        return cls(database, open_existing(database))
+
+    def close(self) -> None:
+        """Closes every connection."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the log has."""
+        return self.identity.partitions
+
+    def commit(self, items: Sequence[Item]) -> list[Outcome]:
+        """Makes items of one partition durable in one transaction; their outcomes in order. StoreUnavailable if it cannot."""
+        return commit(self.database, items[0].partition, items)
+
+    def message(self, message_id: str) -> Message:
+        """A message folded from its whole stream; NotFound where there is none."""
+        stream = stream_id(message_id)
+        recorder = LogRecorder(self.database, partition_of(stream, self.partitions))
+        repository = Repository(EventStore(MessageMapper(self.codec), recorder))
+        try:
+            return repository.get(stream, projector_func=_fold_stream)
+        except AggregateNotFoundError:
+            raise NotFound(f"the ledger holds nothing of message {message_id!r}") from None
+
+    def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[LogEntry]:
+        """At most `limit` events of a message after a version, in the order of recording; NotFound where there are none."""
+        stream = stream_id(message_id)
+        partition = partition_of(stream, self.partitions)
+        with self.database.reading() as connection:
+            rows = reads.events_of_stream(connection, partition, stream.bytes, limit=after_version + limit)
+        if not rows:
+            raise NotFound(f"the ledger holds nothing of message {message_id!r}")
+        return [entry for entry in self._entries(rows) if entry.version > after_version]
+
+    def entry(self, message_id: str, version: int) -> LogEntry:
+        """One event of a message; NotFound where there is none of that version."""
+        entries = self.history(message_id, after_version=version - 1, limit=1) if version > 0 else []
+        if not entries:
+            raise NotFound(f"message {message_id!r} has no event of version {version}")
+        return entries[0]
+
+    def feed(self, cursor: Cursor, limit: int) -> tuple[list[LogEntry], Cursor]:
+        """At most `limit` events after a cursor, in order within each partition, and the cursor after them."""
+        entries: list[LogEntry] = []
+        with self.database.reading() as connection:
+            for partition, number in enumerate(cursor.numbers):
+                room = limit - len(entries)
+                rows = reads.events_after(connection, partition, number, room) if room else []
+                if rows:
+                    earlier = reads.events_of_streams(connection, partition, _begun_earlier(rows))
+                    entries.extend(self._entries(rows, earlier))
+                    cursor = cursor.advanced(Position(partition, rows[-1].position))
+        return entries, cursor
+
+    def heads(self) -> list[Head]:
+        """The last position and hash of every partition."""
+        with self.database.reading() as connection:
+            return reads.heads(connection)
+
+    def position(self, text: str) -> Position:
+        """A position written by a reader, or MalformedQuestion where this ledger cannot have it."""
+        position = Position.parse(text)
+        if position.partition >= self.partitions:
+            raise MalformedQuestion(f"position {text} is in partition {position.partition}, the last is {self.partitions - 1}")
+        return position
+
+    def send(self, idempotency_key: str) -> RecordedSend:
+        """A registered send; NotFound where the key is not known."""
+        send_id = send_id_of(idempotency_key)
+        with self.database.reading() as connection:
+            held = registers.registered_send(connection, partition_of(send_id, self.partitions), send_id.bytes)
+            if held is None:
+                raise NotFound(f"no send is recorded under the idempotency key {idempotency_key!r}")
+            recorded_at_us, body = held
+            accepted = parse_send(body)
+            facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
+            found = {
+                partition: reads.facts_at(connection, partition, [fact.fact_key for fact in facts])
+                for partition in {fact.partition for fact in facts}
+            }
+        places = [(fact.partition, found[fact.partition].get(fact.fact_key)) for fact in facts]
+        return RecordedSend(
+            recorded_at_us, accepted, [number and Position(partition, number) for partition, number in places]
+        )
+
+    def quarantined(self, *, after: tuple[int, str] = (-1, ""), limit: int) -> list[QuarantinedDelivery]:
+        """At most `limit` deliveries in quarantine, oldest first, after a (received_at_us, quarantineId)."""
+        with self.database.reading() as connection:
+            return registers.quarantined(connection, after=after, limit=limit)
+
+    def quarantined_delivery(self, quarantine_id: str) -> QuarantinedDelivery:
+        """One delivery in quarantine; NotFound where there is none."""
+        with self.database.reading() as connection:
+            found = registers.quarantined_delivery(connection, _quarantine_id_bytes(quarantine_id))
+        if found is None:
+            raise NotFound(f"nothing is in quarantine under {quarantine_id[:64]!r}")
+        return found
+
+    def replay_quarantine(self, *, now_us: int | None = None) -> tuple[int, int]:
+        """Records what this version can read by now; (how many were replayed, how many remain).
+
+        An event is recorded before its delivery is marked, and recording finds what is recorded already: a replay that is
+        cut off anywhere can be repeated.
+        """
+        reception = Reception(None, partitions=self.partitions, codec=self.codec)
+        replayed = 0
+        for delivery in self._waiting_deliveries():
+            item = reception.read(delivery.receipt)
+            if isinstance(item, UnreadableDelivery):
+                continue
+            self.commit([item])
+            with self.database.writing() as connection:
+                marked_at_us = time.time_ns() // 1000 if now_us is None else now_us
+                registers.mark_replayed(connection, bytes.fromhex(delivery.quarantine_id), marked_at_us)
+            replayed += 1
+        with self.database.reading() as connection:
+            return replayed, registers.waiting_in_quarantine(connection)
+
+    def _waiting_deliveries(self) -> Iterator[QuarantinedDelivery]:
+        after = (-1, "")
+        while page := self.quarantined(after=after, limit=QUARANTINE_PAGE):
+            yield from (delivery for delivery in page if delivery.replayed_at_us is None)
+            after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
+
+    def _entries(self, rows: Sequence[LogRow], earlier: Iterable[LogRow] = ()) -> list[LogEntry]:
+        """Rows in the order of the log as entries, each with its effect; `earlier` has the streams that began before them."""
+        messages: dict[bytes, Message] = {}
+        first = rows[0].position
+        for row in earlier:
+            if row.position < first:
+                event = self.codec.decode(row.topic, row.state)
+                messages[bytes(row.stream_id)] = evolve(messages.get(bytes(row.stream_id), Message()), event)
+        return [self._entry(row, messages) for row in rows]
+
+    def _entry(self, row: LogRow, messages: dict[bytes, Message]) -> LogEntry:
+        stream = bytes(row.stream_id)
+        event = self.codec.decode(row.topic, row.state)
+        before = messages.get(stream, Message())
+        messages[stream] = evolve(before, event)
+        return LogEntry(
+            Position(row.partition, row.position), row.version, event, effect_of(before, event), bytes(row.hash)
+        )
+
+
+def _fold_stream(message: Message | None, events: Iterable[StreamEvent]) -> Message | None:
+    for each in events:
+        message = evolve(message or Message(), each.event)
+    return message
+
+
+def _begun_earlier(rows: Sequence[LogRow]) -> list[bytes]:
+    """The streams of which the rows do not have the first version."""
+    begun_here = {bytes(row.stream_id) for row in rows if row.version == 1}
+    return list({bytes(row.stream_id) for row in rows} - begun_here)
+
+
+def _quarantine_id_bytes(quarantine_id: str) -> bytes:
+    try:
+        return bytes.fromhex(quarantine_id)
+    except ValueError:
+        return b""

@@ -1,0 +1,65 @@
+"""One commit: whatever waits for a partition becomes durable in one transaction, and only then is any of it answered."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from ledger.errors import StoreUnavailable
+from ledger.facts import Fact, Item, Outcome, Send, UnreadableDelivery
+from ledger.store.database import Database
+from ledger.store.log import append, lock_head
+from ledger.store.registers import keep_unreadable, register_send
+
+
+def commit(database: Database, partition: int, items: Sequence[Item]) -> list[Outcome]:
+    """The outcome of each item, in order, once all of them are on disk; StoreUnavailable where none is known to be.
+
+    A transaction whose end we did not learn is tried once more on a new connection: the append finds under its lock what
+    the first try stored, so nothing is stored twice, whichever way the first try ended.
+    """
+    try:
+        return _commit(database, partition, items, again=False)
+    except SQLAlchemyError as error:
+        if not _worth_another_try(error):
+            database.after_failure(error)
+            raise StoreUnavailable(f"the database refused a commit: {_told(error)}") from error
+    try:
+        return _commit(database, partition, items, again=True)
+    except SQLAlchemyError as error:
+        database.after_failure(error)
+        raise StoreUnavailable(f"the database refused a commit twice: {_told(error)}") from error
+
+
+def _commit(database: Database, partition: int, items: Sequence[Item], *, again: bool) -> list[Outcome]:
+    with database.writing() as connection:
+        facts = [item for item in items if isinstance(item, Fact)]
+        if len(facts) < len(items):
+            lock_head(connection, partition)
+        placed = iter(append(connection, partition, facts, again=again) if facts else ())
+        return [next(placed) if isinstance(item, Fact) else _keep(connection, item) for item in items]
+
+
+def _keep(connection: Connection, item: UnreadableDelivery | Send) -> Outcome:
+    match item:
+        case UnreadableDelivery():
+            return keep_unreadable(connection, item)
+        case Send():
+            return register_send(connection, item)
+
+
+def _worth_another_try(error: SQLAlchemyError) -> bool:
+    """A lost connection, a deadlock or a lost race: all may succeed at once on a new transaction."""
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or isinstance(error, IntegrityError) or _sqlstate(error).startswith("40")
+    )
+
+
+def _sqlstate(error: DBAPIError) -> str:
+    return str(getattr(error.orig, "sqlstate", None) or "")
+
+
+def _told(error: SQLAlchemyError) -> str:
+    """What the database said, without our statement and its parameters: those are personal data."""
+    original = error.orig if isinstance(error, DBAPIError) else error
+    return str(original).splitlines()[0][:200] if str(original) else type(original).__name__

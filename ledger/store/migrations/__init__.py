@@ -1,0 +1,1 @@
+"""The versions of the log's schema, run by Alembic through `ledger/store/schema.py`."""

@@ -1,0 +1,106 @@
+"""The two registers beside the log: the quarantine and the sends. Both are written under the lock of their partition's head."""
+
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, Row, func, insert, select, tuple_, update
+
+from ledger.events import Receipt
+from ledger.facts import Quarantined, Registered, Send, UnreadableDelivery
+from ledger.store.tables import quarantine, sends
+
+_encode_receipt = msgspec.msgpack.Encoder().encode
+_decode_receipt = msgspec.msgpack.Decoder(Receipt).decode
+
+
+class QuarantinedDelivery(NamedTuple):
+    """A delivery in quarantine. Times are microseconds since 1970; `attempts` counts how often it was delivered."""
+
+    quarantine_id: str
+    reason: str
+    attempts: int
+    receipt: Receipt
+    replayed_at_us: int | None
+
+
+def keep_unreadable(connection: Connection, delivery: UnreadableDelivery) -> Quarantined:
+    """Keeps an unreadable delivery, or counts one more attempt of one that is kept already."""
+    this = (quarantine.c.partition == delivery.partition) & (quarantine.c.quarantine_id == delivery.quarantine_id)
+    kept = connection.execute(
+        update(quarantine).where(this).values(attempts=quarantine.c.attempts + 1).returning(quarantine.c.reason)
+    ).scalar_one_or_none()
+    if kept is not None:
+        return Quarantined(delivery.quarantine_id.hex(), kept, is_new=False)
+    connection.execute(
+        insert(quarantine).values(
+            partition=delivery.partition,
+            quarantine_id=delivery.quarantine_id,
+            reason=delivery.reason,
+            received_at_us=delivery.receipt.received_at_us,
+            attempts=1,
+            receipt=_encode_receipt(delivery.receipt),
+        )
+    )
+    return Quarantined(delivery.quarantine_id.hex(), delivery.reason, is_new=True)
+
+
+def quarantined(connection: Connection, *, after: tuple[int, str], limit: int) -> list[QuarantinedDelivery]:
+    """At most `limit` deliveries in quarantine, oldest first, after a (received_at_us, quarantineId)."""
+    received_at_us, quarantine_id = after
+    place = tuple_(quarantine.c.received_at_us, quarantine.c.quarantine_id)
+    found = connection.execute(
+        select(quarantine)
+        .where(place > tuple_(received_at_us, bytes.fromhex(quarantine_id)))
+        .order_by(quarantine.c.received_at_us, quarantine.c.quarantine_id)
+        .limit(limit)
+    )
+    return [_delivery(row) for row in found]
+
+
+def quarantined_delivery(connection: Connection, quarantine_id: bytes) -> QuarantinedDelivery | None:
+    """One delivery in quarantine."""
+    row = connection.execute(select(quarantine).where(quarantine.c.quarantine_id == quarantine_id)).one_or_none()
+    return None if row is None else _delivery(row)
+
+
+def waiting_in_quarantine(connection: Connection) -> int:
+    """How many deliveries have not been replayed."""
+    waiting = select(func.count()).select_from(quarantine).where(quarantine.c.replayed_at_us.is_(None))
+    return connection.execute(waiting).scalar_one()
+
+
+def mark_replayed(connection: Connection, quarantine_id: bytes, replayed_at_us: int) -> None:
+    """Notes that a delivery in quarantine has become an event."""
+    this = (quarantine.c.quarantine_id == quarantine_id) & quarantine.c.replayed_at_us.is_(None)
+    connection.execute(update(quarantine).where(this).values(replayed_at_us=replayed_at_us))
+
+
+def register_send(connection: Connection, send: Send) -> Registered:
+    """Registers an idempotency key, or tells whether it was registered with the same content."""
+    this = (sends.c.partition == send.partition) & (sends.c.send_id == send.send_id)
+    held = connection.execute(select(sends.c.digest).where(this)).scalar_one_or_none()
+    if held is not None:
+        return Registered(is_new=False, is_same=bytes(held) == send.digest)
+    connection.execute(
+        insert(sends).values(
+            partition=send.partition,
+            send_id=send.send_id,
+            digest=send.digest,
+            recorded_at_us=send.recorded_at_us,
+            body=send.body,
+        )
+    )
+    return Registered(is_new=True, is_same=True)
+
+
+def registered_send(connection: Connection, partition: int, send_id: bytes) -> tuple[int, bytes] | None:
+    """(recorded_at_us, the exact body) of a registered send."""
+    this = (sends.c.partition == partition) & (sends.c.send_id == send_id)
+    row = connection.execute(select(sends.c.recorded_at_us, sends.c.body).where(this)).one_or_none()
+    return None if row is None else (row.recorded_at_us, bytes(row.body))
+
+
+def _delivery(row: Row[tuple[object, ...]]) -> QuarantinedDelivery:
+    return QuarantinedDelivery(
+        bytes(row.quarantine_id).hex(), row.reason, row.attempts, _decode_receipt(row.receipt), row.replayed_at_us
+    )

@@ -1,0 +1,130 @@
+"""The schema's version: making a new ledger, refusing one that this program does not fit, and `ledger upgrade`."""
+
+import time
+from typing import NamedTuple
+from uuid import uuid4
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, insert, inspect, select, text
+
+from ledger.chain import genesis_hash
+from ledger.errors import SchemaMismatch, SettingRefused
+from ledger.store.database import Database
+from ledger.store.tables import ledger, partition_heads
+
+PARTITIONS_MAX = 1024
+
+
+class Identity(NamedTuple):
+    """What was decided when the ledger was created: its id and the number of its partitions."""
+
+    ledger_id: str
+    partitions: int
+
+
+def open_or_create(database: Database, partitions: int | None) -> Identity:
+    """The identity of the ledger in a database, created there first where the database is empty.
+
+    SchemaMismatch where its schema is too old or too new; SettingRefused where it has another number of partitions.
+    """
+    with database.writing() as connection:
+        if not _is_ledger(connection):
+            _one_creator_at_a_time(connection)
+            if not _is_ledger(connection):
+                _create(connection, partitions or 1)
+    return open_existing(database, partitions)
+
+
+def open_existing(database: Database, partitions: int | None = None) -> Identity:
+    """The identity of a ledger that must exist."""
+    with database.reading() as connection:
+        if not _is_ledger(connection):
+            raise SchemaMismatch(f"there is no ledger in {shown(database)}: `ledger serve` creates one")
+        _check_version(connection)
+        row = connection.execute(select(ledger.c.id, ledger.c.partitions)).one()
+    if partitions is not None and partitions != row.partitions:
+        raise SettingRefused(
+            f"LEDGER_PARTITIONS is {partitions}, but this ledger was created with {row.partitions}, which never changes"
+        )
+    return Identity(row.id, row.partitions)
+
+
+def upgrade(database: Database) -> tuple[str, str]:
+    """Brings the schema to the newest version; gives the versions before and after."""
+    with database.writing() as connection:
+        if not _is_ledger(connection):
+            raise SchemaMismatch(f"there is no ledger in {shown(database)}: `ledger serve` creates one")
+        before = _version(connection)
+        if before not in _known_versions():
+            raise SchemaMismatch(_too_new(before))
+        _migrate(connection)
+        return before, _version(connection)
+
+
+def newest_version() -> str:
+    """The version of the schema that this program works with."""
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def shown(database: Database) -> str:
+    """The database's URL without its password."""
+    return database.url.render_as_string(hide_password=True)
+
+
+def _is_ledger(connection: Connection) -> bool:
+    return inspect(connection).has_table(ledger.name)
+
+
+def _check_version(connection: Connection) -> None:
+    found, newest = _version(connection), newest_version()
+    if found == newest:
+        return
+    if found in _known_versions():
+        raise SchemaMismatch(
+            f"the ledger's schema is version {found}, this program needs {newest}: stop the servers and run `ledger upgrade`"
+        )
+    raise SchemaMismatch(_too_new(found))
+
+
+def _too_new(found: str) -> str:
+    return f"the ledger's schema is version {found}, this program knows up to {newest_version()}: install a newer program"
+
+
+def _create(connection: Connection, partitions: int) -> None:
+    _migrate(connection)
+    ledger_id = uuid4().hex
+    connection.execute(
+        insert(ledger).values(id=ledger_id, partitions=partitions, created_at_us=time.time_ns() // 1000)
+    )
+    heads = [{"partition": p, "position": 0, "hash": genesis_hash(ledger_id, p)} for p in range(partitions)]
+    connection.execute(insert(partition_heads), heads)
+
+
+def _one_creator_at_a_time(connection: Connection) -> None:
+    # On SQLite the transaction holds the only write lock already.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lifecycle-ledger'))"))
+
+
+def _version(connection: Connection) -> str:
+    return MigrationContext.configure(connection).get_current_revision() or "none"
+
+
+def _known_versions() -> set[str]:
+    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+
+
+def _migrate(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", "ledger.store:migrations")
+    config.set_main_option("path_separator", "os")
+    return config
