@@ -13,8 +13,8 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGES = ["api", "ledger", "projections"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
-CONTRACTS = {contract["name"].split()[0:3][-1]: contract for contract in PYPROJECT["tool"]["importlinter"]["contracts"]}
-PURE = set(CONTRACTS["core"]["source_modules"])
+CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
+(PURE,) = [set(rule["source_modules"]) for rule in CONTRACTS if rule["name"].startswith("The pure core")]
 DOES_IO = {"ledger.group_commit", "ledger.ledger", "ledger.store", "ledger.verification"}
 
 
