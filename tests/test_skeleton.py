@@ -24,8 +24,8 @@ def modules_of(package: str) -> set[str]:
 
 
 def locked(file_name: str) -> dict[str, str]:
-    lines = (ROOT / file_name).read_text().splitlines()
-    return dict(match.groups() for line in lines if (match := re.match(r"([a-z0-9-]+)==(\S+)", line)))
+    lines = re.findall(r"^([a-z0-9-]+)==(\S+)", (ROOT / file_name).read_text(), re.MULTILINE)
+    return dict(lines)
 
 
 def test_every_module_of_the_ledger_is_either_pure_by_contract_or_known_to_do_io() -> None:
