@@ -36,8 +36,10 @@ class Waiting(NamedTuple):
 class GroupCommit:
     """The queue and the writer of one partition. Submit from one event loop; `commit` runs in the writer's thread."""
 
-    def __init__(self, commit: Commit, *, on_idle: Callable[[], None] | None = None) -> None:
+    def __init__(self, commit: Commit, *, on_commit: Callable[[], None], on_idle: Callable[[], None]) -> None:
+        """`on_commit` runs on the event loop after each commit, `on_idle` in the writer's thread when nothing has come for a while."""
         self._commit = commit
+        self._on_commit = on_commit
         self._on_idle = on_idle
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
@@ -105,6 +107,7 @@ class GroupCommit:
         return batch
 
     def _answer(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome | LedgerError]) -> None:
+        self._on_commit()
         for waiting, outcome in zip(batch, outcomes, strict=True):
             self._queue_bytes -= waiting.item_bytes
             if waiting.answer.done():
@@ -115,11 +118,10 @@ class GroupCommit:
                 waiting.answer.set_result(outcome)
 
     def _rest(self) -> None:
-        if self._on_idle is not None:
-            try:
-                self._on_idle()
-            except Exception:
-                log.exception("the writer's idle work failed")
+        try:
+            self._on_idle()
+        except Exception:
+            log.exception("the writer's idle work failed")
         self._wake.wait()
         self._wake.clear()
 

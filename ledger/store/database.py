@@ -96,6 +96,17 @@ class Database:
             self._suspect.set()
             self.close()
 
+    def tidy(self) -> None:
+        """Idle work: moves an embedded database's write-ahead log into its file and empties it."""
+        if self.is_sqlite:
+            with self._writer.connect() as connection:
+                connection.connection.dbapi_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+
+    def prove_writable(self) -> None:
+        """Writes durably without changing anything; raises what a commit would raise."""
+        with self.writing() as connection:
+            connection.exec_driver_sql("UPDATE partition_heads SET position = position WHERE partition = 0")
+
     def close(self) -> None:
         """Closes every connection. A later use opens new ones."""
         self._writer.dispose()

@@ -1,0 +1,97 @@
+"""How log entries, sends and quarantined deliveries look from outside: the shapes of the HTTP contract, for every way in.
+
+The command line prints these same shapes with `--json`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from ledger.events import RequestAccepted, event_type_of, occurred_at_us_of, sequence_of
+from ledger.ledger import LogEntry, RecordedSend
+from ledger.store.registers import QuarantinedDelivery
+from ledger.times import write_time
+from projections.masking import mask_phone
+
+JSON = dict[str, Any]
+
+
+def history_answer(message_id: str, entries: Sequence[LogEntry], *, masked: bool, following: str | None) -> JSON:
+    """A message's history."""
+    events = [event_answer(entry, masked=masked) for entry in entries]
+    return {"messageId": message_id, "events": events, "next": following}
+
+
+def feed_answer(entries: Sequence[LogEntry], cursor: str, *, masked: bool) -> JSON:
+    """A page of the feed."""
+    return {"events": [feed_event_answer(entry, masked=masked) for entry in entries], "next": cursor}
+
+
+def feed_event_answer(entry: LogEntry, *, masked: bool) -> JSON:
+    """An event as the feed shows it: as in a history, with its messageId."""
+    return {"messageId": entry.event.message_id, **event_answer(entry, masked=masked)}
+
+
+def event_answer(entry: LogEntry, *, masked: bool) -> JSON:
+    """An event as a history shows it; the body is the JSON that was received, to the letter."""
+    event = entry.event
+    receipt = event.receipt
+    occurred_at_us = occurred_at_us_of(event)
+    return {
+        "version": entry.version,
+        "position": str(entry.position),
+        "eventType": event_type_of(event),
+        "sequence": sequence_of(event),
+        "effect": entry.effect.value,
+        "late": receipt.late,
+        "receivedAt": write_time(receipt.received_at_us),
+        "occurredAt": None if occurred_at_us is None else write_time(occurred_at_us),
+        "signature": None if isinstance(event, RequestAccepted) else _signature_answer(entry),
+        "body": None if masked else msgspec.Raw(receipt.body),
+        "bodySha256": hashlib.sha256(receipt.body).hexdigest(),
+        "hash": entry.hash.hex(),
+    }
+
+
+def send_answer(idempotency_key: str, send: RecordedSend, *, masked: bool) -> JSON:
+    """A registered send."""
+    messages = [
+        {
+            "messageId": result.message_id,
+            "to": mask_phone(result.recipient) if masked else result.recipient,
+            "status": result.status,
+            "position": None if position is None else str(position),
+        }
+        for result, position in zip(send.accepted.results, send.positions, strict=True)
+    ]
+    return {
+        "idempotencyKey": idempotency_key,
+        "recordedAt": write_time(send.recorded_at_us),
+        "request": None if masked else send.accepted.request,
+        "messages": messages,
+        "rejected": None if masked else send.accepted.rejected,
+    }
+
+
+def quarantine_answer(delivery: QuarantinedDelivery) -> JSON:
+    """A delivery in quarantine."""
+    body = delivery.receipt.body
+    replayed_at_us = delivery.replayed_at_us
+    return {
+        "quarantineId": delivery.quarantine_id,
+        "reason": delivery.reason,
+        "receivedAt": write_time(delivery.receipt.received_at_us),
+        "attempts": delivery.attempts,
+        "bodySha256": hashlib.sha256(body).hexdigest(),
+        "bodyBytes": len(body),
+        "replayedAt": None if replayed_at_us is None else write_time(replayed_at_us),
+    }
+
+
+def _signature_answer(entry: LogEntry) -> JSON | None:
+    receipt = entry.event.receipt
+    if receipt.digest is None:
+        return None
+    return {"timestamp": receipt.timestamp, "secretId": receipt.secret_id, "verified": True}

@@ -1,0 +1,129 @@
+"""The composition root: `create_app(settings)` opens everything, wires the table of routes, and closes everything.
+
+The webhook's path is answered before Starlette's own routing, because it is the one that must be fast.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from inspect import iscoroutinefunction
+from typing import NamedTuple
+
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Send
+from starlette.types import Scope as ASGIScope
+
+from api.access import Caller, Scope
+from api.feed import get_feed, get_feed_stream
+from api.health import get_livez, get_readyz
+from api.history import get_body, get_history
+from api.problems import answer_error, answer_http_exception
+from api.quarantine import get_quarantine, get_quarantined_body, post_replay
+from api.receiving import WebhookEndpoint
+from api.sending import get_send, post_send
+from api.service import Service
+from api.settings import Settings
+from ledger.errors import LedgerError
+
+WEBHOOK_PATH = b"/webhooks/red-cloud"
+
+Handler = Callable[[Service, Caller, Request], Response | Awaitable[Response]]
+OpenHandler = Callable[[Service, Request], Response]
+
+
+class Guarded(NamedTuple):
+    """A route that needs a scope."""
+
+    method: str
+    path: str
+    scope: Scope
+    handler: Handler
+
+
+class Open(NamedTuple):
+    """A route that anybody may ask, and that shows nothing personal."""
+
+    path: str
+    handler: OpenHandler
+
+
+ROUTES: tuple[Guarded | Open, ...] = (
+    Guarded("POST", "/sends", Scope.WRITE, post_send),
+    Guarded("GET", "/sends/{idempotencyKey}", Scope.MASKED, get_send),
+    Guarded("GET", "/messages/{messageId}/history", Scope.MASKED, get_history),
+    Guarded("GET", "/messages/{messageId}/history/{version}/body", Scope.MASKED, get_body),
+    Guarded("GET", "/feed", Scope.MASKED, get_feed),
+    Guarded("GET", "/feed/stream", Scope.MASKED, get_feed_stream),
+    Guarded("GET", "/quarantine", Scope.ADMIN, get_quarantine),
+    Guarded("GET", "/quarantine/{id}/body", Scope.ADMIN, get_quarantined_body),
+    Guarded("POST", "/quarantine/replay", Scope.ADMIN, post_replay),
+    Open("/livez", get_livez),
+    Open("/readyz", get_readyz),
+)
+
+
+def create_app(settings: Settings) -> ASGIApp:
+    """The whole server as an ASGI application. Raises what `Ledger.open` raises."""
+    service = Service.open(settings)
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        service.start()
+        try:
+            yield
+        finally:
+            await service.stop()
+
+    starlette = Starlette(
+        routes=[_route(service, route) for route in ROUTES],
+        exception_handlers={
+            LedgerError: answer_error,
+            SQLAlchemyError: answer_error,
+            HTTPException: answer_http_exception,
+            Exception: answer_error,
+        },
+        lifespan=lifespan,
+    )
+    starlette.router.redirect_slashes = False
+    return _entrance(WebhookEndpoint(service), starlette)
+
+
+def _entrance(webhook: ASGIApp, starlette: ASGIApp) -> ASGIApp:
+    async def enter(scope: ASGIScope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await starlette(scope, receive, send)
+        raw_path: bytes = scope["raw_path"].partition(b"?")[0]
+        if raw_path == WEBHOOK_PATH:
+            return await webhook(scope, receive, send)
+        # Routes are matched before percent-decoding, because "%2F" belongs to an id.
+        scope["path"] = raw_path.decode("ascii", "replace")
+        return await starlette(scope, receive, send)
+
+    return enter
+
+
+def _route(service: Service, route: Guarded | Open) -> Route:
+    match route:
+        case Guarded(method, path, scope, handler):
+            return Route(path, _guarded(service, scope, handler), methods=[method])
+        case Open(path, handler):
+
+            def answer(request: Request) -> Response:
+                return handler(service, request)
+
+            return Route(path, answer, methods=["GET"])
+
+
+def _guarded(service: Service, scope: Scope, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        caller = service.access.authorise(request, scope)
+        if iscoroutinefunction(handler):
+            return await handler(service, caller, request)
+        return await run_in_threadpool(handler, service, caller, request)
+
+    return answer

@@ -1,0 +1,53 @@
+"""Reading a request's body: within a size, within a time, uncompressed. uvicorn itself has no limit of either kind."""
+
+import asyncio
+from collections.abc import Iterable
+
+from starlette.types import Receive
+
+from api.problems import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
+
+BODY_BYTES_MAX = 256 * 1024
+BODY_DEADLINE_S = 10.0
+
+
+async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
+    """The whole body; BodyTooLarge, EncodingRefused, BodyTooSlow or BodyCutOff. Little more than the limit is ever held."""
+    expect_acceptable(headers)
+    try:
+        async with asyncio.timeout(BODY_DEADLINE_S):
+            return await _read(receive)
+    except TimeoutError:
+        raise BodyTooSlow(f"the body did not arrive within {BODY_DEADLINE_S:.0f} s") from None
+
+
+def expect_acceptable(headers: Iterable[tuple[bytes, bytes]]) -> None:
+    """Refuses by the headers alone what would be refused later: size first, then encoding."""
+    encoding = b"identity"
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > BODY_BYTES_MAX:
+            raise _too_large()
+        if name == b"content-encoding":
+            encoding = value.strip().lower()
+    if encoding not in {b"identity", b""}:
+        raise EncodingRefused("send the body as it was signed: Content-Encoding must be identity or absent")
+
+
+async def _read(receive: Receive) -> bytes:
+    chunks: list[bytes] = []
+    body_bytes = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BodyCutOff("the connection ended before the body did")
+        chunk: bytes = message.get("body", b"")
+        body_bytes += len(chunk)
+        if body_bytes > BODY_BYTES_MAX:
+            raise _too_large()
+        chunks.append(chunk)
+        if not message.get("more_body"):
+            return chunk if len(chunks) == 1 else b"".join(chunks)
+
+
+def _too_large() -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {BODY_BYTES_MAX} bytes")

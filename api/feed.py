@@ -1,0 +1,64 @@
+"""GET /feed and GET /feed/stream: every event of the ledger, in order, for programs with a checkpoint of their own."""
+
+from collections.abc import AsyncIterator
+
+import msgspec
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from api.access import Caller
+from api.answers import feed_answer, feed_event_answer
+from api.questions import query_limit, query_text
+from api.responses import json_answer
+from api.service import Service
+from ledger.errors import LedgerError
+from ledger.positions import Cursor
+
+STREAM_PAGE_EVENTS = 200
+POLL_S = 0.25
+HEARTBEAT_POLLS = 60
+STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+def get_feed(service: Service, caller: Caller, request: Request) -> Response:
+    """A page of events after a cursor; `next` is always there to poll with."""
+    cursor = _cursor(service, query_text(request, "after"))
+    entries, following = service.ledger.feed(cursor, query_limit(request))
+    return json_answer(feed_answer(entries, str(following), masked=caller.is_masked))
+
+
+def get_feed_stream(service: Service, caller: Caller, request: Request) -> Response:
+    """The same as server-sent events, resumed after `Last-Event-ID` (or `after`)."""
+    resumed = request.headers.get("last-event-id") or query_text(request, "after")
+    cursor = _cursor(service, resumed)
+    return StreamingResponse(_follow(service, cursor, masked=caller.is_masked), 200, STREAM_HEADERS, "text/event-stream")
+
+
+def _cursor(service: Service, text: str | None) -> Cursor:
+    return Cursor.parse(text, service.ledger.partitions) if text else Cursor.start(service.ledger.partitions)
+
+
+async def _follow(service: Service, cursor: Cursor, *, masked: bool) -> AsyncIterator[bytes]:
+    """Ends when the server closes, or the client goes away."""
+    yield b": connected\n\n"
+    idle_polls = 0
+    while not service.closing.is_set():
+        try:
+            entries, _ = await run_in_threadpool(service.ledger.feed, cursor, STREAM_PAGE_EVENTS)
+        except LedgerError:
+            return  # the client reconnects with its last id
+        for entry in entries:
+            cursor = cursor.advanced(entry.position)
+            yield _event(str(cursor), msgspec.json.encode(feed_event_answer(entry, masked=masked)))
+        if not entries:
+            await service.appended.wait(POLL_S)
+            idle_polls += 1
+            if idle_polls % HEARTBEAT_POLLS == 0:
+                yield b": still here\n\n"
+
+
+def _event(event_id: str, content: bytes) -> bytes:
+    # A raw body may have line ends between its tokens; in JSON they are white space, in an event stream they end a line.
+    line = content.replace(b"\r", b" ").replace(b"\n", b" ")
+    return b"id: " + event_id.encode("ascii") + b"\ndata: " + line + b"\n\n"

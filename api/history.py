@@ -1,0 +1,44 @@
+"""GET /messages/{messageId}/history: the audit of one message, from the log itself and never from a read model."""
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Caller, Forbidden
+from api.answers import history_answer
+from api.questions import path_text, query_text
+from api.responses import bytes_answer, json_answer
+from api.service import Service
+from ledger.errors import MalformedQuestion, NotFound
+from ledger.ledger import HISTORY_EVENTS_MAX
+
+VERSION_DIGITS_MAX = 9
+
+
+def get_history(service: Service, caller: Caller, request: Request) -> Response:
+    """The events of a message in the order of recording; `next` is null unless there are more than 1000."""
+    message_id = path_text(request, "messageId")
+    after_version = _version(query_text(request, "cursor") or "0")
+    entries = service.ledger.history(message_id, after_version=after_version)
+    following = str(entries[-1].version) if len(entries) == HISTORY_EVENTS_MAX else None
+    return json_answer(history_answer(message_id, entries, masked=caller.is_masked, following=following))
+
+
+def get_body(service: Service, caller: Caller, request: Request) -> Response:
+    """The exact bytes of one event as they were received."""
+    if caller.is_masked:
+        raise Forbidden("a key with the scope 'masked' may not read exact bytes")
+    text = path_text(request, "version")
+    if not _is_version(text):
+        raise NotFound(f"there is no version {text[:40]!r}; versions are 1, 2, 3 …")
+    entry = service.ledger.entry(path_text(request, "messageId"), int(text))
+    return bytes_answer(entry.event.receipt.body)
+
+
+def _version(text: str) -> int:
+    if not _is_version(text):
+        raise MalformedQuestion("the cursor is not one that this ledger gave out; start without one, or use a `next`")
+    return int(text)
+
+
+def _is_version(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= VERSION_DIGITS_MAX

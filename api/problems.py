@@ -1,0 +1,114 @@
+"""Every refusal as RFC 9457 `application/problem+json`: one table from our errors to answers, and nothing of a traceback."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Forbidden, Unauthenticated
+from ledger import errors
+
+PROBLEM_MEDIA_TYPE = "application/problem+json"
+TYPE_BASE = "docs/HTTP.md#problem-"
+
+
+class Kind(NamedTuple):
+    """What the outside is told of a family of errors. `detail` replaces the error's own message where that must not go out."""
+
+    status: int
+    slug: str
+    title: str
+    detail: str | None = None
+
+
+class BodyTooLarge(errors.SenderMustFix):
+    """The body is larger than a webhook can be."""
+
+
+class EncodingRefused(errors.SenderMustFix):
+    """The body is compressed; a signature covers the exact bytes, so they must come as they are."""
+
+
+class BodyTooSlow(errors.SenderMustFix):
+    """The body did not arrive in time."""
+
+
+class BodyCutOff(errors.SenderMustFix):
+    """The connection ended before the body did."""
+
+
+STORE_DETAIL = "The database cannot be used right now. Try again."
+SIGNATURE_DETAIL = "The signature could not be verified. Nothing was stored."
+
+KINDS: Mapping[type[Exception], Kind] = {
+    errors.SignatureRefused: Kind(401, "signature-refused", "Signature refused", SIGNATURE_DETAIL),
+    Unauthenticated: Kind(401, "unauthenticated", "API key needed"),
+    Forbidden: Kind(403, "forbidden", "The key lacks a scope"),
+    errors.NotFound: Kind(404, "not-found", "Not found"),
+    BodyTooSlow: Kind(408, "body-too-slow", "The body took too long"),
+    BodyCutOff: Kind(400, "body-cut-off", "The body ended early"),
+    errors.SendConflict: Kind(409, "idempotency-key-reused", "The idempotency key has other content"),
+    BodyTooLarge: Kind(413, "body-too-large", "The body is too large"),
+    EncodingRefused: Kind(415, "encoding-refused", "Content-Encoding refused"),
+    errors.MalformedSend: Kind(422, "malformed-send", "Not a request acceptance"),
+    errors.MalformedQuestion: Kind(400, "malformed-question", "A parameter makes no sense"),
+    errors.SenderMustFix: Kind(400, "refused", "Refused"),
+    errors.QueueFull: Kind(503, "queue-full", "Too many deliveries are waiting"),
+    errors.ShuttingDown: Kind(503, "shutting-down", "The server is shutting down"),
+    errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
+    SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
+    errors.WeMustFix: Kind(503, "operator-needed", "The ledger needs its operator", "The ledger cannot answer this until its operator acts; its log says why."),
+}
+HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}
+
+
+def kind_of(error: Exception) -> Kind:
+    """The most specific entry of the table for an error."""
+    for each in type(error).__mro__:
+        if each in KINDS:
+            return KINDS[each]
+    return Kind(500, "internal", "Internal error", "Something went wrong on our side; the log of the server says what.")
+
+
+def problem(status: int, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    """A problem as an answer."""
+    content = {"type": TYPE_BASE + slug, "title": title, "status": status, "detail": detail}
+    return Response(msgspec.json.encode(content), status, headers, PROBLEM_MEDIA_TYPE)
+
+
+def problem_of(error: Exception) -> Response:
+    """The answer for one of our errors."""
+    kind = kind_of(error)
+    return problem(kind.status, kind.slug, kind.title, kind.detail or str(error), _headers_of(error))
+
+
+async def answer_error(_request: Request, error: Exception) -> Response:
+    """Starlette's handler for our errors."""
+    return problem_of(error)
+
+
+async def answer_http_exception(_request: Request, error: Exception) -> Response:
+    """Starlette's handler for what it refuses by itself: unknown paths and wrong methods."""
+    assert isinstance(error, HTTPException)
+    title = HTTP_TITLES.get(error.status_code, "Refused")
+    return problem(error.status_code, title.lower().replace(" ", "-"), title, f"{title}.", error.headers)
+
+
+def _headers_of(error: Exception) -> dict[str, str]:
+    match error:
+        case errors.TryAgain():
+            return {"Retry-After": str(error.retry_after_s)}
+        case SQLAlchemyError():
+            return {"Retry-After": "5"}
+        case errors.WeMustFix():
+            return {"Retry-After": "60"}
+        case Unauthenticated():
+            return {"WWW-Authenticate": 'Bearer realm="ledger"'}
+        case BodyTooLarge() | EncodingRefused() | BodyTooSlow() | BodyCutOff():
+            return {"Connection": "close"}  # the rest of the body is not read
+        case _:
+            return {}

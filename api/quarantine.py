@@ -1,0 +1,38 @@
+"""The quarantine: authentic deliveries that could not be read, kept until a version of ours can."""
+
+import re
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Caller
+from api.answers import quarantine_answer
+from api.questions import path_text, query_limit, query_text, read_cursor, write_cursor
+from api.responses import bytes_answer, json_answer
+from api.service import Service
+
+_CURSOR = re.compile(r"quarantine\0(-?[0-9]{1,18})\0([0-9a-f]{32})", re.ASCII)
+
+
+def get_quarantine(service: Service, _caller: Caller, request: Request) -> Response:
+    """What is in quarantine, oldest first."""
+    limit, cursor = query_limit(request), query_text(request, "cursor")
+    after = (-1, "")
+    if cursor is not None:
+        match = read_cursor(cursor, _CURSOR)
+        after = (int(match[1]), match[2])
+    page = service.ledger.quarantined(after=after, limit=limit)
+    last = page[-1] if len(page) == limit else None
+    following = last and write_cursor("quarantine", last.receipt.received_at_us, last.quarantine_id)
+    return json_answer({"items": [quarantine_answer(delivery) for delivery in page], "next": following})
+
+
+def get_quarantined_body(service: Service, _caller: Caller, request: Request) -> Response:
+    """The exact bytes of a delivery in quarantine."""
+    return bytes_answer(service.ledger.quarantined_delivery(path_text(request, "id")).receipt.body)
+
+
+def post_replay(service: Service, _caller: Caller, _request: Request) -> Response:
+    """Records what this version can read by now."""
+    replayed, remaining = service.ledger.replay_quarantine()
+    return json_answer({"replayed": replayed, "remaining": remaining})

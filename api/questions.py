@@ -1,0 +1,61 @@
+"""Reading what a request asks: path and query parameters as typed values, or MalformedQuestion naming the parameter."""
+
+import base64
+import binascii
+import re
+from urllib.parse import unquote_to_bytes
+
+from starlette.requests import Request
+
+from ledger.errors import MalformedQuestion
+
+PAGE_DEFAULT = 50
+PAGE_MAX = 1_000
+
+_LIMIT = re.compile(r"[0-9]{1,9}", re.ASCII)
+
+
+def path_text(request: Request, name: str) -> str:
+    """A percent-decoded path parameter: `%2F` belongs to the id."""
+    try:
+        return unquote_to_bytes(request.path_params[name]).decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedQuestion(f"{name} in the path is not UTF-8") from None
+
+
+def query_text(request: Request, name: str) -> str | None:
+    """A query parameter that may be absent; given twice, or with NUL, it makes no sense."""
+    values = request.query_params.getlist(name)
+    if len(values) > 1:
+        raise MalformedQuestion(f"{name} was given {len(values)} times, expected once")
+    if values and "\0" in values[0]:
+        raise MalformedQuestion(f"{name} contains NUL")
+    return values[0] if values else None
+
+
+def query_limit(request: Request, default: int = PAGE_DEFAULT) -> int:
+    """How many items a page may have: 1 to 1000."""
+    text = query_text(request, "limit")
+    if text is None:
+        return default
+    if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= PAGE_MAX:
+        raise MalformedQuestion(f"limit: expected a whole number from 1 to {PAGE_MAX}, got {text[:20]!r}")
+    return int(text)
+
+
+def write_cursor(*parts: object) -> str:
+    """An opaque cursor over plain parts."""
+    return base64.urlsafe_b64encode("\0".join(map(str, parts)).encode()).decode("ascii").rstrip("=")
+
+
+def read_cursor(text: str, pattern: re.Pattern[str]) -> re.Match[str]:
+    """The parts of a cursor as `pattern` names them, NUL between them; MalformedQuestion for anything that we did not give."""
+    try:
+        padded = text + "=" * (-len(text) % 4)
+        written = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode("utf-8")
+    except (ValueError, binascii.Error):
+        written = ""
+    match = pattern.fullmatch(written)
+    if match is None:
+        raise MalformedQuestion("the cursor is not one that this ledger gave out; start without one, or use a `next`")
+    return match

@@ -1,0 +1,33 @@
+"""Whether the server can do its work, and why not."""
+
+import time
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.errors import LedgerError
+from ledger.ledger import Ledger
+
+PROOF_VALID_S = 1.0
+
+
+class Readiness:
+    """Whether the server can do its work. A proof holds for a second, so that asking often costs no writes."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._proved_at_s = 0.0
+        self._reasons: list[str] = []
+
+    def reasons(self) -> list[str]:
+        """Why not; empty where it can."""
+        if time.monotonic() - self._proved_at_s > PROOF_VALID_S:
+            self._reasons = self._store_reasons()
+            self._proved_at_s = time.monotonic()
+        return self._reasons
+
+    def _store_reasons(self) -> list[str]:
+        try:
+            self._ledger.database.prove_writable()
+        except (LedgerError, SQLAlchemyError):
+            return ["the store cannot be written"]
+        return []

@@ -1,0 +1,69 @@
+"""The way in for Red Cloud's webhooks: a plain ASGI endpoint, because this is the path that must be fast.
+
+Checked in the contract's order: method, size, encoding, signature, body. Answered only after the commit.
+"""
+
+import time
+from collections.abc import Iterable
+
+import msgspec
+import structlog
+from starlette.types import Receive, Scope, Send
+
+from api.bodies import read_body
+from api.problems import problem, problem_of
+from api.service import Service
+from ledger.errors import LedgerError, SignatureRefused
+from ledger.facts import Fact, Outcome, Placed, Quarantined, UnreadableDelivery
+
+JSON_HEADER = (b"content-type", b"application/json")
+RECORDED = 202
+FOUND = 200
+
+log = structlog.get_logger()
+
+
+class WebhookEndpoint:
+    """POST /webhooks/red-cloud."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers one delivery."""
+        if scope["method"] != "POST":
+            refused = problem(405, "method-not-allowed", "Method not allowed", "Deliver webhooks with POST.", {"Allow": "POST"})
+            return await refused(scope, receive, send)
+        try:
+            status, content = await self._record(scope["headers"], receive)
+        except LedgerError as error:
+            if isinstance(error, SignatureRefused):
+                log.warning("a delivery was refused", reason=str(error))
+            return await problem_of(error)(scope, receive, send)
+        headers = [JSON_HEADER, (b"content-length", b"%d" % len(content))]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    async def _record(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> tuple[int, bytes]:
+        body = await read_body(headers, receive)
+        item = self._service.reception.receive(headers, body, now_us=time.time_ns() // 1000)
+        outcome = await self._service.submit(item)
+        return (RECORDED if outcome.is_new else FOUND), answer_of(item, outcome)
+
+
+def answer_of(item: Fact | UnreadableDelivery, outcome: Outcome) -> bytes:
+    """What the provider is told."""
+    match item, outcome:
+        case Fact(), Placed(position, version, is_new):
+            word = "recorded" if is_new else "duplicate"
+            content: dict[str, object] = {
+                "outcome": word,
+                "messageId": item.message_id,
+                "version": version,
+                "position": str(position),
+            }
+        case _, Quarantined(quarantine_id, reason):
+            content = {"outcome": "quarantined", "quarantineId": quarantine_id, "reason": reason}
+        case _:
+            raise AssertionError(outcome)
+    return msgspec.json.encode(content)

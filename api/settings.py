@@ -1,0 +1,169 @@
+"""Settings: what the environment (or the file named by LEDGER_ENV_FILE) says, read once, checked, and then frozen.
+
+A setting that makes no sense is refused with one line that names it and never shows a secret.
+"""
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from starlette.config import Config
+
+from api.access import ApiKey, Scope, sha256_of
+from ledger.errors import SettingRefused
+from ledger.signatures import REPLAY_WINDOW_S_DEFAULT, Secret
+from ledger.store.database import parse_database_url
+from ledger.store.schema import PARTITIONS_MAX
+
+PORT_MAX = 65_535
+REPLAY_WINDOW_S_MAX = 10 * 365 * 24 * 60 * 60
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that can be set. `secrets` is None where signing is switched off at the provider."""
+
+    database_url: str = "sqlite:///ledger.db"
+    secrets: tuple[Secret, ...] | None = field(default=(), repr=False)
+    api_keys: tuple[ApiKey, ...] = field(default=(), repr=False)
+    host: str = "127.0.0.1"
+    port: int = 8080
+    partitions: int | None = None
+    replay_window_s: int = REPLAY_WINDOW_S_DEFAULT
+    log_level: str = "info"
+
+
+def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """All settings, for a server. SettingRefused names the first one that makes no sense."""
+    config = _config(os.environ if environ is None else environ)
+    return Settings(
+        database_url=_read(config, "LEDGER_DATABASE_URL", _database_url, Settings.database_url),
+        secrets=_secrets(config),
+        api_keys=_read(config, "LEDGER_API_KEYS", _api_keys, ""),
+        host=_read(config, "LEDGER_HOST", _not_empty, "127.0.0.1"),
+        port=_read(config, "LEDGER_PORT", _whole_number(0, PORT_MAX), "8080"),
+        partitions=_read(config, "LEDGER_PARTITIONS", _partitions, ""),
+        replay_window_s=_read(
+            config, "LEDGER_REPLAY_WINDOW_S", _whole_number(1, REPLAY_WINDOW_S_MAX), str(REPLAY_WINDOW_S_DEFAULT)
+        ),
+        log_level=_read(config, "LEDGER_LOG_LEVEL", _log_level, "info"),
+    )
+
+
+def read_database_url(environ: Mapping[str, str] | None = None) -> str:
+    """The one setting that commands need which only read."""
+    config = _config(os.environ if environ is None else environ)
+    return _read(config, "LEDGER_DATABASE_URL", _database_url, "sqlite:///ledger.db")
+
+
+def _config(environ: Mapping[str, str]) -> Config:
+    file = environ.get("LEDGER_ENV_FILE")
+    if file is not None and not Path(file).is_file():
+        raise SettingRefused(f"LEDGER_ENV_FILE: there is no file {file!r}")
+    return Config(file, environ=environ)
+
+
+def _read(config: Config, name: str, cast: Callable[[str], T], default: str) -> T:
+    try:
+        return cast(config(name, default=default).strip())
+    except (ValueError, SettingRefused) as error:
+        raise SettingRefused(f"{name}: {error}") from None
+
+
+def _secrets(config: Config) -> tuple[Secret, ...] | None:
+    unsigned = _read(config, "LEDGER_ALLOW_UNSIGNED", _switch, "0")
+    secrets = _read(config, "LEDGER_WEBHOOK_SECRETS", _secret_list, "")
+    if secrets and unsigned:
+        raise SettingRefused("LEDGER_ALLOW_UNSIGNED: it is 1 although LEDGER_WEBHOOK_SECRETS is set; unset one of the two")
+    if not secrets and not unsigned:
+        raise SettingRefused(
+            "LEDGER_WEBHOOK_SECRETS: at least one id:secret is needed, the secret as Red Cloud shows it "
+            "(or LEDGER_ALLOW_UNSIGNED=1 where signing is switched off at the provider)"
+        )
+    return None if unsigned else secrets
+
+
+def _secret_list(text: str) -> tuple[Secret, ...]:
+    entries = [entry.strip().partition(":") for entry in text.split(",")] if text else []
+    for number, (name, _, key) in enumerate(entries, start=1):
+        if _NAME.fullmatch(name) is None or not key:
+            raise ValueError(f"entry {number} is not id:secret with an id of letters, digits, '.', '_', '-' and a secret")
+    _expect_distinct([name for name, _, _ in entries], "secret id")
+    return tuple(Secret(name, key.encode()) for name, _, key in entries)
+
+
+def _api_keys(text: str) -> tuple[ApiKey, ...]:
+    keys = tuple(_api_key(number, entry.strip()) for number, entry in enumerate(text.split(","), start=1)) if text else ()
+    _expect_distinct([key.name for key in keys], "key name")
+    return keys
+
+
+def _api_key(number: int, entry: str) -> ApiKey:
+    name, _, rest = entry.partition(":")
+    scopes_text, _, key = rest.partition(":")
+    scopes = scopes_text.split("+")
+    if _NAME.fullmatch(name) is None or not key:
+        raise ValueError(f"entry {number} is not name:scope+scope:key")
+    if unknown := [scope for scope in scopes if scope not in set(Scope)]:
+        raise ValueError(f"entry {number} has the unknown scope {unknown[0]!r}, expected some of {', '.join(Scope)}")
+    return ApiKey(name, frozenset(Scope(scope) for scope in scopes), _key_digest(number, key))
+
+
+def _key_digest(number: int, key: str) -> bytes:
+    prefix, _, digits = key.partition(":")
+    if prefix != "sha256":
+        return sha256_of(key)
+    if _SHA256.fullmatch(digits) is None:
+        raise ValueError(f"entry {number} has a sha256: that is not 64 hexadecimal digits")
+    return bytes.fromhex(digits)
+
+
+def _expect_distinct(names: list[str], what: str) -> None:
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"the {what} {twice!r} is there twice")
+
+
+def _database_url(text: str) -> str:
+    parse_database_url(text)
+    return text
+
+
+def _switch(text: str) -> bool:
+    if text not in {"0", "1"}:
+        raise ValueError(f"expected 0 or 1, got {text!r}")
+    return text == "1"
+
+
+def _partitions(text: str) -> int | None:
+    return _whole_number(1, PARTITIONS_MAX)(text) if text else None
+
+
+def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not (text.isascii() and text.isdigit()) or not lowest <= int(text[:20]) <= highest:
+            raise ValueError(f"expected a whole number from {lowest} to {highest}, got {text[:40]!r}")
+        return int(text)
+
+    return read
+
+
+def _log_level(text: str) -> str:
+    if text.lower() not in LOG_LEVELS:
+        raise ValueError(f"expected one of {', '.join(LOG_LEVELS)}, got {text!r}")
+    return text.lower()
+
+
+def _not_empty(text: str) -> str:
+    if not text:
+        raise ValueError("it is empty")
+    return text

@@ -1,0 +1,150 @@
+"""The walk through everything that is stored, which `ledger verify` makes: flat memory, short read transactions.
+
+Rows come as the driver gives them, without our types: whoever edits a database behind our back may have put anything there.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from ledger.store.database import Database
+from ledger.store.log import LogRow
+from ledger.store.tables import ledger, partition_heads
+
+ROWS_AT_ONCE = 256
+ROWS_PER_READ = 32_768
+EVENTS_PER_SLICE = 500_000
+STREAM_IDS_END = b"\xff" * 17
+NUMBER_BEFORE_ALL = -(2**63)
+
+RawRow = Sequence[Any]
+"""position, stream_id, version, topic, fact_key, state, hash."""
+
+
+class Ends(NamedTuple):
+    """Where a partition ends, as its head row says and as its last event is; None where there is no such row."""
+
+    partition: int
+    head: tuple[int, bytes] | None
+    last: tuple[int, bytes] | None
+
+
+def stored_ledger_id(database: Database) -> str:
+    """The id of the ledger as it is stored now, from which the first hash of every partition is made."""
+    with database.reading() as connection:
+        return str(connection.execute(select(ledger.c.id)).scalar_one())
+
+
+def ends(database: Database, partitions: int) -> list[Ends]:
+    """Both ends of every partition, all in one state of the database."""
+    with database.reading() as connection:
+        return [Ends(each, _head(connection, each), _last(connection, each)) for each in range(partitions)]
+
+
+def hash_at(database: Database, partition: int, number: int) -> bytes | None:
+    """The stored hash of one event, or None where there is no such event."""
+    with database.reading() as connection:
+        found = connection.exec_driver_sql(_text(database, _HASH_AT), (partition, number)).first()
+    return None if found is None else found[0]
+
+
+def event_chunks(database: Database, partition: int, last: int) -> Iterator[Sequence[RawRow]]:
+    """The events of a partition up to a position, in order, some hundred at a time."""
+    return _chunks(database, _EVENTS, (partition, NUMBER_BEFORE_ALL, last))
+
+
+def quarantine_chunks(database: Database, partition: int) -> Iterator[Sequence[RawRow]]:
+    """The quarantine of a partition: (quarantine_id, receipt)."""
+    return _chunks(database, _QUARANTINE, (partition, b""))
+
+
+def send_chunks(database: Database, partition: int) -> Iterator[Sequence[RawRow]]:
+    """The register of sends of a partition: (send_id, digest, body)."""
+    return _chunks(database, _SENDS, (partition, b""))
+
+
+def uneven_streams(database: Database, partition: int, events: int, limit: int) -> Iterator[RawRow]:
+    """Streams whose versions are not 1, 2, 3 … without holes: (stream_id, events, lowest and highest version)."""
+    return _sliced(database, _UNEVEN_STREAMS, partition, events, limit)
+
+
+def repeated_facts(database: Database, partition: int, events: int, limit: int) -> Iterator[RawRow]:
+    """Facts that are stored more than once: (fact_key, how often, first position)."""
+    return _sliced(database, _REPEATED_FACTS, partition, events, limit)
+
+
+def events_elsewhere(database: Database, partitions: int, limit: int) -> list[RawRow]:
+    """Events in a partition that this ledger does not have: (partition, position)."""
+    with database.reading() as connection:
+        found = connection.exec_driver_sql(_text(database, _ELSEWHERE), (partitions, limit))
+        return list(found)
+
+
+def _head(connection: Connection, partition: int) -> tuple[int, bytes] | None:
+    statement = select(partition_heads.c.position, partition_heads.c.hash).where(partition_heads.c.partition == partition)
+    row = connection.execute(statement).first()
+    return None if row is None else (row.position, row.hash)
+
+
+def _last(connection: Connection, partition: int) -> tuple[int, bytes] | None:
+    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
+    row = connection.exec_driver_sql(_LAST.format(placeholder), (partition,)).first()
+    return None if row is None else (row[0], row[1])
+
+
+def _chunks(database: Database, statement: str, parameters: tuple[object, ...]) -> Iterator[Sequence[RawRow]]:
+    """Pages by the first column, which the second parameter is compared with; a new transaction every some thousand rows."""
+    found = ROWS_PER_READ
+    while found == ROWS_PER_READ:
+        found = 0
+        with database.reading() as connection:
+            # On PostgreSQL a cursor on the server, so that a page of large bodies is never in memory as a whole.
+            streaming = connection.execution_options(stream_results=True, max_row_buffer=ROWS_AT_ONCE)
+            result = streaming.exec_driver_sql(_text(database, statement), (*parameters, ROWS_PER_READ))
+            for rows in result.partitions(ROWS_AT_ONCE):
+                yield rows
+                found += len(rows)
+                parameters = (parameters[0], rows[-1][0], *parameters[2:])
+
+
+def _sliced(database: Database, statement: str, partition: int, events: int, limit: int) -> Iterator[RawRow]:
+    """Asks slice by slice of the key, each of a bounded number of events, so that no query runs for minutes."""
+    slices = min(1 + events // EVENTS_PER_SLICE, 65_536)
+    bounds = [(65_536 * index // slices).to_bytes(2, "big") for index in range(slices)]
+    for lower, upper in zip(bounds, [*bounds[1:], STREAM_IDS_END], strict=True):
+        with database.reading() as connection:
+            found = connection.exec_driver_sql(_text(database, statement), (partition, lower, upper, limit))
+            rows = list(found)
+        yield from rows
+
+
+def _text(database: Database, statement: str) -> str:
+    return statement.format(database.placeholder)
+
+
+_EVENT_COLUMNS = ", ".join(name for name in LogRow._fields if name != "partition")
+_EVENTS = (
+    f"SELECT {_EVENT_COLUMNS} FROM events"  # noqa: S608 - no value in it
+    " WHERE partition = {0} AND position > {0} AND position <= {0} ORDER BY position LIMIT {0}"
+)
+_LAST = "SELECT position, hash FROM events WHERE partition = {0} ORDER BY position DESC LIMIT 1"
+_HASH_AT = "SELECT hash FROM events WHERE partition = {0} AND position = {0}"
+_ELSEWHERE = (
+    "SELECT partition, position FROM events WHERE partition < 0 OR partition >= {0} ORDER BY partition, position LIMIT {0}"
+)
+_UNEVEN_STREAMS = (
+    "SELECT stream_id, count(*), min(version), max(version) FROM events"
+    " WHERE partition = {0} AND stream_id >= {0} AND stream_id < {0} GROUP BY stream_id"
+    " HAVING min(version) <> 1 OR max(version) <> count(*) ORDER BY stream_id LIMIT {0}"
+)
+_REPEATED_FACTS = (
+    "SELECT fact_key, count(*), min(position) FROM events"
+    " WHERE partition = {0} AND fact_key >= {0} AND fact_key < {0} GROUP BY fact_key"
+    " HAVING count(*) > 1 ORDER BY fact_key LIMIT {0}"
+)
+_QUARANTINE = (
+    "SELECT quarantine_id, receipt FROM quarantine"
+    " WHERE partition = {0} AND quarantine_id > {0} ORDER BY quarantine_id LIMIT {0}"
+)
+_SENDS = "SELECT send_id, digest, body FROM sends WHERE partition = {0} AND send_id > {0} ORDER BY send_id LIMIT {0}"
