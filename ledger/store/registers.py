@@ -10,7 +10,7 @@ from ledger.facts import Quarantined, Registered, Send, UnreadableDelivery
 from ledger.store.tables import quarantine, sends
 
 _encode_receipt = msgspec.msgpack.Encoder().encode
-_decode_receipt = msgspec.msgpack.Decoder(Receipt).decode
+decode_receipt = msgspec.msgpack.Decoder(Receipt).decode
 
 
 class QuarantinedDelivery(NamedTuple):
@@ -102,5 +102,5 @@ def registered_send(connection: Connection, partition: int, send_id: bytes) -> t
 
 def _delivery(row: Row[tuple[object, ...]]) -> QuarantinedDelivery:
     return QuarantinedDelivery(
-        bytes(row.quarantine_id).hex(), row.reason, row.attempts, _decode_receipt(row.receipt), row.replayed_at_us
+        bytes(row.quarantine_id).hex(), row.reason, row.attempts, decode_receipt(row.receipt), row.replayed_at_us
     )

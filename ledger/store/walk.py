@@ -1,6 +1,6 @@
 """The walk through everything that is stored, which `ledger verify` makes: flat memory, short read transactions.
 
-Rows come as the driver gives them, without our types: whoever edits a database behind our back may have put anything there.
+Rows come as the driver gives them: whoever edits a database behind our back may have put anything there.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,6 +28,11 @@ class Ends(NamedTuple):
     partition: int
     head: tuple[int, bytes] | None
     last: tuple[int, bytes] | None
+
+    @property
+    def events(self) -> int:
+        """About how many events there are."""
+        return self.last[0] if self.last and isinstance(self.last[0], int) else 0
 
 
 def stored_ledger_id(database: Database) -> str:
@@ -82,7 +87,9 @@ def events_elsewhere(database: Database, partitions: int, limit: int) -> list[Ra
 
 
 def _head(connection: Connection, partition: int) -> tuple[int, bytes] | None:
-    statement = select(partition_heads.c.position, partition_heads.c.hash).where(partition_heads.c.partition == partition)
+    statement = select(partition_heads.c.position, partition_heads.c.hash).where(
+        partition_heads.c.partition == partition
+    )
     row = connection.execute(statement).first()
     return None if row is None else (row.position, row.hash)
 
@@ -94,7 +101,7 @@ def _last(connection: Connection, partition: int) -> tuple[int, bytes] | None:
 
 
 def _chunks(database: Database, statement: str, parameters: tuple[object, ...]) -> Iterator[Sequence[RawRow]]:
-    """Pages by the first column, which the second parameter is compared with; a new transaction every some thousand rows."""
+    """Pages by the first column, which is compared with the second parameter; each page is a transaction of its own."""
     found = ROWS_PER_READ
     while found == ROWS_PER_READ:
         found = 0
@@ -131,7 +138,8 @@ _EVENTS = (
 _LAST = "SELECT position, hash FROM events WHERE partition = {0} ORDER BY position DESC LIMIT 1"
 _HASH_AT = "SELECT hash FROM events WHERE partition = {0} AND position = {0}"
 _ELSEWHERE = (
-    "SELECT partition, position FROM events WHERE partition < 0 OR partition >= {0} ORDER BY partition, position LIMIT {0}"
+    "SELECT partition, position FROM events WHERE partition < 0 OR partition >= {0}"
+    " ORDER BY partition, position LIMIT {0}"
 )
 _UNEVEN_STREAMS = (
     "SELECT stream_id, count(*), min(version), max(version) FROM events"

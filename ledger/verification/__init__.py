@@ -1,0 +1,93 @@
+"""What `ledger verify` runs: reads the log as it is stored, and says where it is no longer what was recorded.
+
+It trusts neither our code nor the database: every hash is made again from the stored bytes, in short read transactions
+beside a running server and with flat memory. After a broken link the chain is followed from the hash that is stored
+there, so that one edit is one finding, not one for every event behind it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from ledger.chain import genesis_hash
+from ledger.ledger import Ledger
+from ledger.positions import Position
+from ledger.signatures import Secret
+from ledger.store import walk
+from ledger.store.database import Database
+from ledger.verification.content import Content
+from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, RESTORE, Finding, NotedHead, shown
+from ledger.verification.partition_walk import PartitionWalk
+
+__all__ = ["FINDINGS_PER_PARTITION_MAX", "Finding", "NotedHead", "OnProgress", "Verification", "verify"]
+
+OnProgress = Callable[[int, int], None]
+"""Told how many events were read and how many there are, every some hundred events."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found. `heads` are to be noted elsewhere (`0-17:HASH`): with them a cut-off tail is found later.
+
+    `signatures` counts those that were checked again: of deep verification, with a secret that was given.
+    """
+
+    partitions: int
+    events: int
+    signatures: int
+    heads: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+
+def verify(
+    ledger: Ledger,
+    *,
+    noted_heads: Iterable[str] = (),
+    deep: bool = False,
+    secrets: Sequence[Secret] = (),
+    on_progress: OnProgress | None = None,
+) -> Verification:
+    """Reads everything that is stored and tells what is wrong with it, in the order of the partitions.
+
+    `deep` also reads each body again, and checks its signature where its secret is among `secrets`. Events that are
+    recorded meanwhile are left for the next time. MalformedQuestion for a noted head that cannot be read.
+    """
+    noted = [NotedHead.parse(text) for text in noted_heads]
+    database, partitions = ledger.database, ledger.partitions
+    ledger_id = walk.stored_ledger_id(database)
+    ends = walk.ends(database, partitions)
+    total = sum(end.events for end in ends)
+    content = Content(ledger.codec, secrets) if deep else None
+    findings: list[Finding] = []
+    events = 0
+    for end in ends:
+        part = PartitionWalk(end.partition, genesis_hash(ledger_id, end.partition), content)
+        for checked in part.read(database, end.last):
+            if on_progress is not None:
+                on_progress(events + checked, total)
+        events += part.events
+        part.compare_head(end.head)
+        part.compare_noted(database, noted)
+        part.check_keys(database)
+        part.check_registers(database)
+        findings += part.findings.listed()
+    return Verification(
+        partitions,
+        events,
+        content.signatures if content else 0,
+        tuple(_head_to_note(end, ledger_id) for end in ends),
+        (*findings, *_in_no_partition(database, partitions, noted)),
+    )
+
+
+def _in_no_partition(database: Database, partitions: int, noted: Sequence[NotedHead]) -> Iterator[Finding]:
+    expected = f"in a partition that this ledger does not have, expected 0 to {partitions - 1}"
+    for partition, number in walk.events_elsewhere(database, partitions, FINDINGS_PER_PARTITION_MAX):
+        yield Finding(Position(partition, number), f"an event {expected}; {RESTORE}")
+    for head in noted:
+        if head.position.partition >= partitions:
+            yield Finding(head.position, f"the noted head is {expected}: was it noted of this ledger?")
+
+
+def _head_to_note(end: walk.Ends, ledger_id: str) -> str:
+    number, stored = end.last or (0, genesis_hash(ledger_id, end.partition))
+    return f"{Position(end.partition, number)}:{shown(stored)}"

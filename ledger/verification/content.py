@@ -1,0 +1,83 @@
+"""What can be checked of one stored row by itself: its hash, its body, its signature."""
+
+import hashlib
+import hmac
+import struct
+from collections.abc import Sequence
+
+import msgspec
+
+from ledger.chain import event_hash
+from ledger.errors import LedgerError
+from ledger.events import RequestAccepted, stream_id
+from ledger.json_values import canonical, parse_object
+from ledger.mapper import EventCodec
+from ledger.reception import QUARANTINE_ID_BYTES
+from ledger.sends import parse_send, send_id_of
+from ledger.signatures import Secret
+from ledger.store.registers import decode_receipt
+from ledger.store.walk import RawRow
+from ledger.verification.findings import shown
+from ledger.webhooks import FACT_KEY_BYTES, fact_key
+
+STREAM_ID_BYTES = 16
+
+
+class Content:
+    """Deep verification: each body must still be what its row says, and be signed by whom its receipt says."""
+
+    def __init__(self, codec: EventCodec, secrets: Sequence[Secret]) -> None:
+        self._codec = codec
+        self._keys = {secret.id: secret.key for secret in secrets}
+        self.signatures = 0
+
+    def wrong_with(self, row: RawRow) -> str | None:
+        """What is wrong with an event's content, or None. What the library put has no fact key, and is not ours."""
+        _position, stream, _version, topic, key, state, _hash = row
+        if key is None:
+            return None
+        try:
+            event = self._codec.decode(topic, state)
+            said = parse_object(event.receipt.body)
+        except (LedgerError, TypeError, ValueError) as error:
+            return f"the event cannot be read: {error}"
+        made = fact_key("acceptance" if isinstance(event, RequestAccepted) else "webhook", said)
+        if made != key:
+            return f"the body is another fact than the stored key says: expected {made.hex()}, found {shown(key)}"
+        if stream_id(event.message_id).bytes != stream:
+            return f"the event of message {event.message_id!r} is in the stream of another message"
+        receipt = event.receipt
+        if receipt.digest is not None and receipt.timestamp is not None and receipt.secret_id in self._keys:
+            self.signatures += 1
+            signed = receipt.timestamp.encode("ascii", "replace") + b"." + receipt.body
+            if not hmac.compare_digest(hmac.digest(self._keys[receipt.secret_id], signed, "sha256"), receipt.digest):
+                return f"the stored signature is not that of secret {receipt.secret_id!r} over the stored body"
+        return None
+
+
+def hash_of(previous: bytes, partition: int, row: RawRow) -> bytes | None:
+    """The hash that a row's columns give, or None where a column has a type or length that we never store."""
+    number, stream, version, topic, key, state, _stored = row
+    try:
+        if len(stream) != STREAM_ID_BYTES or (key is not None and len(key) != FACT_KEY_BYTES):
+            return None
+        return event_hash(previous, partition, number, stream, version, topic, key, state)
+    except (TypeError, ValueError, AttributeError, struct.error):
+        return None
+
+
+def is_quarantined_as(quarantine_id: bytes, receipt: bytes) -> bool:
+    """Whether a receipt in quarantine has the body that its id was made from."""
+    try:
+        return hashlib.sha256(decode_receipt(receipt).body).digest()[:QUARANTINE_ID_BYTES] == quarantine_id
+    except (msgspec.MsgspecError, TypeError, ValueError):
+        return False
+
+
+def is_sent_as(send_id: bytes, digest: bytes, body: bytes) -> bool:
+    """Whether a registered send has the idempotency key and the content that it was registered with."""
+    try:
+        said = canonical(parse_object(body))
+        return (send_id_of(parse_send(body).idempotency_key).bytes, hashlib.sha256(said).digest()) == (send_id, digest)
+    except (LedgerError, TypeError, AttributeError):
+        return False

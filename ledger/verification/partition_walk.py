@@ -1,0 +1,135 @@
+"""The walk along one partition, link by link, and the comparison of its end with what was noted."""
+
+from collections.abc import Iterator, Sequence
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from ledger.store import walk
+from ledger.store.database import Database
+from ledger.verification.content import Content, hash_of, is_quarantined_as, is_sent_as
+from ledger.verification.findings import RESTORE, Findings, NotedHead, shown
+
+
+class PartitionWalk:
+    """The walk along one partition: how far it came, and the hash there."""
+
+    def __init__(self, partition: int, genesis: bytes, content: Content | None) -> None:
+        self.findings = Findings(partition)
+        self.events = 0
+        self._partition = partition
+        self._number = 0
+        self._cut_short = False
+        self._hash = genesis
+        self._content = content
+
+    def read(self, database: Database, last: tuple[int, bytes] | None) -> Iterator[int]:
+        """Checks events up to the last one, chunk after chunk, and gives how many have been read."""
+        try:
+            for rows in walk.event_chunks(database, self._partition, last[0]) if last else ():
+                self._check(rows)
+                self.events += len(rows)
+                yield self.events
+        except SQLAlchemyError as error:
+            self._unreadable(error)
+
+    def _check(self, rows: Sequence[walk.RawRow]) -> None:
+        number, previous = self._number, self._hash
+        for row in rows:
+            number += 1
+            if row[0] != number or hash_of(previous, self._partition, row) != row[6]:
+                number = self._explain(number, previous, row)
+            previous = row[6]
+            if self._content is not None and (wrong := self._content.wrong_with(row)):
+                self.findings.add(number, wrong)
+        self._number, self._hash = number, previous
+
+    def _explain(self, expected: int, previous: bytes, row: walk.RawRow) -> int:
+        """Says what is wrong with a row, and from which position the walk goes on."""
+        found, stored = row[0], row[6]
+        if found != expected:
+            # Its own hash cannot be checked: the one before it is gone with the events that are missing.
+            self.findings.add(expected, f"{_absent(expected, found)}; {RESTORE}")
+            return found if isinstance(found, int) else expected
+        made = hash_of(previous, self._partition, row)
+        self.findings.add(
+            expected,
+            "the event was changed, or is not the one that stood here: its columns give"
+            f" {made.hex() if made else 'no hash, as one is not of our kind'}, stored is {shown(stored)}; {RESTORE}",
+        )
+        return expected
+
+    def compare_head(self, head: tuple[int, bytes] | None) -> None:
+        """The head row must name the last event."""
+        if self._cut_short:
+            return
+        if head is None:
+            self.findings.add(self._number, f"the head of partition {self._partition} is missing; {RESTORE}")
+        elif head != (self._number, self._hash):
+            self.findings.add(
+                self._number,
+                f"the log ends here with the hash {shown(self._hash)}, but its head row says"
+                f" {self._partition}-{head[0]} with {shown(head[1])}: the end was cut off or added to; {RESTORE}",
+            )
+
+    def compare_noted(self, database: Database, noted: Sequence[NotedHead]) -> None:
+        """What was noted earlier must still be there: this finds a tail that was cut off together with its head row."""
+        for head in noted:
+            if head.position.partition == self._partition and head.position.number > 0:
+                found = walk.hash_at(database, self._partition, head.position.number)
+                if found != head.hash:
+                    now = "there is no such event" if found is None else f"it is {shown(found)}"
+                    self.findings.add(
+                        head.position.number,
+                        f"the hash noted earlier is {head.hash.hex()}, now {now}:"
+                        f" the log was cut off or written anew; {RESTORE}",
+                    )
+
+    def check_keys(self, database: Database) -> None:
+        """Versions of each stream must be 1, 2, 3 … and each fact stored once."""
+        try:
+            for stream, count, lowest, highest in walk.uneven_streams(
+                database, self._partition, self.events, self.findings.room
+            ):
+                self.findings.add(
+                    None,
+                    f"stream {shown(stream)} in partition {self._partition} has {count} events with versions from"
+                    f" {lowest} to {highest}, expected 1 to {count} without holes; {RESTORE}",
+                )
+            for key, count, first in walk.repeated_facts(database, self._partition, self.events, self.findings.room):
+                self.findings.add(first, f"the fact {shown(key)} is stored {count} times, expected once; {RESTORE}")
+        except SQLAlchemyError as error:
+            self._unreadable(error)
+
+    def check_registers(self, database: Database) -> None:
+        """Each body in quarantine must be the one that its id names; each send the one that its key and digest name."""
+        try:
+            for rows in walk.quarantine_chunks(database, self._partition):
+                for quarantine_id, receipt in rows:
+                    if not is_quarantined_as(quarantine_id, receipt):
+                        self.findings.add(
+                            None, f"quarantine {shown(quarantine_id)} holds another body than its id says; {RESTORE}"
+                        )
+            for rows in walk.send_chunks(database, self._partition):
+                for send_id, digest, body in rows:
+                    if not is_sent_as(send_id, digest, body):
+                        self.findings.add(
+                            None, f"send {shown(send_id)} holds another body than its id and digest say; {RESTORE}"
+                        )
+        except SQLAlchemyError as error:
+            self._unreadable(error)
+
+    def _unreadable(self, error: SQLAlchemyError) -> None:
+        self._cut_short = True
+        told = (str(getattr(error, "orig", error)).splitlines() or [""])[0][:200]
+        self.findings.add(
+            self._number,
+            f"the database cannot be read on after this position: {told}; restore it from a backup (docs/RUNBOOK.md)",
+        )
+
+
+def _absent(expected: int, found: object) -> str:
+    """What is missing before the position that was found."""
+    if not isinstance(found, int) or found < expected:
+        return f"the next event stands at {found!r}, expected {expected}"
+    missing = f"event {expected} is" if found == expected + 1 else f"events {expected} to {found - 1} are"
+    return f"{missing} missing: the next event stands at {found}, expected {expected}"
