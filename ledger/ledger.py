@@ -23,7 +23,7 @@ from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
 from ledger.store.commit import commit
 from ledger.store.database import Database
-from ledger.store.log import Head, LogRow
+from ledger.store.log import Head, LogRow, positions_of_facts
 from ledger.store.recorder import LogRecorder
 from ledger.store.registers import QuarantinedDelivery
 from ledger.store.schema import Identity, open_existing, open_or_create
@@ -127,7 +127,9 @@ class Ledger:
                 room = limit - len(entries)
                 rows = reads.events_after(connection, partition, number, room) if room else []
                 if rows:
-                    earlier = reads.events_of_streams(connection, partition, _begun_earlier(rows))
+                    earlier = reads.events_of_streams(
+                        connection, partition, _begun_earlier(rows), before=rows[0].position
+                    )
                     entries.extend(self._entries(rows, earlier))
                     cursor = cursor.advanced(Position(partition, rows[-1].position))
         return entries, cursor
@@ -155,7 +157,7 @@ class Ledger:
             accepted = parse_send(body)
             facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
             found = {
-                partition: reads.facts_at(connection, partition, [fact.fact_key for fact in facts])
+                partition: positions_of_facts(connection, partition, [fact.fact_key for fact in facts])
                 for partition in {fact.partition for fact in facts}
             }
         places = [(fact.partition, found[fact.partition].get(fact.fact_key)) for fact in facts]
@@ -203,13 +205,11 @@ class Ledger:
             after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
 
     def _entries(self, rows: Sequence[LogRow], earlier: Iterable[LogRow] = ()) -> list[LogEntry]:
-        """Rows in the order of the log as entries, each with its effect; `earlier` has the streams that began before them."""
+        """Rows in the order of the log as entries, each with its effect; `earlier` is what came before them in their streams."""
         messages: dict[bytes, Message] = {}
-        first = rows[0].position
         for row in earlier:
-            if row.position < first:
-                event = self.codec.decode(row.topic, row.state)
-                messages[bytes(row.stream_id)] = evolve(messages.get(bytes(row.stream_id), Message()), event)
+            event = self.codec.decode(row.topic, row.state)
+            messages[bytes(row.stream_id)] = evolve(messages.get(bytes(row.stream_id), Message()), event)
         return [self._entry(row, messages) for row in rows]
 
     def _entry(self, row: LogRow, messages: dict[bytes, Message]) -> LogEntry:

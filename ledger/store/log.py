@@ -13,8 +13,8 @@ from sqlalchemy import Connection, bindparam, select, update
 from ledger.chain import event_hash
 from ledger.facts import Fact, Placed
 from ledger.positions import Position
-from ledger.store.statements import in_lists, insert_rows
-from ledger.store.tables import partition_heads
+from ledger.store.statements import insert_rows, look_up
+from ledger.store.tables import events, partition_heads
 
 
 class LogRow(NamedTuple):
@@ -72,10 +72,14 @@ def lock_head(connection: Connection, partition: int) -> Head:
 
 def latest_versions(connection: Connection, partition: int, streams: Iterable[bytes]) -> dict[bytes, int]:
     """The latest version of each of those streams that exists."""
-    statement = (
-        "SELECT stream_id, max(version) FROM events WHERE partition = {0} AND stream_id IN ({1}) GROUP BY stream_id"
-    )
-    return {bytes(stream): version for stream, version in in_lists(connection, statement, partition, list(streams))}
+    found = look_up(connection, _LATEST_VERSION, partition, list(streams))
+    return {bytes(stream): version for stream, version in found if version is not None}
+
+
+def positions_of_facts(connection: Connection, partition: int, fact_keys: Sequence[bytes]) -> dict[bytes, int]:
+    """The position of each of those facts that the log holds."""
+    found = look_up(connection, _POSITION_OF_FACT, partition, fact_keys)
+    return {bytes(key): position for key, position in found if position is not None}
 
 
 def next_row(head: Head, fact: Fact, version: int) -> LogRow:
@@ -96,16 +100,26 @@ def insert_events(connection: Connection, rows: Sequence[LogRow], head: Head) ->
 
 
 def _known_facts(connection: Connection, partition: int, facts: Sequence[Fact], *, again: bool) -> dict[bytes, Placed]:
-    statement = (
-        "SELECT fact_key, position, version, state FROM events WHERE partition = {0} AND fact_key IN ({1})"
-    )
     offered = {fact.fact_key: fact.state for fact in facts}
+    positions = positions_of_facts(connection, partition, list(offered))
+    if not positions:
+        return {}
+    held = connection.execute(_HELD, {"partition": partition, "positions": list(positions.values())})
     return {
         bytes(key): Placed(Position(partition, position), version, is_new=again and bytes(state) == offered[bytes(key)])
-        for key, position, version, state in in_lists(connection, statement, partition, list(offered))
+        for key, position, version, state in held
     }
 
 
+_LATEST_VERSION = (
+    "SELECT key, (SELECT max(version) FROM events WHERE partition = {partition} AND stream_id = key) FROM keys"
+)
+_POSITION_OF_FACT = (
+    "SELECT key, (SELECT position FROM events WHERE partition = {partition} AND fact_key = key) FROM keys"
+)
+_HELD = select(events.c.fact_key, events.c.position, events.c.version, events.c.state).where(
+    events.c.partition == bindparam("partition"), events.c.position.in_(bindparam("positions", expanding=True))
+)
 _LOCK_HEAD = (
     select(partition_heads.c.position, partition_heads.c.hash)
     .where(partition_heads.c.partition == bindparam("partition"))

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from sqlalchemy import Connection, bindparam, select
 
 from ledger.store.log import Head, LogRow
-from ledger.store.statements import in_lists
 from ledger.store.tables import events, partition_heads
 
-_COLUMNS = ", ".join(LogRow._fields)
+STREAMS_PER_READ = 256
 
 
 def heads(connection: Connection) -> list[Head]:
@@ -35,17 +34,14 @@ def events_of_stream(
     return [_row(*row) for row in found]
 
 
-def events_of_streams(connection: Connection, partition: int, streams: Sequence[bytes]) -> Iterator[LogRow]:
-    """All events of several streams of a partition, in the order of the log."""
-    statement = f"SELECT {_COLUMNS} FROM events WHERE partition = {{0}} AND stream_id IN ({{1}})"  # noqa: S608 - no value in it
-    rows = [_row(*row) for row in in_lists(connection, statement, partition, streams)]
-    return iter(sorted(rows, key=_position))
-
-
-def facts_at(connection: Connection, partition: int, fact_keys: Sequence[bytes]) -> dict[bytes, int]:
-    """The position of each of those facts that the log holds."""
-    statement = "SELECT fact_key, position FROM events WHERE partition = {0} AND fact_key IN ({1})"
-    return {bytes(key): position for key, position in in_lists(connection, statement, partition, fact_keys)}
+def events_of_streams(
+    connection: Connection, partition: int, streams: Sequence[bytes], *, before: int
+) -> Iterator[LogRow]:
+    """All events of several streams of a partition before a position, in the order of the log."""
+    for start in range(0, len(streams), STREAMS_PER_READ):
+        some = list(streams[start : start + STREAMS_PER_READ])
+        found = connection.execute(_OF_STREAMS, {"partition": partition, "streams": some, "before": before})
+        yield from sorted((_row(*row) for row in found), key=_position)
 
 
 def _row(*columns: object) -> LogRow:
@@ -72,4 +68,9 @@ _OF_STREAM = (
     )
     .order_by(events.c.version)
     .limit(bindparam("limit"))
+)
+_OF_STREAMS = select(events).where(
+    events.c.partition == bindparam("partition"),
+    events.c.stream_id.in_(bindparam("streams", expanding=True)),
+    events.c.position < bindparam("before"),
 )

@@ -7,8 +7,9 @@ that both engines meet the same few texts again and keep them prepared.
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 ROWS_MAX = 256
 
@@ -24,16 +25,18 @@ def insert_rows(connection: Connection, table: str, columns: Sequence[str], rows
         start += size
 
 
-def in_lists(
-    connection: Connection, statement: str, partition: int, keys: Sequence[bytes]
-) -> Iterator[Row[tuple[object, ...]]]:
-    """Rows of a statement with the places {0} for the partition and {1} for a list of keys."""
+def look_up(connection: Connection, statement: str, partition: int, keys: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
+    """Rows of a statement over `keys(key)`, a table of the given keys, with `{partition}` as a place for the partition.
+
+    The statement looks each key up by itself, in a subquery: so a planner that has no statistics of a young table cannot
+    choose to read a whole partition instead.
+    """
     placeholder = _placeholder(connection)
     for start in range(0, len(keys), ROWS_MAX):
         some = keys[start : start + ROWS_MAX]
         size = 1 << (len(some) - 1).bit_length()
         padded = (*some, *(some[-1],) * (size - len(some)))
-        yield from connection.exec_driver_sql(_in_text(statement, size, placeholder), (partition, *padded))
+        yield from connection.exec_driver_sql(_look_up_text(statement, size, placeholder), (*padded, partition))
 
 
 def _placeholder(connection: Connection) -> str:
@@ -47,5 +50,6 @@ def _insert_text(table: str, columns: tuple[str, ...], size: int, placeholder: s
 
 
 @lru_cache(maxsize=256)
-def _in_text(statement: str, size: int, placeholder: str) -> str:
-    return statement.format(placeholder, ", ".join([placeholder] * size))
+def _look_up_text(statement: str, size: int, placeholder: str) -> str:
+    keys = ", ".join([f"({placeholder})"] * size)
+    return f"WITH keys(key) AS (VALUES {keys}) {statement.format(partition=placeholder)}"

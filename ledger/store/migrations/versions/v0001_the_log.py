@@ -33,8 +33,8 @@ def upgrade() -> None:
         sa.Column("hash", sa.LargeBinary, nullable=False),
         sqlite_with_rowid=False,
     )
-    op.create_index("events_by_stream", "events", ["partition", "stream_id", "version"], unique=True)
-    op.create_index("events_by_fact", "events", ["partition", "fact_key"], unique=True)
+    op.create_index("events_by_stream", "events", ["stream_id", "version", "partition"], unique=True)
+    op.create_index("events_by_fact", "events", ["fact_key", "partition"], unique=True)
     op.create_table(
         "quarantine",
         sa.Column("partition", sa.SmallInteger, primary_key=True, autoincrement=False),
