@@ -17,7 +17,7 @@ from ledger.webhooks import Webhook
 STREAM_NAMESPACE = uuid5(NAMESPACE_URL, "urn:lifecycle-ledger:message")
 
 
-class Receipt(msgspec.Struct, frozen=True, array_like=True):
+class Receipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a fact reached us: when (microseconds since 1970), the exact bytes, and what proves who sent them.
 
     The three parts of the signature are None where the provider's signing is switched off, and for request acceptances.
@@ -38,7 +38,7 @@ def receipt_of(body: bytes, signature: Signature | None, received_at_us: int) ->
     return Receipt(received_at_us, body, signature.late, signature.secret_id, signature.timestamp, signature.digest)
 
 
-class OutboundReported(msgspec.Struct, frozen=True, array_like=True):
+class OutboundReported(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What the four kinds of the outbound lifecycle have in common."""
 
     KIND: ClassVar[Kind]
@@ -51,35 +51,35 @@ class OutboundReported(msgspec.Struct, frozen=True, array_like=True):
     receipt: Receipt
 
 
-class MessageQueued(OutboundReported, frozen=True, array_like=True):
+class MessageQueued(OutboundReported, frozen=True, array_like=True, gc=False):
     """Red Cloud took the message into its queueing path. It is not carrier delivery."""
 
     TOPIC: ClassVar[str] = "message.queued"
     KIND = Kind.QUEUED
 
 
-class MessageSent(OutboundReported, frozen=True, array_like=True):
+class MessageSent(OutboundReported, frozen=True, array_like=True, gc=False):
     """The message advanced into the provider's send path. It is not handset delivery."""
 
     TOPIC: ClassVar[str] = "message.sent"
     KIND = Kind.SENT
 
 
-class MessageDelivered(OutboundReported, frozen=True, array_like=True):
+class MessageDelivered(OutboundReported, frozen=True, array_like=True, gc=False):
     """A delivery confirmation was received."""
 
     TOPIC: ClassVar[str] = "message.delivered"
     KIND = Kind.DELIVERY
 
 
-class MessageFailed(OutboundReported, frozen=True, array_like=True):
+class MessageFailed(OutboundReported, frozen=True, array_like=True, gc=False):
     """Terminal failure; the details are members of the body, under names that the provider does not document."""
 
     TOPIC: ClassVar[str] = "message.failed"
     KIND = Kind.FAILED
 
 
-class InboundMessageReceived(msgspec.Struct, frozen=True, array_like=True):
+class InboundMessageReceived(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A customer wrote: the creation of a message, never a step of an outbound one."""
 
     TOPIC: ClassVar[str] = "message.inbound"
@@ -93,7 +93,7 @@ class InboundMessageReceived(msgspec.Struct, frozen=True, array_like=True):
     receipt: Receipt
 
 
-class UnknownKindReported(msgspec.Struct, frozen=True, array_like=True):
+class UnknownKindReported(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The provider reported a kind that this version does not know. Kept on the message; changes no status."""
 
     TOPIC: ClassVar[str] = "message.unknown-kind"
@@ -105,7 +105,7 @@ class UnknownKindReported(msgspec.Struct, frozen=True, array_like=True):
     receipt: Receipt
 
 
-class RequestAccepted(msgspec.Struct, frozen=True, array_like=True):
+class RequestAccepted(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Layer one: the provider accepted the request to send this message, as our user's own application tells."""
 
     TOPIC: ClassVar[str] = "request.accepted"

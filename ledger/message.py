@@ -1,11 +1,10 @@
 """The functional aggregate: a message is what its events, folded in the order of the log, say of it.
 
-`effect_of` is the provider's ordering rule and says what one event does to a message; `evolve` is the message after it.
-Both are pure; the log, the read models, `history` and `asOf` all use these two functions and no others.
+`effect_of` is the provider's ordering rule and says what one event does to a message; `evolve` is the message after it;
+`Fold` does both for many events. All are pure; the log, the read models, `history` and `asOf` all use these and nothing else.
 """
 
 from collections.abc import Iterable, Iterator
-from functools import reduce
 from typing import NamedTuple, assert_never
 
 import msgspec
@@ -24,21 +23,21 @@ from ledger.provider import STATUS_OF, Direction, Effect, Kind, Status
 MISSING_SEQUENCES_SHOWN_MAX = 100
 
 
-class Claim(msgspec.Struct, frozen=True, array_like=True):
+class Claim(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """That a sequence was claimed by an event of some kind."""
 
     sequence: int
     kind: Kind
 
 
-class Reference(msgspec.Struct, frozen=True, array_like=True):
+class Reference(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """A reference and the sequence of the event that carried it; the highest sequence wins, the first of equals holds."""
 
     text: str
     sequence: int
 
 
-class RequestAcceptance(msgspec.Struct, frozen=True, array_like=True):
+class RequestAcceptance(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Layer one of the state: what the provider answered when the message was handed over."""
 
     status: str
@@ -49,7 +48,7 @@ class RequestAcceptance(msgspec.Struct, frozen=True, array_like=True):
     external_reference: str | None
 
 
-class InboundMessage(msgspec.Struct, frozen=True, array_like=True):
+class InboundMessage(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Who wrote to whom, in which conversation."""
 
     conversation_id: str | None
@@ -58,7 +57,7 @@ class InboundMessage(msgspec.Struct, frozen=True, array_like=True):
     recipient: str | None
 
 
-class Message(msgspec.Struct, frozen=True, array_like=True):
+class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is known of one message after some prefix of its events. `Message()` is before the first.
 
     `failure_body` is the raw body of the applied failure while the status is failed. Times are microseconds since 1970.
@@ -92,57 +91,187 @@ class Step(NamedTuple):
 
 def fold(events: Iterable[MessageEvent]) -> Message:
     """The message after all its events."""
-    return reduce(evolve, events, Message())
+    folded = Fold(Message())
+    for event in events:
+        folded.add(event)
+    return folded.message()
 
 
 def steps(events: Iterable[MessageEvent], message: Message = Message()) -> Iterator[Step]:  # noqa: B008 - a frozen value
     """Every event with its effect, in the order of the log."""
+    folded = Fold(message)
     for event in events:
-        effect = effect_of(message, event)
-        message = evolve(message, event)
-        yield Step(event, effect, message)
+        effect = folded.add(event)
+        yield Step(event, effect, folded.message())
 
 
 def effect_of(message: Message, event: MessageEvent) -> Effect:
     """What an event does to a message: "The rule, exactly" of the HTTP contract."""
-    match event:
-        case UnknownKindReported():
-            return Effect.NOTED
-        case RequestAccepted():
-            return Effect.CONFLICTING if message.direction is Direction.INBOUND else Effect.NOTED
-        case InboundMessageReceived():
-            return Effect.CREATED if message.direction is None else Effect.CONFLICTING
-        case OutboundReported():
-            return _effect_of_outbound(message, event)
-        case _:
-            assert_never(event)
+    return Fold(message).effect_of(event)
 
 
 def evolve(message: Message, event: MessageEvent) -> Message:
     """The message after one more event."""
-    effect = effect_of(message, event)
-    received_at_us = event.receipt.received_at_us
-    changes: dict[str, object] = {"event_count": message.event_count + 1, "updated_at_us": received_at_us}
-    if message.event_count == 0:
-        changes |= {
-            "message_id": event.message_id,
-            "first_recorded_at_us": received_at_us,
-            "status_changed_at_us": received_at_us,
-        }
-    match event:
-        case UnknownKindReported():
-            changes |= _filled(message, event)
-        case RequestAccepted() if effect is Effect.NOTED:
-            changes |= _accepted(message, event)
-        case InboundMessageReceived() if effect is Effect.CREATED:
-            changes |= _created(event)
-        case OutboundReported():
-            changes |= _reported(message, event, effect)
-        case _:
-            pass  # an event of the other direction is kept in the history and changes nothing
-    if changes.get("status", message.status) is not message.status:
-        changes["status_changed_at_us"] = received_at_us
-    return msgspec.structs.replace(message, **changes)
+    folded = Fold(message)
+    folded.add(event)
+    return folded.message()
+
+
+class Fold:
+    """A message in the making: it takes event after event, and is a `Message` whenever asked.
+
+    The rule stands here and nowhere else. A batch costs one new `Message` rather than one for every event, and an event
+    of a message with very many sequences costs no more than any other.
+    """
+
+    __slots__ = (
+        "acceptance",
+        "claims",
+        "conflicting",
+        "direction",
+        "event_count",
+        "external_reference",
+        "failure_body",
+        "filled",
+        "first_recorded_at_us",
+        "inbound",
+        "message_id",
+        "provider_message_ref",
+        "sequence",
+        "status",
+        "status_changed_at_us",
+        "updated_at_us",
+    )
+
+    def __init__(self, message: Message) -> None:
+        self.message_id = message.message_id
+        self.direction = message.direction
+        self.status = message.status
+        self.sequence = message.sequence
+        self.claims: dict[int, tuple[Kind, ...]] = {}
+        for claim in message.claims:
+            self.claims[claim.sequence] = (*self.claims.get(claim.sequence, ()), claim.kind)
+        self.filled = dict.fromkeys(message.filled)
+        self.conflicting = message.conflicting
+        self.external_reference = message.external_reference
+        self.provider_message_ref = message.provider_message_ref
+        self.failure_body = message.failure_body
+        self.acceptance = message.acceptance
+        self.inbound = message.inbound
+        self.event_count = message.event_count
+        self.first_recorded_at_us = message.first_recorded_at_us
+        self.status_changed_at_us = message.status_changed_at_us
+        self.updated_at_us = message.updated_at_us
+
+    def message(self) -> Message:
+        """The message after the events so far."""
+        return Message(
+            self.message_id,
+            self.direction,
+            self.status,
+            self.sequence,
+            tuple([Claim(sequence, kind) for sequence, kinds in self.claims.items() for kind in kinds]),
+            tuple(self.filled),
+            self.conflicting,
+            self.external_reference,
+            self.provider_message_ref,
+            self.failure_body,
+            self.acceptance,
+            self.inbound,
+            self.event_count,
+            self.first_recorded_at_us,
+            self.status_changed_at_us,
+            self.updated_at_us,
+        )
+
+    def effect_of(self, event: MessageEvent) -> Effect:
+        """What the event would do."""
+        match event:
+            case OutboundReported():
+                return self._effect_of_outbound(event)
+            case InboundMessageReceived():
+                return Effect.CREATED if self.direction is None else Effect.CONFLICTING
+            case RequestAccepted():
+                return Effect.CONFLICTING if self.direction is Direction.INBOUND else Effect.NOTED
+            case UnknownKindReported():
+                return Effect.NOTED
+            case _:
+                assert_never(event)
+
+    def add(self, event: MessageEvent) -> Effect:
+        """Takes the next event; what it did."""
+        effect = self.effect_of(event)
+        received_at_us = event.receipt.received_at_us
+        if self.event_count == 0:
+            self.message_id = event.message_id
+            self.first_recorded_at_us = self.status_changed_at_us = received_at_us
+        status_before = self.status
+        match event:
+            case OutboundReported():
+                self._report(event, effect)
+            case InboundMessageReceived() if effect is Effect.CREATED:
+                self._create(event)
+            case RequestAccepted() if effect is Effect.NOTED:
+                self._accept(event)
+            case UnknownKindReported():
+                self._fill(event)
+            case _:
+                pass  # an event of the other direction is kept in the history and changes nothing
+        if self.status is not status_before:
+            self.status_changed_at_us = received_at_us
+        self.event_count += 1
+        self.updated_at_us = received_at_us
+        return effect
+
+    def _effect_of_outbound(self, event: OutboundEvent) -> Effect:
+        if self.direction is Direction.INBOUND:
+            return Effect.CONFLICTING
+        kinds_before = self.claims.get(event.sequence)
+        if kinds_before is not None:
+            return Effect.REPEATED if kinds_before == (event.KIND,) else Effect.CONFLICTING
+        if self.sequence is not None and event.sequence < self.sequence:
+            return Effect.SUPERSEDED
+        return Effect.APPLIED
+
+    def _report(self, event: OutboundEvent, effect: Effect) -> None:
+        sequence = event.sequence
+        self.external_reference = _higher(self.external_reference, event.external_reference, sequence)
+        self.provider_message_ref = _higher(self.provider_message_ref, event.provider_message_ref, sequence)
+        if effect is Effect.CONFLICTING and sequence not in self.conflicting:
+            self.conflicting = tuple(sorted((*self.conflicting, sequence)))
+        if self.direction is Direction.INBOUND:
+            return
+        self.direction = Direction.OUTBOUND
+        kinds_before = self.claims.get(sequence, ())
+        if event.KIND not in kinds_before:
+            self.claims[sequence] = (*kinds_before, event.KIND)
+        if effect is Effect.APPLIED:
+            self.sequence = sequence
+            self.status = STATUS_OF[event.KIND]
+            self.failure_body = event.receipt.body if isinstance(event, MessageFailed) else None
+
+    def _create(self, event: InboundMessageReceived) -> None:
+        self.direction = Direction.INBOUND
+        self.status = Status.RECEIVED
+        self.inbound = InboundMessage(event.conversation_id, event.number_id, event.sender, event.recipient)
+
+    def _accept(self, event: RequestAccepted) -> None:
+        self.direction = Direction.OUTBOUND
+        if self.acceptance is None:
+            self.acceptance = RequestAcceptance(
+                event.status,
+                event.recipient,
+                event.idempotency_key,
+                event.receipt.received_at_us,
+                event.number_id,
+                event.external_reference,
+            )
+        if self.status is Status.UNKNOWN:
+            self.status = Status.SUBMITTED
+
+    def _fill(self, event: UnknownKindReported) -> None:
+        if event.sequence is not None:
+            self.filled[event.sequence] = None
 
 
 def missing_sequences(message: Message) -> list[int]:
@@ -170,68 +299,6 @@ def number_id(message: Message) -> str | None:
     if message.inbound is not None:
         return message.inbound.number_id
     return message.acceptance.number_id if message.acceptance else None
-
-
-def _effect_of_outbound(message: Message, event: OutboundEvent) -> Effect:
-    if message.direction is Direction.INBOUND:
-        return Effect.CONFLICTING
-    kinds_before = [claim.kind for claim in message.claims if claim.sequence == event.sequence]
-    if any(kind is not event.KIND for kind in kinds_before):
-        return Effect.CONFLICTING
-    if kinds_before:
-        return Effect.REPEATED
-    if message.sequence is not None and event.sequence < message.sequence:
-        return Effect.SUPERSEDED
-    return Effect.APPLIED
-
-
-def _filled(message: Message, event: UnknownKindReported) -> dict[str, object]:
-    if event.sequence is None or event.sequence in message.filled:
-        return {}
-    return {"filled": (*message.filled, event.sequence)}
-
-
-def _accepted(message: Message, event: RequestAccepted) -> dict[str, object]:
-    changes: dict[str, object] = {"direction": Direction.OUTBOUND}
-    if message.acceptance is None:
-        changes["acceptance"] = RequestAcceptance(
-            event.status,
-            event.recipient,
-            event.idempotency_key,
-            event.receipt.received_at_us,
-            event.number_id,
-            event.external_reference,
-        )
-    if message.status is Status.UNKNOWN:
-        changes["status"] = Status.SUBMITTED
-    return changes
-
-
-def _created(event: InboundMessageReceived) -> dict[str, object]:
-    return {
-        "direction": Direction.INBOUND,
-        "status": Status.RECEIVED,
-        "inbound": InboundMessage(event.conversation_id, event.number_id, event.sender, event.recipient),
-    }
-
-
-def _reported(message: Message, event: OutboundEvent, effect: Effect) -> dict[str, object]:
-    changes: dict[str, object] = {
-        "external_reference": _higher(message.external_reference, event.external_reference, event.sequence),
-        "provider_message_ref": _higher(message.provider_message_ref, event.provider_message_ref, event.sequence),
-    }
-    if effect is Effect.CONFLICTING and event.sequence not in message.conflicting:
-        changes["conflicting"] = tuple(sorted((*message.conflicting, event.sequence)))
-    claim = Claim(event.sequence, event.KIND)
-    if message.direction is not Direction.INBOUND and claim not in message.claims:
-        changes |= {"direction": Direction.OUTBOUND, "claims": (*message.claims, claim)}
-    if effect is Effect.APPLIED:
-        changes |= {
-            "sequence": event.sequence,
-            "status": STATUS_OF[event.KIND],
-            "failure_body": event.receipt.body if isinstance(event, MessageFailed) else None,
-        }
-    return changes
 
 
 def _higher(held: Reference | None, text: str | None, sequence: int) -> Reference | None:
