@@ -72,16 +72,20 @@ def simulate(  # noqa: PLR0913 - each parameter is an option of the command
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
-    """Play Red Cloud against a running server: sign, deliver, retry; then audit what its ledger holds.
+    """Play Red Cloud against a running server, then audit what its ledger holds.
 
-    Most messages are ordinary; a few have holes, conflicts, repetitions, unknown kinds, odd texts and undocumented
-    failure details. Whatever is not answered 2xx is tried again on the provider's schedule, so the server may be killed and
-    restarted in the middle. Ctrl-C ends early with the summary of what happened so far.
+    Most messages are ordinary; a few have holes, conflicts, repetitions,
+    unknown kinds, odd texts and undocumented failure details. Whatever is
+    not answered 2xx is tried again on the provider's schedule, so the server
+    may be killed and restarted in the middle. Ctrl-C ends early, with the
+    summary of what happened so far.
 
-    Run it twice with the same --seed and everything is a duplicate, as long as --drop stays the same, too.
+    With the same --seed, --messages, --inbound, --start and --drop as before,
+    everything is a duplicate.
 
-    Exit status: 0 the ledger holds every delivered fact exactly once (or nobody could look); 1 a fact is missing, held
-    twice, unexpected, refused or quarantined; 2 wrong usage.
+    Exit status: 0 the ledger holds every delivered fact exactly once, or
+    nobody could look; 1 a fact is missing, held twice, unexpected, refused or
+    quarantined; 2 wrong usage.
     """
     try:
         plan = Plan(
