@@ -6,7 +6,7 @@ The webhook's path is answered before Starlette's own routing, because it is the
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from inspect import iscoroutinefunction
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
@@ -32,7 +32,8 @@ from ledger.errors import LedgerError
 
 WEBHOOK_PATH = b"/webhooks/red-cloud"
 
-Handler = Callable[[Service, Caller, Request], Response | Awaitable[Response]]
+SyncHandler = Callable[[Service, Caller, Request], Response]
+AsyncHandler = Callable[[Service, Caller, Request], Awaitable[Response]]
 OpenHandler = Callable[[Service, Request], Response]
 
 
@@ -42,7 +43,7 @@ class Guarded(NamedTuple):
     method: str
     path: str
     scope: Scope
-    handler: Handler
+    handler: SyncHandler | AsyncHandler
 
 
 class Open(NamedTuple):
@@ -69,7 +70,11 @@ ROUTES: tuple[Guarded | Open, ...] = (
 
 def create_app(settings: Settings) -> ASGIApp:
     """The whole server as an ASGI application. Raises what `Ledger.open` raises."""
-    service = Service.open(settings)
+    return app_of(Service.open(settings))
+
+
+def app_of(service: Service) -> ASGIApp:
+    """The application around a service that is open already; who runs it can tell the service that the end is near."""
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
@@ -119,11 +124,14 @@ def _route(service: Service, route: Guarded | Open) -> Route:
             return Route(path, answer, methods=["GET"])
 
 
-def _guarded(service: Service, scope: Scope, handler: Handler) -> Callable[[Request], Awaitable[Response]]:
+def _guarded(
+    service: Service, scope: Scope, handler: SyncHandler | AsyncHandler
+) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         caller = service.access.authorise(request, scope)
         if iscoroutinefunction(handler):
-            return await handler(service, caller, request)
-        return await run_in_threadpool(handler, service, caller, request)
+            response: Response = await handler(service, caller, request)
+            return response
+        return await run_in_threadpool(cast("SyncHandler", handler), service, caller, request)
 
     return answer

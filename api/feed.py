@@ -32,7 +32,9 @@ def get_feed_stream(service: Service, caller: Caller, request: Request) -> Respo
     """The same as server-sent events, resumed after `Last-Event-ID` (or `after`)."""
     resumed = request.headers.get("last-event-id") or query_text(request, "after")
     cursor = _cursor(service, resumed)
-    return StreamingResponse(_follow(service, cursor, masked=caller.is_masked), 200, STREAM_HEADERS, "text/event-stream")
+    return StreamingResponse(
+        _follow(service, cursor, masked=caller.is_masked), 200, STREAM_HEADERS, "text/event-stream"
+    )
 
 
 def _cursor(service: Service, text: str | None) -> Cursor:

@@ -61,7 +61,12 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.ShuttingDown: Kind(503, "shutting-down", "The server is shutting down"),
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
-    errors.WeMustFix: Kind(503, "operator-needed", "The ledger needs its operator", "The ledger cannot answer this until its operator acts; its log says why."),
+    errors.WeMustFix: Kind(
+        503,
+        "operator-needed",
+        "The ledger needs its operator",
+        "The ledger cannot answer this until its operator acts; its log says why.",
+    ),
 }
 HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}
 
@@ -93,7 +98,8 @@ async def answer_error(_request: Request, error: Exception) -> Response:
 
 async def answer_http_exception(_request: Request, error: Exception) -> Response:
     """Starlette's handler for what it refuses by itself: unknown paths and wrong methods."""
-    assert isinstance(error, HTTPException)
+    if not isinstance(error, HTTPException):
+        raise error
     title = HTTP_TITLES.get(error.status_code, "Refused")
     return problem(error.status_code, title.lower().replace(" ", "-"), title, f"{title}.", error.headers)
 

@@ -32,14 +32,18 @@ class WebhookEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one delivery."""
         if scope["method"] != "POST":
-            refused = problem(405, "method-not-allowed", "Method not allowed", "Deliver webhooks with POST.", {"Allow": "POST"})
-            return await refused(scope, receive, send)
+            refused = problem(
+                405, "method-not-allowed", "Method not allowed", "Deliver webhooks with POST.", {"Allow": "POST"}
+            )
+            await refused(scope, receive, send)
+            return
         try:
             status, content = await self._record(scope["headers"], receive)
         except LedgerError as error:
             if isinstance(error, SignatureRefused):
                 log.warning("a delivery was refused", reason=str(error))
-            return await problem_of(error)(scope, receive, send)
+            await problem_of(error)(scope, receive, send)
+            return
         headers = [JSON_HEADER, (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})

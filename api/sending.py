@@ -24,9 +24,10 @@ async def post_send(service: Service, _caller: Caller, request: Request) -> Resp
     accepted, now_us = parse_send(body), time.time_ns() // 1000
     partitions = service.ledger.partitions
     registered = await service.submit(send_of(accepted, body, partitions=partitions, now_us=now_us))
-    assert isinstance(registered, Registered)
-    if not registered.is_same:
-        raise SendConflict(f"the idempotency key {accepted.idempotency_key!r} is recorded with other content; nothing was stored")
+    if isinstance(registered, Registered) and not registered.is_same:
+        raise SendConflict(
+            f"the idempotency key {accepted.idempotency_key!r} is recorded with other content; nothing was stored"
+        )
     facts = acceptances_of(accepted, service.ledger.codec, partitions=partitions, now_us=now_us)
     placed = await asyncio.gather(*(service.submit(fact) for fact in facts))
     is_new = registered.is_new or any(outcome.is_new for outcome in placed)

@@ -70,5 +70,3 @@ class Service:
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item once it is on disk, by the writer of its partition."""
         return self.writers[item.partition].submit(item)
-
-

@@ -18,9 +18,11 @@ from ledger.signatures import REPLAY_WINDOW_S_DEFAULT, Secret
 from ledger.store.database import parse_database_url
 from ledger.store.schema import PARTITIONS_MAX
 
+DATABASE_URL_DEFAULT = "sqlite:///ledger.db"
 PORT_MAX = 65_535
 REPLAY_WINDOW_S_MAX = 10 * 365 * 24 * 60 * 60
 LOG_LEVELS = ("debug", "info", "warning", "error")
+LOG_FORMATS = {"auto": None, "json": True, "text": False}
 
 T = TypeVar("T")
 
@@ -30,9 +32,12 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that can be set. `secrets` is None where signing is switched off at the provider."""
+    """Everything that can be set. `secrets` is None where signing is switched off at the provider.
 
-    database_url: str = "sqlite:///ledger.db"
+    `log_json` is None where it depends on who reads: a terminal gets text, everything else JSON.
+    """
+
+    database_url: str = DATABASE_URL_DEFAULT
     secrets: tuple[Secret, ...] | None = field(default=(), repr=False)
     api_keys: tuple[ApiKey, ...] = field(default=(), repr=False)
     host: str = "127.0.0.1"
@@ -40,13 +45,14 @@ class Settings:
     partitions: int | None = None
     replay_window_s: int = REPLAY_WINDOW_S_DEFAULT
     log_level: str = "info"
+    log_json: bool | None = None
 
 
 def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
     """All settings, for a server. SettingRefused names the first one that makes no sense."""
     config = _config(os.environ if environ is None else environ)
     return Settings(
-        database_url=_read(config, "LEDGER_DATABASE_URL", _database_url, Settings.database_url),
+        database_url=_read(config, "LEDGER_DATABASE_URL", _database_url, DATABASE_URL_DEFAULT),
         secrets=_secrets(config),
         api_keys=_read(config, "LEDGER_API_KEYS", _api_keys, ""),
         host=_read(config, "LEDGER_HOST", _not_empty, "127.0.0.1"),
@@ -56,13 +62,14 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
             config, "LEDGER_REPLAY_WINDOW_S", _whole_number(1, REPLAY_WINDOW_S_MAX), str(REPLAY_WINDOW_S_DEFAULT)
         ),
         log_level=_read(config, "LEDGER_LOG_LEVEL", _log_level, "info"),
+        log_json=_read(config, "LEDGER_LOG_FORMAT", _log_format, "auto"),
     )
 
 
 def read_database_url(environ: Mapping[str, str] | None = None) -> str:
     """The one setting that commands need which only read."""
     config = _config(os.environ if environ is None else environ)
-    return _read(config, "LEDGER_DATABASE_URL", _database_url, "sqlite:///ledger.db")
+    return _read(config, "LEDGER_DATABASE_URL", _database_url, DATABASE_URL_DEFAULT)
 
 
 def _config(environ: Mapping[str, str]) -> Config:
@@ -83,7 +90,9 @@ def _secrets(config: Config) -> tuple[Secret, ...] | None:
     unsigned = _read(config, "LEDGER_ALLOW_UNSIGNED", _switch, "0")
     secrets = _read(config, "LEDGER_WEBHOOK_SECRETS", _secret_list, "")
     if secrets and unsigned:
-        raise SettingRefused("LEDGER_ALLOW_UNSIGNED: it is 1 although LEDGER_WEBHOOK_SECRETS is set; unset one of the two")
+        raise SettingRefused(
+            "LEDGER_ALLOW_UNSIGNED: it is 1 although LEDGER_WEBHOOK_SECRETS is set; unset one of the two"
+        )
     if not secrets and not unsigned:
         raise SettingRefused(
             "LEDGER_WEBHOOK_SECRETS: at least one id:secret is needed, the secret as Red Cloud shows it "
@@ -96,13 +105,17 @@ def _secret_list(text: str) -> tuple[Secret, ...]:
     entries = [entry.strip().partition(":") for entry in text.split(",")] if text else []
     for number, (name, _, key) in enumerate(entries, start=1):
         if _NAME.fullmatch(name) is None or not key:
-            raise ValueError(f"entry {number} is not id:secret with an id of letters, digits, '.', '_', '-' and a secret")
+            raise ValueError(
+                f"entry {number} is not id:secret with an id of letters, digits, '.', '_', '-' and a secret"
+            )
     _expect_distinct([name for name, _, _ in entries], "secret id")
     return tuple(Secret(name, key.encode()) for name, _, key in entries)
 
 
 def _api_keys(text: str) -> tuple[ApiKey, ...]:
-    keys = tuple(_api_key(number, entry.strip()) for number, entry in enumerate(text.split(","), start=1)) if text else ()
+    keys = (
+        tuple(_api_key(number, entry.strip()) for number, entry in enumerate(text.split(","), start=1)) if text else ()
+    )
     _expect_distinct([key.name for key in keys], "key name")
     return keys
 
@@ -161,6 +174,12 @@ def _log_level(text: str) -> str:
     if text.lower() not in LOG_LEVELS:
         raise ValueError(f"expected one of {', '.join(LOG_LEVELS)}, got {text!r}")
     return text.lower()
+
+
+def _log_format(text: str) -> bool | None:
+    if text not in LOG_FORMATS:
+        raise ValueError(f"expected one of {', '.join(LOG_FORMATS)}, got {text!r}")
+    return LOG_FORMATS[text]
 
 
 def _not_empty(text: str) -> str:

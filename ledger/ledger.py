@@ -6,16 +6,15 @@ Every method may be called from any thread. `docs/INTEGRATING.md` shows a progra
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, cast
 
-from eventsourcing.application import AggregateNotFoundError, Repository
 from eventsourcing.persistence import EventStore
 
 from ledger.errors import MalformedQuestion, NotFound
 from ledger.events import MessageEvent, stream_id
 from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
-from ledger.message import Message, effect_of, evolve
+from ledger.message import Message, effect_of, evolve, fold
 from ledger.positions import Cursor, Position
 from ledger.provider import Effect
 from ledger.reception import Reception
@@ -96,11 +95,11 @@ class Ledger:
         """A message folded from its whole stream; NotFound where there is none."""
         stream = stream_id(message_id)
         recorder = LogRecorder(self.database, partition_of(stream, self.partitions))
-        repository = Repository(EventStore(MessageMapper(self.codec), recorder))
-        try:
-            return repository.get(stream, projector_func=_fold_stream)
-        except AggregateNotFoundError:
-            raise NotFound(f"the ledger holds nothing of message {message_id!r}") from None
+        events = cast("Iterable[StreamEvent]", EventStore(MessageMapper(self.codec), recorder).get(stream))
+        message = fold(each.event for each in events)
+        if message.event_count == 0:
+            raise NotFound(f"the ledger holds nothing of message {message_id!r}")
+        return message
 
     def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[LogEntry]:
         """At most `limit` events of a message after a version, in the order of recording; NotFound where there are none."""
@@ -143,7 +142,9 @@ class Ledger:
         """A position written by a reader, or MalformedQuestion where this ledger cannot have it."""
         position = Position.parse(text)
         if position.partition >= self.partitions:
-            raise MalformedQuestion(f"position {text} is in partition {position.partition}, the last is {self.partitions - 1}")
+            raise MalformedQuestion(
+                f"position {text} is in partition {position.partition}, the last is {self.partitions - 1}"
+            )
         return position
 
     def send(self, idempotency_key: str) -> RecordedSend:
@@ -162,7 +163,9 @@ class Ledger:
             }
         places = [(fact.partition, found[fact.partition].get(fact.fact_key)) for fact in facts]
         return RecordedSend(
-            recorded_at_us, accepted, [number and Position(partition, number) for partition, number in places]
+            recorded_at_us,
+            accepted,
+            [None if number is None else Position(partition, number) for partition, number in places],
         )
 
     def quarantined(self, *, after: tuple[int, str] = (-1, ""), limit: int) -> list[QuarantinedDelivery]:
@@ -220,12 +223,6 @@ class Ledger:
         return LogEntry(
             Position(row.partition, row.position), row.version, event, effect_of(before, event), bytes(row.hash)
         )
-
-
-def _fold_stream(message: Message | None, events: Iterable[StreamEvent]) -> Message | None:
-    for each in events:
-        message = evolve(message or Message(), each.event)
-    return message
 
 
 def _begun_earlier(rows: Sequence[LogRow]) -> list[bytes]:

@@ -46,7 +46,9 @@ class EventCodec:
     """Encodes and decodes the events of an allow-list of classes. Thread-safe."""
 
     def __init__(
-        self, classes: tuple[type[MessageEvent], ...] = EVENT_CLASSES, upcasts: Mapping[str, tuple[Upcast, ...]] = UPCASTS
+        self,
+        classes: tuple[type[MessageEvent], ...] = EVENT_CLASSES,
+        upcasts: Mapping[str, tuple[Upcast, ...]] = UPCASTS,
     ) -> None:
         self._upcasts = upcasts
         self._version = {each.TOPIC: 1 + len(upcasts.get(each.TOPIC, ())) for each in classes}
@@ -65,7 +67,9 @@ class EventCodec:
             raise UnreadableEvent(f"unknown topic {topic!r}: expected one of {sorted(self._version)}")
         if not state or state[0] > version or state[0] == 0:
             stored = state[0] if state else "none"
-            raise UnreadableEvent(f"{topic} is stored in version {stored}, this program knows 1 to {version}: upgrade the program")
+            raise UnreadableEvent(
+                f"{topic} is stored in version {stored}, this program knows 1 to {version}: upgrade the program"
+            )
         try:
             if state[0] == version:
                 return self._decode[topic](memoryview(state)[1:])

@@ -60,7 +60,9 @@ class Cursor(NamedTuple):
         """The cursor that an earlier answer gave as `next`, or MalformedQuestion."""
         numbers = _numbers(text)
         if len(numbers) != partitions or max(numbers, default=0) > POSITION_MAX:
-            raise MalformedQuestion("the cursor is not one that this ledger gave out; start without one, or use a `next`")
+            raise MalformedQuestion(
+                "the cursor is not one that this ledger gave out; start without one, or use a `next`"
+            )
         return cls(numbers)
 
 

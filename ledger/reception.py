@@ -5,7 +5,7 @@ Pure: the clock and the secrets are arguments. What comes out waits in `ledger/g
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.errors import UnreadableBody
 from ledger.events import Receipt, event_of, receipt_of
@@ -24,11 +24,9 @@ class Reception:
     secrets: Sequence[Secret] | None
     partitions: int = 1
     replay_window_s: int = REPLAY_WINDOW_S_DEFAULT
-    codec: EventCodec = EventCodec()
+    codec: EventCodec = field(default_factory=EventCodec)
 
-    def receive(
-        self, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, now_us: int
-    ) -> Fact | UnreadableDelivery:
+    def receive(self, headers: Iterable[tuple[bytes, bytes]], body: bytes, *, now_us: int) -> Fact | UnreadableDelivery:
         """What to make durable of one delivery, or SignatureRefused. `headers` as ASGI gives them."""
         signature = None
         if self.secrets is not None:

@@ -118,7 +118,9 @@ def parse_database_url(url: str) -> URL:
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise SettingRefused("the database URL cannot be read: expected sqlite:///FILE or postgresql+psycopg://…") from None
+        raise SettingRefused(
+            "the database URL cannot be read: expected sqlite:///FILE or postgresql+psycopg://…"
+        ) from None
     match parsed.drivername:
         case "sqlite" if parsed.database and parsed.database != ":memory:":
             return parsed

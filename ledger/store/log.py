@@ -94,9 +94,7 @@ def next_row(head: Head, fact: Fact, version: int) -> LogRow:
 def insert_events(connection: Connection, rows: Sequence[LogRow], head: Head) -> None:
     """Writes numbered rows and moves the head of their partition behind the last of them."""
     insert_rows(connection, "events", LogRow._fields, rows)
-    connection.execute(
-        _MOVE_HEAD, {"moved": rows[0].partition, "new_position": head.position, "new_hash": head.hash}
-    )
+    connection.execute(_MOVE_HEAD, {"moved": rows[0].partition, "new_position": head.position, "new_hash": head.hash})
 
 
 def _known_facts(connection: Connection, partition: int, facts: Sequence[Fact], *, again: bool) -> dict[bytes, Placed]:

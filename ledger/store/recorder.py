@@ -93,11 +93,14 @@ class LogRecorder(ApplicationRecorder):
         """The last position, or None before the first event."""
         with translated_errors(), self._database.reading() as connection:
             last = select(func.max(events.c.position)).where(events.c.partition == self._partition)
-            return connection.execute(last).scalar_one()
+            position: int | None = connection.execute(last).scalar_one()
+        return position
 
     def subscribe(self, gt: int | None = None, topics: Sequence[str] = ()) -> NoReturn:
         """Not offered: pull with `select_notifications`, or follow `GET /feed/stream`."""
-        raise NotImplementedError(f"pull with select_notifications(start={gt}, topics={list(topics)}) instead of subscribing")
+        raise NotImplementedError(
+            f"pull with select_notifications(start={gt}, topics={list(topics)}) instead of subscribing"
+        )
 
     def _numbered(self, connection: Connection, head: Head, stored_events: Sequence[StoredEvent]) -> list[LogRow]:
         streams = {stream_bytes(each.originator_id) for each in stored_events}

@@ -90,15 +90,15 @@ def _check_version(connection: Connection) -> None:
 
 
 def _too_new(found: str) -> str:
-    return f"the ledger's schema is version {found}, this program knows up to {newest_version()}: install a newer program"
+    return (
+        f"the ledger's schema is version {found}, this program knows up to {newest_version()}: install a newer program"
+    )
 
 
 def _create(connection: Connection, partitions: int) -> None:
     _migrate(connection)
     ledger_id = uuid4().hex
-    connection.execute(
-        insert(ledger).values(id=ledger_id, partitions=partitions, created_at_us=time.time_ns() // 1000)
-    )
+    connection.execute(insert(ledger).values(id=ledger_id, partitions=partitions, created_at_us=time.time_ns() // 1000))
     heads = [{"partition": p, "position": 0, "hash": genesis_hash(ledger_id, p)} for p in range(partitions)]
     connection.execute(insert(partition_heads), heads)
 
