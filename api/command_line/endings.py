@@ -1,0 +1,52 @@
+"""How a command ends: the exit status and the one line on stderr for whatever went wrong. Nobody sees a traceback unasked."""
+
+import os
+import traceback
+from collections.abc import Mapping
+
+import typer
+from sqlalchemy.exc import SQLAlchemyError
+
+from api.visible import visible
+from ledger import errors
+
+FINE, SOMETHING_WRONG, WRONG_USAGE = 0, 1, 2
+REASON_CHARACTERS_MAX = 1_000
+
+STATUS_OF: Mapping[type[Exception], int] = {
+    errors.NotFound: SOMETHING_WRONG,
+    errors.UnreadableEvent: SOMETHING_WRONG,
+    errors.LedgerError: WRONG_USAGE,
+    SQLAlchemyError: WRONG_USAGE,
+    Exception: SOMETHING_WRONG,
+}
+"""By the nearest class: what is not in the data or wrong with it is 1; questions, settings and databases that fail are 2."""
+
+
+def status_of(error: Exception) -> int:
+    """The exit status for an error."""
+    return next(STATUS_OF[each] for each in type(error).__mro__ if each in STATUS_OF)
+
+
+def end_with(error: Exception) -> int:
+    """Prints the one line for an error, and gives the exit status. LEDGER_LOG_LEVEL=debug adds where it came from."""
+    typer.echo(f"ledger: {visible(_line_of(error))}", err=True)
+    if os.environ.get("LEDGER_LOG_LEVEL", "").lower() == "debug":
+        traceback.print_exception(error)
+    return status_of(error)
+
+
+def _line_of(error: Exception) -> str:
+    match error:
+        case errors.LedgerError():
+            return str(error)[:REASON_CHARACTERS_MAX]
+        case SQLAlchemyError():
+            # The driver's first line says what is wrong; the rest would show statements and stored values.
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+            return f"LEDGER_DATABASE_URL: the database cannot be used: {reason[0][:REASON_CHARACTERS_MAX]}"
+        case _:
+            told = (str(error).splitlines() or [""])[0][:200]
+            return (
+                f"something unexpected went wrong: {type(error).__name__}: {told}"
+                " (this should not happen; set LEDGER_LOG_LEVEL=debug to see where)"
+            )

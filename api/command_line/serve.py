@@ -1,0 +1,80 @@
+"""`ledger serve`: the server. Everything that it says goes to stderr, as log lines or, in a terminal, for people."""
+
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+from rich.table import Table
+
+from api.command_line.terminal import to_stderr
+from api.logs import configure_logs
+from api.one_server import claimed
+from api.server import listening, run_server, server_of, url_of
+from api.service import Service
+from api.settings import Settings, read_settings
+from ledger.store.database import parse_database_url
+from ledger.store.schema import shown
+
+log = structlog.get_logger("api.serve")
+
+
+def serve() -> None:
+    """Receive webhooks and answer questions, until SIGTERM or Ctrl-C.
+
+    Settings come from the environment, or from the file that LEDGER_ENV_FILE
+    names. A new ledger is created where there is none. On SIGTERM or Ctrl-C
+    the server takes nothing new, finishes what is under way, and ends.
+
+    For example:
+
+    $ LEDGER_WEBHOOK_SECRETS=main:whsec_… ledger serve
+
+    $ LEDGER_ENV_FILE=/etc/ledger.env ledger serve
+
+    Exit status: 0 ended in order; 2 a setting makes no sense, the database
+    cannot be used, or another server has this embedded ledger.
+    """
+    settings = read_settings()
+    configure_logs(settings.log_level, as_json=settings.log_json)
+    with claimed(file_of(settings.database_url)):
+        listener = listening(settings.host, settings.port)
+        warn(settings)
+        service = Service.open(settings)
+        run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
+    log.info("stopped; everything that was acknowledged is on disk")
+
+
+def file_of(database_url: str) -> Path | None:
+    """The file of an embedded ledger."""
+    url = parse_database_url(database_url)
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+
+
+def warn(settings: Settings) -> None:
+    """Says what is open that should be closed before anybody relies on it."""
+    if settings.secrets is None:
+        log.warning(
+            "LEDGER_ALLOW_UNSIGNED=1: whoever reaches this port can record webhooks; nothing proves who sent them"
+        )
+    if not settings.api_keys:
+        log.warning("LEDGER_API_KEYS is not set: reading works without a key, and from this machine alone")
+
+
+def _announce(service: Service, url: str) -> None:
+    """Where it listens; in a terminal also what to do next. Programs look for the line with `url`."""
+    log.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)
+    if service.settings.log_json is None and (console := to_stderr()).is_terminal:
+        _advise(console, service.settings, url)
+
+
+def _advise(console: Console, settings: Settings, url: str) -> None:
+    name = settings.secrets[0].id if settings.secrets else "any"
+    table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    table.add_row("Red Cloud delivers to", f"POST {url}/webhooks/red-cloud")
+    table.add_row("Is it well?", f"curl -s {url}/readyz")
+    table.add_row("Try it", f"ledger simulate --url {url} --secret {name}:<its secret> --messages 100")
+    table.add_row("One message", "ledger history <messageId>")
+    table.add_row("Stop", "Ctrl-C: finishes what is under way first")
+    console.print(table)

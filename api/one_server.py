@@ -1,0 +1,90 @@
+"""An embedded ledger belongs to one server: the claim to its file, and the file systems on which a claim means nothing.
+
+Commands that read or rebuild need no claim. On PostgreSQL any number of servers may share a ledger.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ledger.errors import LedgerInUse, SettingRefused
+
+MOUNTS = Path("/proc/mounts")
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "lustre", "beegfs", "glusterfs", "gpfs", "davfs"}
+    | {"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.rclone", "fuse.gcsfuse", "fuse.davfs2"}
+)
+"""As Linux names them. SQLite's log needs memory that every process shares, which a file on another machine cannot give."""
+
+
+@contextmanager
+def claimed(file: Path | None) -> Iterator[None]:
+    """Holds the ledger in a file for this process (None: not a file, nothing to claim).
+
+    LedgerInUse while another server holds it; SettingRefused where the file is, or would be, on another machine.
+    """
+    if file is None:
+        yield
+        return
+    refuse_network_file_system(file)
+    descriptor = _lock(file.with_name(file.name + ".lock"), file)
+    try:
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def refuse_network_file_system(file: Path, mounts: Path = MOUNTS) -> None:
+    """SettingRefused for a file on another machine, as far as Linux's table of mounts tells."""
+    try:
+        table = mounts.read_text("utf-8", "surrogateescape").splitlines()
+    except OSError:
+        return  # not Linux
+    kind = _file_system_of(file.absolute().parent.resolve(), [line.split(" ") for line in table])
+    if kind in NETWORK_FILE_SYSTEMS:
+        raise SettingRefused(
+            f"LEDGER_DATABASE_URL: {file} is on a network file system ({kind}), where SQLite can lose or damage data;"
+            " use a local disk, or PostgreSQL"
+        )
+
+
+def _file_system_of(folder: Path, mounts: list[list[str]]) -> str | None:
+    """The type of the innermost mount that has the folder; of several on one place the last one counts."""
+    found = [
+        (len(point.parts), order, fields[2])
+        for order, fields in enumerate(mounts)
+        if len(fields) > 2 and folder.is_relative_to(point := _unescaped(fields[1]))  # noqa: PLR2004 - device, place, type
+    ]
+    return max(found)[2] if found else None
+
+
+def _unescaped(place: str) -> Path:
+    for escape, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+        place = place.replace(escape, character)
+    return Path(place)
+
+
+def _lock(lock_file: Path, file: Path) -> int:
+    """A lock on a file of its own, because SQLite uses locks on the ledger's. The system takes it back however we end."""
+    try:
+        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise SettingRefused(f"LEDGER_DATABASE_URL: {lock_file} cannot be written ({error.strerror})") from None
+    if sys.platform == "win32":
+        return descriptor
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
+        os.close(descriptor)
+        who = f"process {holder}" if holder.isdigit() else "another process"
+        raise LedgerInUse(
+            f"{file} is served by {who} already; an embedded ledger has one server (commands that read work beside it)"
+        ) from None
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+    return descriptor
