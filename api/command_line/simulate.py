@@ -4,23 +4,21 @@ import asyncio
 import json
 import secrets
 import signal
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from api.command_line.endings import SOMETHING_WRONG
+from api.command_line.terminal import to_stderr, to_stdout
 from api.simulator import plan as plans
 from api.simulator import simulation
 from api.simulator.plan import Plan
 from api.simulator.summary import Summary, rendered
-from ledger.errors import SettingRefused
 
 SEED_BITS = 32
-SOMETHING_WRONG, WRONG_USAGE = 1, 2
 
 
 def simulate(  # noqa: PLR0913 - each parameter is an option of the command
@@ -87,27 +85,23 @@ def simulate(  # noqa: PLR0913 - each parameter is an option of the command
     nobody could look; 1 a fact is missing, held twice, unexpected, refused or
     quarantined; 2 wrong usage.
     """
-    try:
-        plan = Plan(
-            url=url,
-            secret=secret,
-            messages=messages,
-            seed=secrets.randbits(SEED_BITS) if seed is None else seed,
-            start=start,
-            inbound=inbound,
-            shuffle=shuffle,
-            duplicates=duplicates,
-            drop=drop,
-            rate=rate,
-            connections=connections,
-            speed_up=speed_up,
-            sends=sends,
-            audit=audit,
-            api_key=api_key,
-        )
-    except SettingRefused as error:
-        typer.echo(f"ledger simulate: {error}", err=True)
-        raise typer.Exit(WRONG_USAGE) from None
+    plan = Plan(
+        url=url,
+        secret=secret,
+        messages=messages,
+        seed=secrets.randbits(SEED_BITS) if seed is None else seed,
+        start=start,
+        inbound=inbound,
+        shuffle=shuffle,
+        duplicates=duplicates,
+        drop=drop,
+        rate=rate,
+        connections=connections,
+        speed_up=speed_up,
+        sends=sends,
+        audit=audit,
+        api_key=api_key,
+    )
     with _progress_shown() as on_progress, asyncio.Runner(loop_factory=_new_event_loop) as runner:
         summary = runner.run(_stoppable(plan, on_progress))
     _print(summary, as_json=as_json)
@@ -147,11 +141,11 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 @contextmanager
 def _progress_shown() -> Iterator[simulation.OnProgress | None]:
     """A bar on stderr for each phase, if somebody is looking."""
-    if not sys.stderr.isatty():
+    if not to_stderr().is_terminal:
         yield None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=to_stderr()) as bars:
         tasks = {phase: bars.add_task(phase, total=None, visible=False) for phase in simulation.PHASES}
         yield lambda progress: bars.update(
             tasks[progress.phase], completed=progress.done, total=progress.total, visible=True
@@ -162,4 +156,4 @@ def _print(summary: Summary, *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(summary.as_json(), indent=2, ensure_ascii=False))
     else:
-        Console().print(rendered(summary), soft_wrap=True)
+        to_stdout().print(rendered(summary), soft_wrap=True)

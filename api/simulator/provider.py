@@ -42,15 +42,14 @@ class Provider:
                 tasks.create_task(self._work(begins, tasks))
 
     def _begins(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, float | None]]:
-        """Each delivery with the moment when it is due, in the loop's seconds; None: whenever a connection is free."""
-        began_s = asyncio.get_running_loop().time()
+        """Each delivery with the moment when it is due, in seconds; None: whenever a connection is free."""
+        began_s = time.perf_counter()
         for number, delivery in enumerate(deliveries):
             yield delivery, None if self._plan.rate is None else began_s + number / self._plan.rate
 
     async def _work(self, begins: Iterator[tuple[Delivery, float | None]], tasks: asyncio.TaskGroup) -> None:
-        loop = asyncio.get_running_loop()
         for delivery, due_s in begins:
-            if await stopped_within(self._stop, 0 if due_s is None else due_s - loop.time()):
+            if await stopped_within(self._stop, 0 if due_s is None else due_s - time.perf_counter()):
                 return
             self._tally.sent += 1
             if not await self._attempt(delivery, due_s):
@@ -69,13 +68,12 @@ class Provider:
 
     async def _attempt(self, delivery: Delivery, due_s: float | None) -> bool:
         async with self._connections:
-            loop = asyncio.get_running_loop()
             # What is due counts from then, so that a slow server cannot hide how long deliveries wait for it.
-            began_s = loop.time() if due_s is None else due_s
+            began_s = time.perf_counter() if due_s is None else due_s
             self._tally.attempts += 1
             self._tally.attempted.add(delivery.fact)
             answer = await self._server.post(self._url, delivery.body, self._signed(delivery))
-            self._count(delivery, answer, loop.time() - began_s)
+            self._count(delivery, answer, time.perf_counter() - began_s)
         return answer.acknowledged
 
     def _signed(self, delivery: Delivery) -> list[tuple[bytes, bytes]]:

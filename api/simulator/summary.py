@@ -11,6 +11,7 @@ from rich.text import Text
 from api.simulator.audit import Findings, Verdict
 from api.simulator.plan import Plan
 from api.simulator.tally import Tally
+from api.visible import visible
 
 KNOWN_OUTCOMES = ("recorded", "duplicate", "quarantined")
 # Where nobody may or wants to look, nothing was found wrong; where the ledger fails to answer, something is.
@@ -152,8 +153,8 @@ def _verdict_lines(summary: Summary) -> Iterator[Text]:
     audit = summary.audit
     yield Text("The ledger holds every fact exactly once: ").append_text(_verdict(audit))
     for difference in audit.differences:
-        # Shown as Python writes text, so that no id or body can steer the terminal.
-        yield Text(f"  {difference.message_id!r}: {difference.event_type!r} {difference.what}: {difference.body}")
+        claim = f"{difference.message_id}: {difference.event_type} {difference.what}: {difference.body}"
+        yield Text(f"  {visible(claim)}")
 
 
 def _verdict(audit: Findings) -> Text:

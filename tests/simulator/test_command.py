@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,11 +94,13 @@ def test_refused_deliveries_exit_with_1(receiver: Receiver) -> None:
     assert result.exit_code == 1
 
 
-def test_a_wrong_option_exits_with_2_and_names_itself(receiver: Receiver) -> None:
-    result = run(receiver, "--drop", "2")
+def test_a_wrong_option_exits_with_2_and_names_itself() -> None:
+    options = ["--url", "http://127.0.0.1:1", "--secret", "s", "--messages", "1", "--drop", "2"]
+    command = [sys.executable, "-m", "api.command_line", "simulate", *options]
 
-    assert result.stderr == "ledger simulate: --drop: expected a share from 0 to 1, found 2.0\n"
-    assert (result.stdout, result.exit_code) == ("", 2)
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.stderr == "ledger: --drop: expected a share from 0 to 1, found 2.0\n"
+    assert (ended.stdout, ended.returncode) == ("", 2)
 
 
 @pytest.mark.parametrize("missing", ["--url", "--secret", "--messages"])
