@@ -8,8 +8,12 @@ import sys
 import typer
 
 from api.command_line import endings
+from api.command_line.history import history
+from api.command_line.quarantine import quarantine
 from api.command_line.serve import serve
 from api.command_line.simulate import simulate
+from api.command_line.upgrade import upgrade
+from api.command_line.verify import verify
 from api.logs import configure_logs
 
 
@@ -30,6 +34,7 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    app.command()(serve)
-    app.command()(simulate)
+    for command in (serve, simulate, history, verify, upgrade):
+        app.command()(command)
+    app.add_typer(quarantine)
     return app

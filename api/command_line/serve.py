@@ -1,18 +1,16 @@
 """`ledger serve`: the server. Everything that it says goes to stderr, as log lines or, in a terminal, for people."""
 
-from pathlib import Path
-
 import structlog
 from rich.console import Console
 from rich.table import Table
 
+from api.command_line.opening import file_of
 from api.command_line.terminal import to_stderr
 from api.logs import configure_logs
 from api.one_server import claimed
 from api.server import listening, run_server, server_of, url_of
 from api.service import Service
 from api.settings import Settings, read_settings
-from ledger.store.database import parse_database_url
 from ledger.store.schema import shown
 
 log = structlog.get_logger("api.serve")
@@ -42,12 +40,6 @@ def serve() -> None:
         service = Service.open(settings)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
     log.info("stopped; everything that was acknowledged is on disk")
-
-
-def file_of(database_url: str) -> Path | None:
-    """The file of an embedded ledger."""
-    url = parse_database_url(database_url)
-    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def warn(settings: Settings) -> None:

@@ -1,21 +1,126 @@
-"""What commands share when they speak: data to stdout, everything else to stderr, and nobody's control characters to either."""
+"""What commands share when they speak: data to stdout, everything else to stderr, and nobody's control characters to either.
 
+In a terminal data is a table; in a pipe it is lines of tab-separated text, or JSON in HTTP's shapes with `--json`.
+"""
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from api.visible import visible
+from ledger.times import write_time
+
+JSON_INDENT = 2
+MILLISECOND_END = -4
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the HTTP API.")]
+
+STYLE_OF = {
+    "applied": "green",
+    "created": "green",
+    "noted": "cyan",
+    "superseded": "yellow",
+    "repeated": "yellow",
+    "conflicting": "bold red",
+    "delivered": "bold green",
+    "received": "bold green",
+    "failed": "bold red",
+    "sent": "bold cyan",
+    "accepted": "bold cyan",
+    "submitted": "bold cyan",
+    "unknown": "bold yellow",
+    "live": "green",
+    "rebuilding": "yellow",
+    "stopped": "bold red",
+}
+"""How effects, statuses and states look, wherever one of these words is a cell of its own."""
 
 
 def to_stderr() -> Console:
     """For progress, warnings and advice."""
-    return Console(stderr=True, highlight=False, soft_wrap=False)
+    return Console(stderr=True, highlight=False, emoji=False, markup=False)
 
 
 def to_stdout() -> Console:
-    """For data: tables in a terminal, plain text in a pipe."""
+    """For data."""
     return Console(highlight=False, emoji=False, markup=False)
 
 
 def said(text: object, style: str = "") -> Text:
-    """Text of strangers, for a table: no markup in it counts, and no control character is obeyed."""
+    """Text of strangers: no markup in it counts, and no control character is obeyed."""
     return Text(visible(str(text)), style)
+
+
+def print_json(value: object) -> None:
+    """A value as JSON, bodies in it to the letter; in a terminal with control characters shown."""
+    text = msgspec.json.format(msgspec.json.encode(value), indent=JSON_INDENT).decode()
+    if sys.stdout.isatty():
+        text = "\n".join(map(visible, text.split("\n")))
+    typer.echo(text)
+
+
+def print_bytes(content: bytes) -> None:
+    """Exact bytes into a pipe or file; in a terminal with control characters shown."""
+    if sys.stdout.isatty():
+        typer.echo(visible(content.decode("utf-8", "replace")))
+    else:
+        typer.echo(content, nl=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table in a terminal, tab-separated lines with a heading in a pipe. A column named `n#` holds numbers. None is empty."""
+    if not sys.stdout.isatty():
+        for row in (columns, *rows):
+            typer.echo("\t".join(visible(_cell(each)) for each in row))
+        return
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(said(_cell(each), STYLE_OF.get(_cell(each), "")) for each in row))
+    to_stdout().print(table)
+
+
+NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "seconds"})
+"""Columns that are aligned to the right."""
+
+
+def when(time_us: int) -> str:
+    """A time for people: UTC, milliseconds."""
+    return write_time(time_us).replace("T", " ")[:MILLISECOND_END]
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """`1 event`, `2 events`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Progress | None]:
+    """A bar on stderr with a rate and the time left, if somebody is looking."""
+    console = to_stderr()
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield progress
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)

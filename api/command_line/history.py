@@ -1,0 +1,103 @@
+"""`ledger history`: the audit of one message, from the log itself and never from a read model."""
+
+import hashlib
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Annotated
+
+import typer
+
+from api.answers import history_answer
+from api.command_line.opening import opened
+from api.command_line.terminal import AsJson, counted, print_bytes, print_json, print_table, said, to_stdout, when
+from ledger.events import RequestAccepted, event_type_of, sequence_of
+from ledger.ledger import HISTORY_EVENTS_MAX, Ledger, LogEntry
+from ledger.provider import Effect
+
+MessageId = Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="Red Cloud's messageId, exactly as it came.")]
+
+
+def history(
+    message_id: MessageId,
+    *,
+    body: Annotated[
+        int | None,
+        typer.Option(
+            "--body", metavar="VERSION", help="Print the exact bytes of one event instead.", show_default=False
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show every event of a message as it was recorded, in that order.
+
+    For example:
+
+    $ ledger history msg_abc123
+
+    $ ledger history msg_abc123 --body 2 | sha256sum
+
+    $ ledger history msg_abc123 --json | jq '.events[].effect'
+
+    Exit status: 0 shown; 1 the ledger holds nothing of that message, or no
+    event of that version; 2 wrong usage or settings.
+    """
+    with opened() as ledger:
+        if body is not None:
+            print_bytes(ledger.entry(message_id, body).event.receipt.body)
+            return
+        entries = list(whole_history(ledger, message_id))
+    if as_json:
+        print_json(history_answer(message_id, entries, masked=False, following=None))
+    elif sys.stdout.isatty():
+        _print_for_people(message_id, entries)
+    else:
+        print_table((*COLUMNS, "bodySha256", "hash", "body"), ((*_row(entry), *_proof(entry)) for entry in entries))
+
+
+COLUMNS = ("version", "position", "event", "sequence", "effect", "received (UTC)", "signed by", "late")
+
+
+def whole_history(ledger: Ledger, message_id: str) -> Iterator[LogEntry]:
+    """Every event of a message, page by page; NotFound where there is none."""
+    page = ledger.history(message_id)
+    yield from page
+    while len(page) == HISTORY_EVENTS_MAX:
+        page = ledger.history(message_id, after_version=page[-1].version)
+        yield from page
+
+
+def _print_for_people(message_id: str, entries: Sequence[LogEntry]) -> None:
+    console = to_stdout()
+    console.print(said(message_id, "bold"), said(f"· {counted(len(entries), 'event')}, in the order of recording"))
+    print_table(COLUMNS, map(_row, entries))
+    explained = [EXPLANATIONS[effect] for effect in EXPLANATIONS if any(entry.effect is effect for entry in entries)]
+    for line in explained:
+        console.print(said(line, "dim"))
+    console.print(said("The bytes of one: ledger history … --body VERSION. In plain English: ledger explain …", "dim"))
+
+
+def _row(entry: LogEntry) -> tuple[object, ...]:
+    event, receipt = entry.event, entry.event.receipt
+    return (
+        entry.version,
+        entry.position,
+        event_type_of(event),
+        sequence_of(event),
+        entry.effect.value,
+        when(receipt.received_at_us),
+        "(our own)" if isinstance(event, RequestAccepted) else receipt.secret_id or "(unsigned)",
+        "late" if receipt.late else None,
+    )
+
+
+def _proof(entry: LogEntry) -> tuple[object, ...]:
+    body = entry.event.receipt.body
+    return hashlib.sha256(body).hexdigest(), entry.hash.hex(), body.decode("utf-8", "replace")
+
+
+EXPLANATIONS = {
+    Effect.SUPERSEDED: "superseded: it came after an event with a higher sequence, so it changed nothing",
+    Effect.REPEATED: "repeated: the same kind had claimed this sequence before, in another body",
+    Effect.CONFLICTING: "conflicting: another kind had claimed this sequence before; the first one holds",
+    Effect.NOTED: "noted: kept on the message; changes no status by the provider's ordering rule",
+}

@@ -1,0 +1,34 @@
+"""Opening the ledger for a command: it must exist, and a running server is not disturbed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from api.settings import read_database_url
+from ledger.errors import SettingRefused
+from ledger.ledger import Ledger
+from ledger.store.database import parse_database_url
+
+
+@contextmanager
+def opened() -> Iterator[Ledger]:
+    """The ledger that LEDGER_DATABASE_URL names; SettingRefused where there is none."""
+    with Ledger.open_existing(existing_url()) as ledger:
+        yield ledger
+
+
+def existing_url() -> str:
+    """The database's URL. Asked before opening, because SQLite would make an empty file."""
+    url = read_database_url()
+    file = file_of(url)
+    if file is not None and not file.is_file():
+        raise SettingRefused(
+            f"LEDGER_DATABASE_URL: there is no ledger in {file.absolute()}; name the right file, or start `ledger serve`"
+        )
+    return url
+
+
+def file_of(database_url: str) -> Path | None:
+    """The file of an embedded ledger; None for a server."""
+    url = parse_database_url(database_url)
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None

@@ -1,0 +1,29 @@
+"""`ledger upgrade`: brings the database's schema to this program's version."""
+
+from api.command_line.opening import existing_url
+from api.command_line.terminal import AsJson, print_json, to_stdout
+from ledger.store.database import Database
+from ledger.store.schema import upgrade as upgrade_schema
+
+
+def upgrade(*, as_json: AsJson = False) -> None:
+    """Bring the ledger's schema to the version of this program.
+
+    Make a backup and stop the servers first. Stored events are never changed
+    by an upgrade, and one that is interrupted changes nothing.
+
+    Exit status: 0 upgraded, or nothing to do; 2 there is no ledger, or it was
+    made by a newer program.
+    """
+    database = Database(existing_url())
+    try:
+        before, after = upgrade_schema(database)
+    finally:
+        database.close()
+    if as_json:
+        print_json({"before": before, "after": after})
+    else:
+        done = (
+            f"upgraded from {before} to {after}" if before != after else f"is at version {after} already: nothing to do"
+        )
+        to_stdout().print(f"The ledger's schema {done}.", soft_wrap=True)
