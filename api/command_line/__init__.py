@@ -8,6 +8,7 @@ import sys
 import typer
 
 from api.command_line import endings
+from api.command_line.demo import demo
 from api.command_line.history import history
 from api.command_line.quarantine import quarantine
 from api.command_line.serve import serve
@@ -34,7 +35,7 @@ def _app() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for command in (serve, simulate, history, verify, upgrade):
+    for command in (demo, serve, simulate, history, verify, upgrade):
         app.command()(command)
     app.add_typer(quarantine)
     return app
