@@ -144,6 +144,12 @@ class Audit:
                 f"the history of {message_id!r} is not of the documented shape: {error}",
             )
             return None
+        if any(event.body is None for event in events):
+            self._obstacle = (
+                Verdict.NOT_ALLOWED,
+                "the API key has the scope masked, and comparing needs the scope read",
+            )
+            return None
         return Counter(_claim(event.event_type, event.body) for event in events if self._counts(event.event_type))
 
     def _counts(self, event_type: str) -> bool:

@@ -51,9 +51,11 @@ class Server:
 
     def __init__(self, plan: Plan) -> None:
         limits = httpx2.Limits(max_connections=None, keepalive_expiry=IDLE_CONNECTION_S)
-        # No proxy from the environment: what is measured and audited is the URL that was given.
-        self._client = httpx2.AsyncClient(limits=limits, timeout=ANSWER_TIMEOUT_S, trust_env=False)
         self._base = httpx2.URL(plan.url.rstrip("/"))
+        # Without TLS there is nothing to verify, and reading the trust store would take longer than a small run.
+        verify = self._base.scheme == "https"
+        # No proxy from the environment: what is measured and audited is the URL that was given.
+        self._client = httpx2.AsyncClient(limits=limits, timeout=ANSWER_TIMEOUT_S, verify=verify, trust_env=False)
         self._bearer = [] if plan.api_key is None else [(b"Authorization", f"Bearer {plan.api_key}".encode("ascii"))]
 
     def url(self, raw_path: str) -> httpx2.URL:
