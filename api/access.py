@@ -6,13 +6,17 @@ Keys are kept as SHA-256 and compared in constant time. Without any key the serv
 import hashlib
 import hmac
 import ipaddress
+import math
+import time
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from starlette.requests import HTTPConnection
 
+from api.attempts import FailedAttempts
 from ledger.errors import LedgerError
 
+KEY_NEEDED = "an API key is needed: Authorization: Bearer <key>"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -27,6 +31,16 @@ class Scope(StrEnum):
 
 class Unauthenticated(LedgerError):
     """There is no API key with the request, or not one of ours."""
+
+
+class TooManyFailures(LedgerError):
+    """Too many wrong keys came from one address; a good key is answered all the same."""
+
+    def __init__(self, retry_after_s: int) -> None:
+        super().__init__(
+            f"too many wrong keys came from this address; wait {retry_after_s} s before the next wrong one"
+        )
+        self.retry_after_s = retry_after_s
 
 
 class Forbidden(LedgerError):
@@ -57,9 +71,7 @@ class Caller:
     def may(self, scope: Scope) -> bool:
         """Whether the caller has a scope; what `read` may see, `masked` may see masked."""
         return (
-            scope in self.scopes
-            or Scope.ADMIN in self.scopes
-            or (scope is Scope.MASKED and Scope.READ in self.scopes)
+            scope in self.scopes or Scope.ADMIN in self.scopes or (scope is Scope.MASKED and Scope.READ in self.scopes)
         )
 
 
@@ -71,6 +83,7 @@ class Access:
     """The keys that are valid here; none: everything works, from loopback alone."""
 
     keys: tuple[ApiKey, ...]
+    failed_attempts: FailedAttempts = field(default_factory=FailedAttempts, compare=False, repr=False)
 
     def authorise(self, connection: HTTPConnection, scope: Scope) -> Caller:
         """The caller of a request that needs `scope`; Unauthenticated or Forbidden."""
@@ -85,11 +98,21 @@ class Access:
             if not _is_loopback(connection):
                 raise Unauthenticated("no API keys are set (LEDGER_API_KEYS), so only loopback is answered")
             return LOCAL_CALLER
-        scheme, _, key = connection.headers.get("authorization", "").partition(" ")
-        caller = self.holder(key.strip()) if scheme.lower() == "bearer" else None
-        if caller is None:
-            raise Unauthenticated("an API key is needed: Authorization: Bearer <key>")
-        return caller
+        key = _bearer_key(connection)
+        if key is None:
+            raise Unauthenticated(KEY_NEEDED)
+        return self.caller_with(key, _address_of(connection), time.monotonic())
+
+    def caller_with(self, key: str, address: str, now_s: float) -> Caller:
+        """The holder of a key, else Unauthenticated, or TooManyFailures for an address that goes on guessing.
+
+        The key is looked at first, so nobody who shares an address with a guesser is ever locked out.
+        """
+        caller = self.holder(key)
+        if caller is not None:
+            return caller
+        wait_s = self.failed_attempts.wait_s(address, now_s)
+        raise TooManyFailures(math.ceil(wait_s)) if wait_s else Unauthenticated(KEY_NEEDED)
 
     def holder(self, key: str) -> Caller | None:
         """The holder of a key. Every key is compared, so that the time taken tells nothing."""
@@ -103,13 +126,32 @@ def sha256_of(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
 
 
+def _bearer_key(connection: HTTPConnection) -> str | None:
+    """The key as its holder wrote it; None where there is none, or more than one."""
+    given = connection.headers.getlist("authorization")
+    scheme, _, key = given[0].partition(" ") if len(given) == 1 else ("", "", "")
+    if scheme.lower() != "bearer" or not key.strip():
+        return None
+    # Header values are bytes; Starlette reads them as Latin-1, people write keys in UTF-8.
+    return key.strip().encode("latin-1").decode("utf-8", "surrogateescape")
+
+
+def _address_of(connection: HTTPConnection) -> str:
+    return connection.client.host if connection.client else ""
+
+
 def _is_loopback(connection: HTTPConnection) -> bool:
-    """By the peer's address, never by a header that it sends; a foreign Host is a page in somebody's browser."""
-    host = connection.headers.get("host", "")
-    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() else host
-    if connection.client is None or name not in LOOPBACK_NAMES:
+    """By the peer's address, never by a header that it sends. A foreign Host or Origin is a page in somebody's browser."""
+    hosts = connection.headers.getlist("host")
+    origins = [origin.partition("://")[2] for origin in connection.headers.getlist("origin")]
+    if len(hosts) != 1 or not all(_name_of(host) in LOOPBACK_NAMES for host in hosts + origins):
         return False
     try:
-        return ipaddress.ip_address(connection.client.host).is_loopback
+        return ipaddress.ip_address(_address_of(connection)).is_loopback
     except ValueError:
         return False
+
+
+def _name_of(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if port.isdigit() and name else host).lower()

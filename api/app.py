@@ -34,7 +34,7 @@ WEBHOOK_PATH = b"/webhooks/red-cloud"
 
 SyncHandler = Callable[[Service, Caller, Request], Response]
 AsyncHandler = Callable[[Service, Caller, Request], Awaitable[Response]]
-OpenHandler = Callable[[Service, Request], Response]
+OpenHandler = Callable[[Service, Request], Response | Awaitable[Response]]
 
 
 class Guarded(NamedTuple):
@@ -118,8 +118,8 @@ def _route(service: Service, route: Guarded | Open) -> Route:
             return Route(path, _guarded(service, scope, handler), methods=[method])
         case Open(path, handler):
 
-            def answer(request: Request) -> Response:
-                return handler(service, request)
+            async def answer(request: Request) -> Response:
+                return await _called(handler, service, request)
 
             return Route(path, answer, methods=["GET"])
 
@@ -129,9 +129,14 @@ def _guarded(
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         caller = service.access.authorise(request, scope)
-        if iscoroutinefunction(handler):
-            response: Response = await handler(service, caller, request)
-            return response
-        return await run_in_threadpool(cast("SyncHandler", handler), service, caller, request)
+        return await _called(handler, service, caller, request)
 
     return answer
+
+
+async def _called(handler: Callable[..., Response | Awaitable[Response]], *arguments: object) -> Response:
+    """A handler that waits runs on the event loop; one that asks the database, in a thread."""
+    if iscoroutinefunction(handler):
+        response: Response = await handler(*arguments)
+        return response
+    return await run_in_threadpool(cast("Callable[..., Response]", handler), *arguments)

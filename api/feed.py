@@ -3,12 +3,14 @@
 from collections.abc import AsyncIterator
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from api.access import Caller
 from api.answers import feed_answer, feed_event_answer
+from api.problems import TooManyStreams
 from api.questions import query_limit, query_text
 from api.responses import json_answer
 from api.service import Service
@@ -16,6 +18,7 @@ from ledger.errors import LedgerError
 from ledger.positions import Cursor
 
 STREAM_PAGE_EVENTS = 200
+STREAMS_MAX = 64
 POLL_S = 0.25
 HEARTBEAT_POLLS = 60
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -28,10 +31,14 @@ def get_feed(service: Service, caller: Caller, request: Request) -> Response:
     return json_answer(feed_answer(entries, str(following), masked=caller.is_masked))
 
 
-def get_feed_stream(service: Service, caller: Caller, request: Request) -> Response:
+async def get_feed_stream(service: Service, caller: Caller, request: Request) -> Response:
     """The same as server-sent events, resumed after `Last-Event-ID` (or `after`)."""
     resumed = request.headers.get("last-event-id") or query_text(request, "after")
     cursor = _cursor(service, resumed)
+    if request.method == "HEAD":
+        return Response(None, 200, STREAM_HEADERS, "text/event-stream")
+    if service.open_streams >= STREAMS_MAX:
+        raise TooManyStreams(f"{STREAMS_MAX} streams are open already; use GET /feed, or try again")
     return StreamingResponse(
         _follow(service, cursor, masked=caller.is_masked), 200, STREAM_HEADERS, "text/event-stream"
     )
@@ -43,12 +50,21 @@ def _cursor(service: Service, text: str | None) -> Cursor:
 
 async def _follow(service: Service, cursor: Cursor, *, masked: bool) -> AsyncIterator[bytes]:
     """Ends when the server closes, or the client goes away."""
+    service.open_streams += 1
+    try:
+        async for each in _events(service, cursor, masked=masked):
+            yield each
+    finally:
+        service.open_streams -= 1
+
+
+async def _events(service: Service, cursor: Cursor, *, masked: bool) -> AsyncIterator[bytes]:
     yield b": connected\n\n"
     idle_polls = 0
     while not service.closing.is_set():
         try:
             entries, _ = await run_in_threadpool(service.ledger.feed, cursor, STREAM_PAGE_EVENTS)
-        except LedgerError:
+        except (LedgerError, SQLAlchemyError):
             return  # the client reconnects with its last id
         for entry in entries:
             cursor = cursor.advanced(entry.position)

@@ -7,12 +7,14 @@ from api.responses import json_answer
 from api.service import Service
 
 
-def get_livez(_service: Service, _request: Request) -> Response:
-    """Lives; asks no database."""
+async def get_livez(_service: Service, _request: Request) -> Response:
+    """Lives; asks no database, and waits for no thread."""
     return json_answer({"status": "alive"})
 
 
 def get_readyz(service: Service, _request: Request) -> Response:
     """Ready, or 503 with the reasons."""
     reasons = service.readiness.reasons()
-    return json_answer({"status": "not ready" if reasons else "ready", "reasons": reasons}, 503 if reasons else 200)
+    warnings = service.clock.warnings()
+    status = "not ready" if reasons else "ready"
+    return json_answer({"status": status, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)

@@ -9,7 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Forbidden, Unauthenticated
+from api.access import Forbidden, TooManyFailures, Unauthenticated
 from ledger import errors
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
@@ -37,6 +37,10 @@ class BodyTooSlow(errors.SenderMustFix):
     """The body did not arrive in time."""
 
 
+class TooManyStreams(errors.TryAgain):
+    """More clients follow the feed than one server serves."""
+
+
 class BodyCutOff(errors.SenderMustFix):
     """The connection ended before the body did."""
 
@@ -47,6 +51,7 @@ SIGNATURE_DETAIL = "The signature could not be verified. Nothing was stored."
 KINDS: Mapping[type[Exception], Kind] = {
     errors.SignatureRefused: Kind(401, "signature-refused", "Signature refused", SIGNATURE_DETAIL),
     Unauthenticated: Kind(401, "unauthenticated", "API key needed"),
+    TooManyFailures: Kind(429, "too-many-failed-attempts", "Too many failed attempts"),
     Forbidden: Kind(403, "forbidden", "The key lacks a scope"),
     errors.NotFound: Kind(404, "not-found", "Not found"),
     BodyTooSlow: Kind(408, "body-too-slow", "The body took too long"),
@@ -59,6 +64,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.SenderMustFix: Kind(400, "refused", "Refused"),
     errors.QueueFull: Kind(503, "queue-full", "Too many deliveries are waiting"),
     errors.ShuttingDown: Kind(503, "shutting-down", "The server is shutting down"),
+    TooManyStreams: Kind(503, "too-many-streams", "Too many streams are open"),
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     errors.WeMustFix: Kind(
@@ -81,8 +87,12 @@ def kind_of(error: Exception) -> Kind:
 
 def problem(status: int, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """A problem as an answer."""
-    content = {"type": TYPE_BASE + slug, "title": title, "status": status, "detail": detail}
-    return Response(msgspec.json.encode(content), status, headers, PROBLEM_MEDIA_TYPE)
+    return Response(problem_content(status, slug, title, detail), status, headers, PROBLEM_MEDIA_TYPE)
+
+
+def problem_content(status: int, slug: str, title: str, detail: str) -> bytes:
+    """The members of a problem."""
+    return msgspec.json.encode({"type": TYPE_BASE + slug, "title": title, "status": status, "detail": detail})
 
 
 def problem_of(error: Exception) -> Response:
@@ -106,7 +116,7 @@ async def answer_http_exception(_request: Request, error: Exception) -> Response
 
 def _headers_of(error: Exception) -> dict[str, str]:
     match error:
-        case errors.TryAgain():
+        case errors.TryAgain() | TooManyFailures():
             return {"Retry-After": str(error.retry_after_s)}
         case SQLAlchemyError():
             return {"Retry-After": "5"}

@@ -1,6 +1,7 @@
 """Whether the server can do its work, and why not."""
 
 import time
+from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -15,14 +16,21 @@ class Readiness:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self._proving = Lock()
         self._proved_at_s = 0.0
         self._reasons: list[str] = []
 
     def reasons(self) -> list[str]:
         """Why not; empty where it can."""
-        if time.monotonic() - self._proved_at_s > PROOF_VALID_S:
-            self._reasons = self._store_reasons()
-            self._proved_at_s = time.monotonic()
+        # Only one proof is under way at a time: asking is open to anybody, and must not queue up for the writer's connection.
+        if time.monotonic() - self._proved_at_s > PROOF_VALID_S and self._proving.acquire(
+            blocking=self._proved_at_s == 0
+        ):
+            try:
+                self._reasons = self._store_reasons()
+                self._proved_at_s = time.monotonic()
+            finally:
+                self._proving.release()
         return self._reasons
 
     def _store_reasons(self) -> list[str]:

@@ -44,6 +44,10 @@ class WebhookEndpoint:
                 log.warning("a delivery was refused", reason=str(error))
             await problem_of(error)(scope, receive, send)
             return
+        except Exception as error:
+            log.exception("a delivery could not be received")
+            await problem_of(error)(scope, receive, send)
+            return
         headers = [JSON_HEADER, (b"content-length", b"%d" % len(content))]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
@@ -52,6 +56,7 @@ class WebhookEndpoint:
         body = await read_body(headers, receive)
         item = self._service.reception.receive(headers, body, now_us=time.time_ns() // 1000)
         outcome = await self._service.submit(item)
+        self._service.clock.saw(late=item.late)
         return (RECORDED if outcome.is_new else FOUND), answer_of(item, outcome)
 
 

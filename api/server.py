@@ -12,6 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import app_of
+from api.connection import Connection
 from api.service import Service
 from ledger.errors import SettingRefused
 
@@ -84,7 +85,7 @@ def server_of(service: Service, on_listening: Callable[[], None]) -> Server:
     config = uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=Connection,
         ws="none",
         lifespan="on",
         log_config=None,

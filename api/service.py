@@ -5,6 +5,7 @@ import contextlib
 from dataclasses import dataclass, field
 
 from api.access import Access
+from api.clock import ClockWatch
 from api.readiness import Readiness
 from api.settings import Settings
 from ledger.facts import Item, Outcome
@@ -42,6 +43,8 @@ class Service:
     appended: Appended = field(default_factory=Appended)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     writers: list[GroupCommit] = field(default_factory=list)
+    open_streams: int = 0
+    clock: ClockWatch = field(default_factory=ClockWatch)
     readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:

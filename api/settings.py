@@ -27,6 +27,7 @@ LOG_FORMATS = {"auto": None, "json": True, "text": False}
 T = TypeVar("T")
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+_DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
@@ -74,9 +75,21 @@ def read_database_url(environ: Mapping[str, str] | None = None) -> str:
 
 def _config(environ: Mapping[str, str]) -> Config:
     file = environ.get("LEDGER_ENV_FILE")
-    if file is not None and not Path(file).is_file():
+    if file is not None and not _is_file(file):
         raise SettingRefused(f"LEDGER_ENV_FILE: there is no file {file!r}")
-    return Config(file, environ=environ)
+    try:
+        return Config(file, environ=environ)
+    except OSError as error:
+        raise SettingRefused(f"LEDGER_ENV_FILE: {file!r} cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise SettingRefused(f"LEDGER_ENV_FILE: {file!r} is not UTF-8") from None
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):  # a folder that we may not enter; NUL
+        return False
 
 
 def _read(config: Config, name: str, cast: Callable[[str], T], default: str) -> T:
@@ -109,7 +122,7 @@ def _secret_list(text: str) -> tuple[Secret, ...]:
                 f"entry {number} is not id:secret with an id of letters, digits, '.', '_', '-' and a secret"
             )
     _expect_distinct([name for name, _, _ in entries], "secret id")
-    return tuple(Secret(name, key.encode()) for name, _, key in entries)
+    return tuple(Secret(name, key.encode("utf-8", "surrogateescape")) for name, _, key in entries)
 
 
 def _api_keys(text: str) -> tuple[ApiKey, ...]:
@@ -126,8 +139,10 @@ def _api_key(number: int, entry: str) -> ApiKey:
     scopes = scopes_text.split("+")
     if _NAME.fullmatch(name) is None or not key:
         raise ValueError(f"entry {number} is not name:scope+scope:key")
-    if unknown := [scope for scope in scopes if scope not in set(Scope)]:
-        raise ValueError(f"entry {number} has the unknown scope {unknown[0]!r}, expected some of {', '.join(Scope)}")
+    if not set(scopes) <= set(Scope):  # not shown: where the order is wrong it is the key
+        raise ValueError(
+            f"entry {number} has an unknown scope, expected some of {', '.join(Scope)} with + between them"
+        )
     return ApiKey(name, frozenset(Scope(scope) for scope in scopes), _key_digest(number, key))
 
 
@@ -163,7 +178,7 @@ def _partitions(text: str) -> int | None:
 
 def _whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     def read(text: str) -> int:
-        if not (text.isascii() and text.isdigit()) or not lowest <= int(text[:20]) <= highest:
+        if _DIGITS.fullmatch(text) is None or not lowest <= int(text) <= highest:
             raise ValueError(f"expected a whole number from {lowest} to {highest}, got {text[:40]!r}")
         return int(text)
 

@@ -4,17 +4,16 @@ Three things are made durable: facts (events for the log), authentic deliveries 
 register of idempotency keys. Pure values; the store decides under its lock what is new.
 """
 
-from dataclasses import dataclass
 from typing import NamedTuple
-from uuid import UUID
 
-from ledger.events import MessageEvent, Receipt, stream_id
+import msgspec
+
+from ledger.events import MessageEvent, Receipt, stream_key
 from ledger.mapper import EventCodec
 from ledger.positions import Position
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(msgspec.Struct, frozen=True):
     """An event on its way into the log: everything that is stored of it except its place, which only the lock decides."""
 
     message_id: str
@@ -23,10 +22,10 @@ class Fact:
     topic: str
     fact_key: bytes
     state: bytes
+    late: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UnreadableDelivery:
+class UnreadableDelivery(msgspec.Struct, frozen=True):
     """An authentic body that is not readable as a webhook, kept until a version of ours can read it."""
 
     quarantine_id: bytes
@@ -34,9 +33,13 @@ class UnreadableDelivery:
     reason: str
     receipt: Receipt
 
+    @property
+    def late(self) -> bool:
+        """Whether it was signed outside the replay window."""
+        return self.receipt.late
 
-@dataclass(frozen=True, slots=True)
-class Send:
+
+class Send(msgspec.Struct, frozen=True):
     """A request acceptance under its idempotency key; `digest` (32 bytes) tells the same content from other content."""
 
     idempotency_key: str
@@ -76,14 +79,20 @@ class Registered(NamedTuple):
 Outcome = Placed | Quarantined | Registered
 
 
-def partition_of(stream: UUID, partitions: int) -> int:
-    """The partition of a stream: decided by its id for as long as the ledger lives."""
-    return int.from_bytes(stream.bytes[:4], "big") % partitions
+def partition_of(stream: bytes, partitions: int) -> int:
+    """The partition of a stream: decided by its id (16 bytes) for as long as the ledger lives."""
+    return int.from_bytes(stream[:4], "big") % partitions
 
 
 def fact_of(event: MessageEvent, fact_key: bytes, codec: EventCodec, partitions: int) -> Fact:
     """The fact that an event is."""
     stream = stream_id(event.message_id)
     return Fact(
-        event.message_id, partition_of(stream, partitions), stream.bytes, event.TOPIC, fact_key, codec.encode(event)
+        message_id=event.message_id,
+        partition=partition_of(stream, partitions),
+        stream=stream.bytes,
+        topic=event.TOPIC,
+        fact_key=fact_key,
+        state=codec.encode(event),
+        late=event.receipt.late,
     )

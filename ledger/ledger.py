@@ -11,7 +11,7 @@ from typing import NamedTuple, Self, cast
 from eventsourcing.persistence import EventStore
 
 from ledger.errors import MalformedQuestion, NotFound
-from ledger.events import MessageEvent, stream_id
+from ledger.events import MessageEvent, stream_id, stream_key
 from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
 from ledger.message import Message, effect_of, evolve, fold
@@ -94,7 +94,7 @@ class Ledger:
     def message(self, message_id: str) -> Message:
         """A message folded from its whole stream; NotFound where there is none."""
         stream = stream_id(message_id)
-        recorder = LogRecorder(self.database, partition_of(stream, self.partitions))
+        recorder = LogRecorder(self.database, partition_of(stream.bytes, self.partitions))
         events = cast("Iterable[StreamEvent]", EventStore(MessageMapper(self.codec), recorder).get(stream))
         message = fold(each.event for each in events)
         if message.event_count == 0:
@@ -103,10 +103,10 @@ class Ledger:
 
     def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[LogEntry]:
         """At most `limit` events of a message after a version, in the order of recording; NotFound where there are none."""
-        stream = stream_id(message_id)
+        stream = stream_key(message_id)
         partition = partition_of(stream, self.partitions)
         with self.database.reading() as connection:
-            rows = reads.events_of_stream(connection, partition, stream.bytes, limit=after_version + limit)
+            rows = reads.events_of_stream(connection, partition, stream, limit=after_version + limit)
         if not rows:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
         return [entry for entry in self._entries(rows) if entry.version > after_version]
@@ -122,7 +122,8 @@ class Ledger:
         """At most `limit` events after a cursor, in order within each partition, and the cursor after them."""
         entries: list[LogEntry] = []
         with self.database.reading() as connection:
-            for partition, number in enumerate(cursor.numbers):
+            # The least read partition first, so that a busy one never keeps a reader from the others.
+            for number, partition in sorted((number, partition) for partition, number in enumerate(cursor.numbers)):
                 room = limit - len(entries)
                 rows = reads.events_after(connection, partition, number, room) if room else []
                 if rows:
@@ -151,7 +152,7 @@ class Ledger:
         """A registered send; NotFound where the key is not known."""
         send_id = send_id_of(idempotency_key)
         with self.database.reading() as connection:
-            held = registers.registered_send(connection, partition_of(send_id, self.partitions), send_id.bytes)
+            held = registers.registered_send(connection, partition_of(send_id.bytes, self.partitions), send_id.bytes)
             if held is None:
                 raise NotFound(f"no send is recorded under the idempotency key {idempotency_key!r}")
             recorded_at_us, body = held

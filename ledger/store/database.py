@@ -117,7 +117,7 @@ def parse_database_url(url: str) -> URL:
     """The URL of a database that the ledger can use, or SettingRefused."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # the latter shows a piece of a password with an unescaped "/"
         raise SettingRefused(
             "the database URL cannot be read: expected sqlite:///FILE or postgresql+psycopg://…"
         ) from None
@@ -127,8 +127,9 @@ def parse_database_url(url: str) -> URL:
         case "postgresql" | "postgresql+psycopg":
             return parsed.set(drivername="postgresql+psycopg")
         case _:
-            shown = parsed.render_as_string(hide_password=True)
-            raise SettingRefused(f"the database URL {shown} is not sqlite:///FILE or postgresql+psycopg://…")
+            raise SettingRefused(
+                f"the database URL begins with {parsed.drivername}://, expected sqlite:///FILE or postgresql+psycopg://…"
+            )
 
 
 def warn_of_the_wal_bug(module: ModuleType) -> None:

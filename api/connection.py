@@ -1,0 +1,94 @@
+"""One connection: uvicorn's HTTP/1.1 protocol, with the bounds that it does not have on what comes before a body.
+
+A head that never ends, or comes a byte a minute, is refused; so is a connection that ends within a body. Slow bodies are
+bounded in `api/bodies.py`. What uvicorn refuses by itself is told in the same shape as every other refusal.
+"""
+
+import asyncio
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from api.problems import PROBLEM_MEDIA_TYPE, problem_content
+
+HEAD_BYTES_MAX = 64 * 1024
+HEAD_DEADLINE_S = 10.0
+
+
+class Connection(HttpToolsProtocol):
+    """A client's connection."""
+
+    _head_is_open = True
+    _body_is_open = False
+    _head_bytes = 0
+    _head_deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Gives a new connection some time to say what it wants."""
+        super().connection_made(transport)
+        self._head_deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the deadline."""
+        self._end_deadline()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Reads on; a head may neither grow nor last for ever."""
+        super().data_received(data)
+        if not self._head_is_open or self.transport.is_closing():
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse(
+                431, "head-too-large", f"The request line and the headers are larger than {HEAD_BYTES_MAX} bytes."
+            )
+        elif self._head_deadline is None:
+            self._head_deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
+
+    def eof_received(self) -> None:
+        """A body that ends before its announced length can never be completed, so the sender is told while it may still listen."""
+        if self._body_is_open and not self.cycle.response_started:
+            self._refuse(400, "body-cut-off", "The connection ended before the body did.")
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        self._head_is_open = True
+        self._head_bytes = 0
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """A head ends."""
+        self._head_is_open = False
+        self._end_deadline()
+        self._body_is_open = True
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """A body ends."""
+        self._body_is_open = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """What is not HTTP."""
+        del msg
+        self._refuse(400, "malformed-request", "This is not an HTTP/1.1 request.")
+
+    def _head_too_slow(self) -> None:
+        if not self.transport.is_closing():
+            self._refuse(408, "head-too-slow", f"No whole request head arrived within {HEAD_DEADLINE_S:.0f} s.")
+
+    def _end_deadline(self) -> None:
+        if self._head_deadline is not None:
+            self._head_deadline.cancel()
+            self._head_deadline = None
+
+    def _refuse(self, status: int, slug: str, detail: str) -> None:
+        phrase = HTTPStatus(status).phrase
+        content = problem_content(status, slug, phrase, detail)
+        head = (
+            f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\n"
+            f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode("ascii") + content)
+        self.transport.close()
