@@ -1,6 +1,7 @@
 """What a simulation is to do: every option of `ledger simulate`, checked before anything starts."""
 
 import math
+import re
 from dataclasses import dataclass, field
 
 import httpx2
@@ -16,6 +17,8 @@ RETRY_AFTER_S = (60, 5 * 60, 15 * 60, 60 * 60)
 """Red Cloud's waits before the second to the fifth attempt; after that it gives up."""
 SPEED_UP_DEFAULT = sum(RETRY_AFTER_S) / 10
 """All waits together then take ten seconds, which is long enough for a server to come back."""
+
+_API_KEY = re.compile("[!-~]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +60,8 @@ class Plan:
             raise SettingRefused(f"--rate: expected deliveries a second above 0, found {self.rate}")
         if not self.speed_up > 0:
             raise SettingRefused(f"--speed-up: expected a factor above 0, found {self.speed_up}")
-        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
-            raise SettingRefused("--api-key: expected printable ASCII, found other characters")
+        if self.api_key is not None and _API_KEY.fullmatch(self.api_key) is None:
+            raise SettingRefused("--api-key: expected visible ASCII characters, found others or none")
 
     @property
     def key(self) -> bytes:

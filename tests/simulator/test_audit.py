@@ -11,7 +11,7 @@ from api.simulator import Plan, Summary, simulate
 from api.simulator.audit import DIFFERENCES_MAX, Verdict
 from tests.simulator.receiver import SECRET, Receiver, receiving
 
-PLAN = Plan(url="http://filled-in.example", secret=SECRET, messages=60, seed=5, speed_up=math.inf)
+PLAN = Plan(url="http://filled-in.example", secret=SECRET, messages=20, seed=5, speed_up=math.inf)
 
 Fact = dict[str, object]
 Mishap = Callable[[list[Fact]], Iterable[Fact]]
@@ -85,7 +85,7 @@ def test_a_fact_that_was_dropped_and_is_there_is_found() -> None:
 
 
 def test_only_the_first_differences_are_kept_and_all_are_counted() -> None:
-    summary = audited_after(lambda _: [], replace(PLAN, messages=100))
+    summary = audited_after(lambda _: [], replace(PLAN, messages=30))
 
     assert len(summary.audit.differences) == DIFFERENCES_MAX
     assert summary.audit.difference_count == summary.recorded
@@ -135,5 +135,5 @@ def test_ids_are_percent_encoded() -> None:
     def prepare(receiver: Receiver) -> None:
         receiver.paths = seen
 
-    assert audited(PLAN, prepare).fine
+    assert audited(replace(PLAN, messages=50), prepare).fine
     assert any("%2F%252F%20%C3%BC%F0%9F%99%82%3F%23%26%2B/history" in path for path in seen)

@@ -28,7 +28,8 @@ SENSIBLE: dict[str, Any] = {"url": "http://127.0.0.1:8080", "secret": "main:s3cr
         ("rate", 0.0, "--rate: expected deliveries a second above 0, found 0.0"),
         ("rate", float("inf"), "--rate: expected deliveries a second above 0, found inf"),
         ("speed_up", 0.0, "--speed-up: expected a factor above 0, found 0.0"),
-        ("api_key", "ключ", "--api-key: expected printable ASCII, found other characters"),
+        ("api_key", "ключ", "--api-key: expected visible ASCII characters, found others or none"),
+        ("api_key", "", "--api-key: expected visible ASCII characters, found others or none"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_refused(option: str, value: object, message: str) -> None:
