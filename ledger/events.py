@@ -5,6 +5,7 @@ An event carries the typed fields that identify and order it, and the raw body v
 signature again. It does not say what it means for the message: that is the fold's business (`ledger/message.py`).
 """
 
+import hashlib
 from typing import ClassVar
 from uuid import NAMESPACE_URL, UUID, uuid5
 
@@ -131,8 +132,16 @@ OUTBOUND_CLASSES: dict[str, type[OutboundEvent]] = {
 
 
 def stream_id(message_id: str) -> UUID:
-    """The id of a message's stream: a deterministic UUID (version 5) of its messageId."""
-    return uuid5(STREAM_NAMESPACE, message_id)
+    """The id of a message's stream: a deterministic UUID (version 5, RFC 9562) of its messageId."""
+    return UUID(bytes=stream_key(message_id))
+
+
+def stream_key(message_id: str) -> bytes:
+    """The 16 bytes of `stream_id`, made without the standard library's UUID object: this is on the hot path."""
+    digest = bytearray(hashlib.sha1(STREAM_NAMESPACE.bytes + message_id.encode(), usedforsecurity=False).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x50
+    digest[8] = digest[8] & 0x3F | 0x80
+    return bytes(digest)
 
 
 def event_of(webhook: Webhook, receipt: Receipt) -> MessageEvent:

@@ -86,11 +86,11 @@ def partition_of(stream: bytes, partitions: int) -> int:
 
 def fact_of(event: MessageEvent, fact_key: bytes, codec: EventCodec, partitions: int) -> Fact:
     """The fact that an event is."""
-    stream = stream_id(event.message_id)
+    stream = stream_key(event.message_id)
     return Fact(
         message_id=event.message_id,
         partition=partition_of(stream, partitions),
-        stream=stream.bytes,
+        stream=stream,
         topic=event.TOPIC,
         fact_key=fact_key,
         state=codec.encode(event),

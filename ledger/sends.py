@@ -63,7 +63,7 @@ def send_of(accepted: AcceptedRequest, body: bytes, *, partitions: int, now_us: 
     """The entry in the register of idempotency keys; the same JSON value is the same content."""
     send_id = send_id_of(accepted.idempotency_key)
     digest = hashlib.sha256(canonical(parse_object(body))).digest()
-    return Send(accepted.idempotency_key, partition_of(send_id, partitions), send_id.bytes, digest, body, now_us)
+    return Send(accepted.idempotency_key, partition_of(send_id.bytes, partitions), send_id.bytes, digest, body, now_us)
 
 
 def send_id_of(idempotency_key: str) -> UUID:

@@ -5,7 +5,8 @@ Where the contract is silent this is tolerant: a member of an unexpected type is
 """
 
 import hashlib
-from dataclasses import dataclass
+
+import msgspec
 
 from ledger.errors import UnreadableBody
 from ledger.json_values import JSONObject, canonical, is_identifier, legible, parse_object
@@ -16,8 +17,7 @@ FACT_KEY_BYTES = 16
 OCCURRENCE_MEMBERS = ("occurredAt", "timestamp", "createdAt", "sentAt", "receivedAt")
 
 
-@dataclass(frozen=True, slots=True)
-class Webhook:
+class Webhook(msgspec.Struct, frozen=True):
     """What one webhook claims. Texts are legible; `occurred_at_us` is in microseconds since 1970."""
 
     event_type: str

@@ -57,8 +57,9 @@ def append(connection: Connection, partition: int, facts: Sequence[Fact], *, aga
             head = Head(row.position, row.hash)
             rows.append(row)
             known = Placed(Position(partition, row.position), version, is_new=True)
-            places[fact.fact_key] = known._replace(is_new=False)
         placed.append(known)
+        if known.is_new:  # a copy of it later in this batch is a duplicate
+            places[fact.fact_key] = Placed(known.position, known.version, is_new=False)
     if rows:
         insert_events(connection, rows, head)
     return placed
@@ -98,7 +99,8 @@ def insert_events(connection: Connection, rows: Sequence[LogRow], head: Head) ->
 
 
 def _known_facts(connection: Connection, partition: int, facts: Sequence[Fact], *, again: bool) -> dict[bytes, Placed]:
-    offered = {fact.fact_key: fact.state for fact in facts}
+    # Of copies in one batch it is the first that an earlier try stored.
+    offered = {fact.fact_key: fact.state for fact in reversed(facts)}
     positions = positions_of_facts(connection, partition, list(offered))
     if not positions:
         return {}
