@@ -9,28 +9,31 @@ from api.problems import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
 
 BODY_BYTES_MAX = 256 * 1024
 BODY_DEADLINE_S = 10.0
+CONTENT_LENGTH_DIGITS_MAX = 20
 
 
 async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
-    """The whole body; BodyTooLarge, EncodingRefused, BodyTooSlow or BodyCutOff. Little more than the limit is ever held."""
-    expect_acceptable(headers)
+    """The whole body; BodyTooLarge, BodyTooSlow, BodyCutOff or EncodingRefused. Little more than the limit is ever held."""
+    is_identity = expect_small(headers)
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
-            return await _read(receive)
+            body = await _read(receive)
     except TimeoutError:
         raise BodyTooSlow(f"the body did not arrive within {BODY_DEADLINE_S:.0f} s") from None
+    if not is_identity:
+        raise EncodingRefused("send the body as it was signed: Content-Encoding must be identity or absent")
+    return body
 
 
-def expect_acceptable(headers: Iterable[tuple[bytes, bytes]]) -> None:
-    """Refuses by the headers alone what would be refused later: size first, then encoding."""
-    encoding = b"identity"
+def expect_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether the body comes as it is; BodyTooLarge already where its announced length says so."""
+    is_identity = True
     for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value[:20]) > BODY_BYTES_MAX:
+        if name == b"content-length" and value.isdigit() and int(value[:CONTENT_LENGTH_DIGITS_MAX]) > BODY_BYTES_MAX:
             raise _too_large()
         if name == b"content-encoding":
-            encoding = value.strip().lower()
-    if encoding not in {b"identity", b""}:
-        raise EncodingRefused("send the body as it was signed: Content-Encoding must be identity or absent")
+            is_identity = is_identity and value.strip().lower() in {b"identity", b""}
+    return is_identity
 
 
 async def _read(receive: Receive) -> bytes:
