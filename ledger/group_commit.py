@@ -75,9 +75,11 @@ class GroupCommit:
 
     def _run(self) -> None:
         while True:
+            # Asked before the queue is: what was submitted before closing is then seen in it.
+            closing = self._closing
             if self._queue:
                 self._commit_one_batch()
-            elif self._closing:
+            elif closing:
                 return
             elif self._wake.wait(IDLE_AFTER_S):
                 self._wake.clear()
@@ -107,7 +109,6 @@ class GroupCommit:
         return batch
 
     def _answer(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome | LedgerError]) -> None:
-        self._on_commit()
         for waiting, outcome in zip(batch, outcomes, strict=True):
             self._queue_bytes -= waiting.item_bytes
             if waiting.answer.done():
@@ -116,6 +117,7 @@ class GroupCommit:
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
+        self._on_commit()
 
     def _rest(self) -> None:
         try:

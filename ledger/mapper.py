@@ -74,7 +74,7 @@ class EventCodec:
             if state[0] == version:
                 return self._decode[topic](memoryview(state)[1:])
             return self._upcast(topic, state)
-        except msgspec.MsgspecError as error:
+        except Exception as error:  # whatever a broken state does to the decoder, or to an upcast
             raise UnreadableEvent(f"the stored state of {topic} is broken: {error}") from error
 
     def _upcast(self, topic: str, state: bytes) -> MessageEvent:

@@ -75,7 +75,9 @@ def accepted(
     return CODEC.decode(acceptance.topic, acceptance.state)
 
 
-def send_body(message_ids: Iterable[str], idempotency_key: str = "idem_1", reference: str | None = "order_789") -> bytes:
+def send_body(
+    message_ids: Iterable[str], idempotency_key: str = "idem_1", reference: str | None = "order_789"
+) -> bytes:
     """The body of `POST /sends`."""
     results = [{"to": "+15551234567", "messageId": each, "status": "QUEUED"} for each in message_ids]
     request = {"sendFrom": "num_abc123", "to": ["+15551234567"], "text": "Hi", "externalReference": reference}

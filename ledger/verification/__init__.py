@@ -8,7 +8,10 @@ there, so that one edit is one finding, not one for every event behind it.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from ledger.chain import genesis_hash
+from ledger.errors import StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.signatures import Secret
@@ -16,7 +19,7 @@ from ledger.store import walk
 from ledger.store.database import Database
 from ledger.verification.content import Content
 from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, RESTORE, Finding, NotedHead, shown
-from ledger.verification.partition_walk import PartitionWalk
+from ledger.verification.partition_walk import PartitionWalk, cannot_be_read
 
 __all__ = ["FINDINGS_PER_PARTITION_MAX", "Finding", "NotedHead", "OnProgress", "Verification", "verify"]
 
@@ -49,12 +52,15 @@ def verify(
     """Reads everything that is stored and tells what is wrong with it, in the order of the partitions.
 
     `deep` also reads each body again, and checks its signature where its secret is among `secrets`. Events that are
-    recorded meanwhile are left for the next time. MalformedQuestion for a noted head that cannot be read.
+    recorded meanwhile are left for the next time. MalformedQuestion for a noted head that cannot be read,
+    StoreUnavailable where not even the ends of the log can.
     """
     noted = [NotedHead.parse(text) for text in noted_heads]
     database, partitions = ledger.database, ledger.partitions
-    ledger_id = walk.stored_ledger_id(database)
-    ends = walk.ends(database, partitions)
+    try:
+        ledger_id, ends = walk.stored_ledger_id(database), walk.ends(database, partitions)
+    except SQLAlchemyError as error:
+        raise StoreUnavailable(cannot_be_read(error)) from error
     total = sum(end.events for end in ends)
     content = Content(ledger.codec, secrets) if deep else None
     findings: list[Finding] = []
@@ -65,10 +71,7 @@ def verify(
             if on_progress is not None:
                 on_progress(events + checked, total)
         events += part.events
-        part.compare_head(end.head)
-        part.compare_noted(database, noted)
-        part.check_keys(database)
-        part.check_registers(database)
+        part.finish(database, end.head, noted)
         findings += part.findings.listed()
     return Verification(
         partitions,
@@ -81,8 +84,11 @@ def verify(
 
 def _in_no_partition(database: Database, partitions: int, noted: Sequence[NotedHead]) -> Iterator[Finding]:
     expected = f"in a partition that this ledger does not have, expected 0 to {partitions - 1}"
-    for partition, number in walk.events_elsewhere(database, partitions, FINDINGS_PER_PARTITION_MAX):
-        yield Finding(Position(partition, number), f"an event {expected}; {RESTORE}")
+    try:
+        for partition, number in walk.events_elsewhere(database, partitions, FINDINGS_PER_PARTITION_MAX):
+            yield Finding(Position(partition, number), f"an event {expected}; {RESTORE}")
+    except SQLAlchemyError as error:
+        yield Finding(None, cannot_be_read(error))
     for head in noted:
         if head.position.partition >= partitions:
             yield Finding(head.position, f"the noted head is {expected}: was it noted of this ledger?")

@@ -58,10 +58,20 @@ class PartitionWalk:
         )
         return expected
 
-    def compare_head(self, head: tuple[int, bytes] | None) -> None:
-        """The head row must name the last event."""
+    def finish(self, database: Database, head: tuple[int, bytes] | None, noted: Sequence[NotedHead]) -> None:
+        """Checks what can be asked only at the end: the head row, the heads noted earlier, the keys, the registers."""
         if self._cut_short:
             return
+        try:
+            self._compare_head(head)
+            self._compare_noted(database, noted)
+            self._check_keys(database)
+            self._check_registers(database)
+        except SQLAlchemyError as error:
+            self._unreadable(error)
+
+    def _compare_head(self, head: tuple[int, bytes] | None) -> None:
+        """The head row must name the last event."""
         if head is None:
             self.findings.add(self._number, f"the head of partition {self._partition} is missing; {RESTORE}")
         elif head != (self._number, self._hash):
@@ -71,7 +81,7 @@ class PartitionWalk:
                 f" {self._partition}-{head[0]} with {shown(head[1])}: the end was cut off or added to; {RESTORE}",
             )
 
-    def compare_noted(self, database: Database, noted: Sequence[NotedHead]) -> None:
+    def _compare_noted(self, database: Database, noted: Sequence[NotedHead]) -> None:
         """What was noted earlier must still be there: this finds a tail that was cut off together with its head row."""
         for head in noted:
             if head.position.partition == self._partition and head.position.number > 0:
@@ -84,47 +94,43 @@ class PartitionWalk:
                         f" the log was cut off or written anew; {RESTORE}",
                     )
 
-    def check_keys(self, database: Database) -> None:
+    def _check_keys(self, database: Database) -> None:
         """Versions of each stream must be 1, 2, 3 … and each fact stored once."""
-        try:
-            for stream, count, lowest, highest in walk.uneven_streams(
-                database, self._partition, self.events, self.findings.room
-            ):
-                self.findings.add(
-                    None,
-                    f"stream {shown(stream)} in partition {self._partition} has {count} events with versions from"
-                    f" {lowest} to {highest}, expected 1 to {count} without holes; {RESTORE}",
-                )
-            for key, count, first in walk.repeated_facts(database, self._partition, self.events, self.findings.room):
-                self.findings.add(first, f"the fact {shown(key)} is stored {count} times, expected once; {RESTORE}")
-        except SQLAlchemyError as error:
-            self._unreadable(error)
+        for stream, count, lowest, highest in walk.uneven_streams(
+            database, self._partition, self.events, self.findings.room
+        ):
+            self.findings.add(
+                None,
+                f"stream {shown(stream)} in partition {self._partition} has {count} events with versions from"
+                f" {lowest} to {highest}, expected 1 to {count} without holes; {RESTORE}",
+            )
+        for key, count, first in walk.repeated_facts(database, self._partition, self.events, self.findings.room):
+            self.findings.add(first, f"the fact {shown(key)} is stored {count} times, expected once; {RESTORE}")
 
-    def check_registers(self, database: Database) -> None:
+    def _check_registers(self, database: Database) -> None:
         """Each body in quarantine must be the one that its id names; each send the one that its key and digest name."""
-        try:
-            for rows in walk.quarantine_chunks(database, self._partition):
-                for quarantine_id, receipt in rows:
-                    if not is_quarantined_as(quarantine_id, receipt):
-                        self.findings.add(
-                            None, f"quarantine {shown(quarantine_id)} holds another body than its id says; {RESTORE}"
-                        )
-            for rows in walk.send_chunks(database, self._partition):
-                for send_id, digest, body in rows:
-                    if not is_sent_as(send_id, digest, body):
-                        self.findings.add(
-                            None, f"send {shown(send_id)} holds another body than its id and digest say; {RESTORE}"
-                        )
-        except SQLAlchemyError as error:
-            self._unreadable(error)
+        for rows in walk.quarantine_chunks(database, self._partition):
+            for quarantine_id, receipt in rows:
+                if not is_quarantined_as(quarantine_id, receipt):
+                    self.findings.add(
+                        None, f"quarantine {shown(quarantine_id)} holds another body than its id says; {RESTORE}"
+                    )
+        for rows in walk.send_chunks(database, self._partition):
+            for send_id, digest, body in rows:
+                if not is_sent_as(send_id, digest, body):
+                    self.findings.add(
+                        None, f"send {shown(send_id)} holds another body than its id and digest say; {RESTORE}"
+                    )
 
     def _unreadable(self, error: SQLAlchemyError) -> None:
         self._cut_short = True
-        told = (str(getattr(error, "orig", error)).splitlines() or [""])[0][:200]
-        self.findings.add(
-            self._number,
-            f"the database cannot be read on after this position: {told}; restore it from a backup (docs/RUNBOOK.md)",
-        )
+        self.findings.add(self._number, f"after this position {cannot_be_read(error)}")
+
+
+def cannot_be_read(error: SQLAlchemyError) -> str:
+    """What the database said when it could not go on."""
+    told = (str(getattr(error, "orig", error)).splitlines() or [""])[0][:200]
+    return f"the database cannot be read: {told}; restore it from a backup (docs/RUNBOOK.md, verify)"
 
 
 def _absent(expected: int, found: object) -> str:

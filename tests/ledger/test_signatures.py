@@ -81,7 +81,13 @@ def test_a_timestamp_in_any_other_form_is_refused_even_when_it_is_signed(timesta
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["1732377600", "1732377600000", "2024-11-23T16:00:00Z", "2024-11-23T17:00:00.123456789+01:00", "2024-11-23t16:00:60z"],
+    [
+        "1732377600",
+        "1732377600000",
+        "2024-11-23T16:00:00Z",
+        "2024-11-23T17:00:00.123456789+01:00",
+        "2024-11-23t16:00:60z",
+    ],
 )
 def test_unix_seconds_milliseconds_and_rfc_3339_are_read_as_the_same_hour(timestamp: str) -> None:
     assert check(signed_headers(BODY, timestamp)) == Signature(timestamp, digest(timestamp), "main", late=False)
@@ -135,17 +141,23 @@ def test_while_two_secrets_are_active_both_verify_and_the_one_that_did_is_named(
     [(0, False), (2 * HOUR_S, False), (2 * HOUR_S + 1, True), (-2 * HOUR_S, False), (-2 * HOUR_S - 1, True)]
     + [(3 * HOUR_S, True), (24 * HOUR_S, True), (1_732_377_600, True)],
 )
-def test_outside_the_replay_window_a_delivery_is_marked_late_and_never_dropped(signed_s_ago: int, *, late: bool) -> None:
+def test_outside_the_replay_window_a_delivery_is_marked_late_and_never_dropped(
+    signed_s_ago: int, *, late: bool
+) -> None:
     timestamp = str(NOW_US // 1_000_000 - signed_s_ago)
 
     assert check(signed_headers(BODY, timestamp)) == Signature(timestamp, digest(timestamp), "main", late)
 
 
 @given(
-    headers=st.lists(st.tuples(st.sampled_from([TIMESTAMP, SIGNATURE, b"x-other"]), st.binary(max_size=80)), max_size=4),
+    headers=st.lists(
+        st.tuples(st.sampled_from([TIMESTAMP, SIGNATURE, b"x-other"]), st.binary(max_size=80)), max_size=4
+    ),
     body=st.binary(max_size=200),
 )
-def test_any_headers_and_any_body_are_refused_with_our_own_error(headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+def test_any_headers_and_any_body_are_refused_with_our_own_error(
+    headers: list[tuple[bytes, bytes]], body: bytes
+) -> None:
     with pytest.raises(SignatureRefused):
         check(headers, body)
 

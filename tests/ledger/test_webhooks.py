@@ -126,7 +126,20 @@ def test_thirty_two_levels_are_read_and_one_more_is_not() -> None:
 
 @pytest.mark.parametrize(
     "message_id",
-    ["m", "m" * 512, "a/b", "%00", "../x", "' OR 1=1", "a\nb", "😀" * 512, "\u202eabc", "<script>", " ", "=cmd|' /C calc'!A0"],
+    [
+        "m",
+        "m" * 512,
+        "a/b",
+        "%00",
+        "../x",
+        "' OR 1=1",
+        "a\nb",
+        "😀" * 512,
+        "\u202eabc",
+        "<script>",
+        " ",
+        "=cmd|' /C calc'!A0",
+    ],
 )
 def test_a_message_id_is_text_of_any_characters_and_kept_as_it_is(message_id: str) -> None:
     assert parse(body("e", message_id)).message_id == message_id
@@ -136,11 +149,16 @@ def test_members_that_no_database_takes_are_made_legible_and_the_body_keeps_them
     raw = b'{"eventType":"e\\u0000","messageId":"m","externalReference":"a\\u0000b\\ud800c","providerMessageRef":""}'
     claim = parse(raw)
 
-    assert (claim.event_type, claim.external_reference, claim.provider_message_ref) == ("e\u2400", "a\u2400b\ufffdc", None)
+    assert (claim.event_type, claim.external_reference, claim.provider_message_ref) == (
+        "e\u2400",
+        "a\u2400b\ufffdc",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
-    ("value", "read"), [("text", "text"), (7, "7"), (10**40, "1" + "0" * 40), (True, None), (1.5, None), ([], None), ({}, None)]
+    ("value", "read"),
+    [("text", "text"), (7, "7"), (10**40, "1" + "0" * 40), (True, None), (1.5, None), ([], None), ({}, None)],
 )
 def test_a_member_of_an_unexpected_type_is_left_out_of_the_claim(value: object, read: str | None) -> None:
     assert parse(body("message.sent", sequence=1, externalReference=value)).external_reference == read
@@ -188,7 +206,18 @@ def test_escapes_make_no_other_fact() -> None:
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [(1, 1.0), (1, True), (0, False), ("1", 1), ([1, 2], [2, 1]), ({}, []), ("", None), ("a", "A"), ("é", "e\u0301"), (-0.0, 0.0)]
+    [
+        (1, 1.0),
+        (1, True),
+        (0, False),
+        ("1", 1),
+        ([1, 2], [2, 1]),
+        ({}, []),
+        ("", None),
+        ("a", "A"),
+        ("é", "e\u0301"),
+        (-0.0, 0.0),
+    ]
     + [(10**20, 10**20 + 1), (2**53, 2**53 + 1), ("\ud800", "\ufffd")],
 )
 def test_other_values_are_other_facts(one: object, other: object) -> None:
@@ -237,7 +266,9 @@ def test_any_bytes_are_a_claim_or_unreadable(raw: bytes) -> None:
 
 @given(
     said=st.dictionaries(
-        st.sampled_from(["eventType", "messageId", "sequence", "externalReference", "occurredAt", "from", "to", "timestamp"]),
+        st.sampled_from(
+            ["eventType", "messageId", "sequence", "externalReference", "occurredAt", "from", "to", "timestamp"]
+        ),
         json_values | st.sampled_from(["message.sent", "message.inbound", "m", 2, "2024-11-23T24:00:00Z"]),
     )
 )

@@ -1,0 +1,233 @@
+"""Group commit: nobody is answered before the commit, nobody cuts another's append, and what waits is bounded.
+
+On a real SQLite ledger; only where a commit must wait or fail does something of the test stand in front of the real one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from ledger.errors import QueueFull, ShuttingDown, StoreUnavailable
+from ledger.facts import Fact, Item, Outcome, Placed, UnreadableDelivery
+from ledger.group_commit import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, Commit, GroupCommit, size_of
+from ledger.ledger import Ledger
+from ledger.positions import Position
+from ledger.reception import Reception
+from tests.builders import NOW_US, fact, facts, placed, queued, stored_facts
+
+PATIENCE_S = 30
+
+
+class Gate:
+    """A commit that the test lets through, so that the test decides what waits behind it; the test may make it fail."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self.reached = Event()
+        self.open = Event()
+        self.batches: list[Sequence[Item]] = []
+        self.failures: list[Exception] = []
+
+    def __call__(self, items: Sequence[Item]) -> list[Outcome]:
+        self.batches.append(items)
+        self.reached.set()
+        assert self.open.wait(PATIENCE_S)
+        if self.failures:
+            raise self.failures.pop()
+        return self._ledger.commit(items)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def gate(ledger: Ledger) -> Gate:
+    return Gate(ledger)
+
+
+def open_group(commit: Commit) -> GroupCommit:
+    return GroupCommit(commit, on_commit=lambda: None, on_idle=lambda: None)
+
+
+@asynccontextmanager
+async def writer(gate: Gate) -> AsyncIterator[GroupCommit]:
+    """A writer that is held at the gate, with one fact in its hands; opened and closed at the end."""
+    group = open_group(gate)
+    in_hand = group.submit(fact(queued(message_id="in hand")))
+    await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
+    try:
+        yield group
+    finally:
+        gate.open.set()
+        await group.close()
+        await asyncio.wait([in_hand])
+        in_hand.exception()
+
+
+def many(count: int, **members: object) -> list[Fact]:
+    return facts(queued(message_id=f"msg_{number}", **members) for number in range(count))
+
+
+def test_what_is_answered_is_in_the_log(ledger: Ledger, gate: Gate) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            answer = group.submit(fact(queued()))
+            assert not answer.done()
+            gate.open.set()
+
+            assert await answer == Placed(Position(0, 2), 1, is_new=True)
+            assert [place for place, _, _ in stored_facts(ledger)] == ["0-1", "0-2"]
+
+    asyncio.run(story())
+
+
+def test_deliveries_that_wait_together_share_a_transaction(gate: Gate) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            answers = [group.submit(each) for each in many(100)]
+            gate.open.set()
+            await asyncio.gather(*answers)
+
+        assert [len(batch) for batch in gate.batches] == [1, 100]
+
+    asyncio.run(story())
+
+
+def test_of_64_copies_at_once_one_is_new_and_63_find_it(ledger: Ledger, gate: Gate) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            answers = [group.submit(fact(queued())) for _ in range(64)]
+            gate.open.set()
+            outcomes = [placed(outcome) for outcome in await asyncio.gather(*answers)]
+
+        assert [outcome.is_new for outcome in outcomes] == [True] + [False] * 63
+        assert {(outcome.position, outcome.version) for outcome in outcomes} == {(Position(0, 2), 1)}
+
+    asyncio.run(story())
+    assert len(stored_facts(ledger)) == 2
+
+
+def test_a_caller_that_goes_away_cuts_nothing(ledger: Ledger, gate: Gate) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            answers = [group.submit(each) for each in many(3)]
+            answers[1].cancel()
+            gate.open.set()
+
+            assert placed(await answers[2]).position == Position(0, 4)
+
+    asyncio.run(story())
+    assert len(stored_facts(ledger)) == 4
+
+
+def test_a_full_queue_is_refused_at_once_and_accepts_again_when_it_has_drained(ledger: Ledger, gate: Gate) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            waiting = [group.submit(each) for each in many(QUEUE_ITEMS_MAX)]
+            with pytest.raises(QueueFull, match=f"{QUEUE_ITEMS_MAX} deliveries wait"):
+                group.submit(fact(queued()))
+            gate.open.set()
+            await asyncio.gather(*waiting)
+
+            assert placed(await group.submit(fact(queued(message_id="later")))).is_new
+        assert max(len(batch) for batch in gate.batches) == BATCH_ITEMS_MAX
+
+    asyncio.run(story())
+    assert len(stored_facts(ledger)) == QUEUE_ITEMS_MAX + 2
+
+
+def test_the_queue_and_a_batch_are_bounded_in_bytes_too(gate: Gate) -> None:
+    async def story() -> None:
+        large = many(QUEUE_BYTES_MAX // 1_000_000 + 1, text="x" * 1_000_000)
+        async with writer(gate) as group:
+            waiting = []
+            with pytest.raises(QueueFull):
+                for each in large:
+                    waiting.append(group.submit(each))
+            gate.open.set()
+            await asyncio.gather(*waiting)
+
+        largest = max(sum(size_of(item) for item in batch) for batch in gate.batches)
+        assert BATCH_BYTES_MAX <= largest < BATCH_BYTES_MAX + size_of(large[0])
+
+    asyncio.run(story())
+
+
+def test_closing_commits_what_waits_and_takes_nothing_new(ledger: Ledger, gate: Gate) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            waiting = [group.submit(each) for each in many(600)]
+            closing = asyncio.create_task(group.close())
+            await asyncio.sleep(0)
+            with pytest.raises(ShuttingDown):
+                group.submit(fact(queued(message_id="too late")))
+            gate.open.set()
+            await closing
+
+            assert all(placed(outcome).is_new for outcome in await asyncio.gather(*waiting))
+
+    asyncio.run(story())
+    assert len(stored_facts(ledger)) == 601
+
+
+def test_nothing_that_was_taken_stays_unanswered_however_soon_the_writer_is_closed(ledger: Ledger) -> None:
+    async def story(message_id: str) -> None:
+        group = open_group(ledger.commit)
+        answer = group.submit(fact(queued(message_id=message_id)))
+        await group.close()
+        assert placed(await asyncio.wait_for(answer, PATIENCE_S)).is_new
+
+    for number in range(50):
+        asyncio.run(story(f"msg_{number}"))
+
+
+@pytest.mark.parametrize("failure", [StoreUnavailable("the disk is full"), RuntimeError("a bug")])
+def test_a_failing_commit_answers_try_again_to_all_and_the_writer_lives_on(
+    ledger: Ledger, gate: Gate, failure: Exception
+) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            gate.failures.append(failure)
+            first = [group.submit(each) for each in many(3)]
+            gate.open.set()
+            await asyncio.wait(first)
+            # The first batch failed, so what was in hand is not stored; what waited behind it is.
+            outcomes = await asyncio.gather(*first, return_exceptions=True)
+            gate.failures.append(failure)
+            failed = await asyncio.gather(*[group.submit(each) for each in many(3)], return_exceptions=True)
+
+            assert [type(outcome) for outcome in outcomes] == [Placed] * 3
+            assert [type(outcome) for outcome in failed] == [StoreUnavailable] * 3
+            assert placed(await group.submit(fact(queued(message_id="afterwards")))).is_new
+
+    asyncio.run(story())
+    assert len(stored_facts(ledger)) == 4
+
+
+def test_unreadable_deliveries_wait_in_the_same_queue(gate: Gate) -> None:
+    async def story() -> Outcome:
+        unreadable = Reception(None).receive([], b"not JSON", now_us=NOW_US)
+        assert isinstance(unreadable, UnreadableDelivery)
+        async with writer(gate) as group:
+            answers = [group.submit(each) for each in (fact(queued()), unreadable, fact(queued()))]
+            gate.open.set()
+            first, kept, again = await asyncio.gather(*answers)
+
+        assert (placed(first).is_new, placed(again).is_new) == (True, False)
+        return kept
+
+    kept = asyncio.run(story())
+    assert kept == (unreadable_id(b"not JSON"), "the body is not JSON: expecting value at character 0", True)
+
+
+def unreadable_id(body: bytes) -> str:
+    unreadable = Reception(None).receive([], body, now_us=NOW_US)
+    assert isinstance(unreadable, UnreadableDelivery)
+    return unreadable.quarantine_id.hex()

@@ -1,0 +1,348 @@
+"""Promise 7: whatever is changed behind our back is found, with where it is; one edit is one finding."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from ledger.errors import MalformedQuestion
+from ledger.events import receipt_of
+from ledger.ledger import Ledger
+from ledger.positions import Position
+from ledger.reception import Reception
+from ledger.sends import parse_send, send_of
+from ledger.signatures import Secret
+from ledger.verification import FINDINGS_PER_PARTITION_MAX, Verification, verify
+from tests.builders import (
+    NOW_US,
+    SECRET,
+    accepted,
+    body,
+    commit_each,
+    delivered,
+    fact,
+    facts,
+    inbound,
+    queued,
+    send_body,
+    sent,
+    signature_of,
+    unknown,
+)
+
+EVERY_KIND = [accepted(), queued(1), sent(2), delivered(3), unknown(), inbound("msg_2"), queued(1, "msg_3"), sent(2, "msg_3")]
+
+Tamper = Callable[..., None]
+
+
+@pytest.fixture
+def ledger(store_url: str) -> Iterator[Ledger]:
+    """A ledger of one partition that holds eight events, 0-1 to 0-8."""
+    with Ledger.open(store_url) as opened:
+        opened.commit(facts(EVERY_KIND))
+        yield opened
+
+
+@pytest.fixture
+def tamper(ledger: Ledger) -> Tamper:
+    """Whoever may write to the database, and does."""
+
+    def execute(*statements: str, **values: object) -> None:
+        with ledger.database.writing() as connection:
+            for statement in statements:
+                connection.execute(text(statement), values)
+
+    return execute
+
+
+def places(verification: Verification) -> list[str]:
+    return [str(finding.position) for finding in verification.findings]
+
+
+def test_what_nobody_touched_verifies(ledger: Ledger) -> None:
+    last = ledger.heads()[0]
+
+    assert verify(ledger, deep=True) == Verification(1, 8, 0, (f"0-8:{last.hash.hex()}",), ())
+
+
+def test_an_empty_ledger_verifies(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=3) as empty:
+        genesis = [head.hash.hex() for head in empty.heads()]
+
+        assert verify(empty, deep=True) == Verification(
+            3, 0, 0, (f"0-0:{genesis[0]}", f"1-0:{genesis[1]}", f"2-0:{genesis[2]}"), ()
+        )
+
+
+def test_each_partition_has_its_own_chain_and_its_own_head(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=4) as spread:
+        commit_each(spread, facts([queued(1, f"msg_{number}") for number in range(40)], partitions=4))
+        before = verify(spread)
+
+        assert (before.events, before.findings) == (40, ())
+        assert [head.split(":")[0] for head in before.heads] == [f"{p}-{h.position}" for p, h in enumerate(spread.heads())]
+        assert verify(spread, noted_heads=before.heads) == before
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        "state = :altered",
+        "topic = 'message.failed'",
+        "version = 9",
+        "stream_id = :id16",
+        "stream_id = :id17",
+        "fact_key = :id16",
+        "fact_key = NULL",
+        "fact_key = :empty",
+        "hash = :id16",
+    ],
+)
+def test_one_changed_column_is_found_at_its_position(ledger: Ledger, tamper: Tamper, edit: str) -> None:
+    with ledger.database.reading() as connection:
+        state, stream = connection.execute(text("SELECT state, stream_id FROM events WHERE position = 4")).one()
+    altered = {"altered": bytes(state[:-1]) + b"?", "id16": b"\7" * 16, "id17": bytes(stream) + b"\0", "empty": b""}
+    tamper(f"UPDATE events SET {edit} WHERE position = 4", **{k: v for k, v in altered.items() if f":{k}" in edit})
+
+    # A changed hash breaks two links: its own, and the one that was made from it.
+    assert places(verify(ledger))[: 1 + edit.startswith("hash")] == ["0-4", "0-5"][: 1 + edit.startswith("hash")]
+    assert "0-6" not in places(verify(ledger))
+
+
+def test_any_one_changed_byte_of_a_state_is_one_finding(ledger: Ledger, tamper: Tamper) -> None:
+    with ledger.database.reading() as connection:
+        state = bytes(connection.execute(text("SELECT state FROM events WHERE position = 5")).scalar_one())
+    for at in range(0, len(state), 7):
+        changed = state[:at] + bytes([state[at] ^ 1]) + state[at + 1 :]
+        tamper("UPDATE events SET state = :changed WHERE position = 5", changed=changed)
+
+        (finding,) = verify(ledger).findings
+        assert finding.position == Position(0, 5)
+        assert finding.message.startswith("the event was changed")
+
+
+@pytest.mark.parametrize(("position", "found"), [(1, "0-1"), (5, "0-5"), (7, "0-7")])
+def test_a_deleted_row_is_found_where_it_is_missing(ledger: Ledger, tamper: Tamper, position: int, found: str) -> None:
+    tamper(f"DELETE FROM events WHERE position = {position}")
+
+    assert verify(ledger).findings[0].position == Position(0, position)
+    assert f"event {position} is missing: the next event stands at {position + 1}" in str(verify(ledger).findings[0])
+    assert places(verify(ledger))[0] == found
+
+
+def test_several_deleted_rows_are_one_finding_for_the_hole(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("DELETE FROM events WHERE position BETWEEN 5 AND 7")
+
+    assert "0-5: events 5 to 7 are missing: the next event stands at 8, expected 5" in str(verify(ledger).findings[0])
+
+
+def test_two_swapped_rows_are_found_at_both(ledger: Ledger, tamper: Tamper) -> None:
+    tamper(
+        "UPDATE events SET position = 100 WHERE position = 2",
+        "UPDATE events SET position = 2 WHERE position = 3",
+        "UPDATE events SET position = 3 WHERE position = 100",
+    )
+
+    assert places(verify(ledger)) == ["0-2", "0-3", "0-4"]
+
+
+def test_a_cut_off_tail_is_found_by_the_head_row(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("DELETE FROM events WHERE position > 6")
+
+    (finding,) = verify(ledger).findings
+    assert finding.position == Position(0, 6)
+    assert "its head row says 0-8" in finding.message
+
+
+def cut_off_with_its_head(ledger: Ledger, tamper: Tamper) -> tuple[str, ...]:
+    noted = verify(ledger).heads
+    tamper(
+        "DELETE FROM events WHERE position > 6",
+        "UPDATE partition_heads SET position = 6, hash = (SELECT hash FROM events WHERE position = 6)",
+    )
+    return noted
+
+
+def test_a_tail_cut_off_together_with_its_head_row_is_found_only_by_a_head_noted_earlier(
+    ledger: Ledger, tamper: Tamper
+) -> None:
+    noted = cut_off_with_its_head(ledger, tamper)
+
+    assert verify(ledger).findings == ()
+    (finding,) = verify(ledger, noted_heads=noted).findings
+    assert finding.position == Position(0, 8)
+    assert "there is no such event" in finding.message
+
+
+def test_a_tail_cut_off_and_written_anew_is_found_by_a_head_noted_earlier(ledger: Ledger, tamper: Tamper) -> None:
+    noted = cut_off_with_its_head(ledger, tamper)
+    ledger.commit(facts([queued(1, "other"), sent(2, "other"), delivered(3, "other")]))
+
+    (finding,) = verify(ledger, noted_heads=noted).findings
+    assert (finding.position, "the hash noted earlier" in finding.message) == (Position(0, 8), True)
+
+
+def test_a_noted_head_stays_good_while_the_log_grows(ledger: Ledger) -> None:
+    noted = verify(ledger).heads
+    ledger.commit(facts([queued(1, "other")]))
+
+    assert verify(ledger, noted_heads=noted).findings == ()
+
+
+@pytest.mark.parametrize("noted", ["", "0-8", "0-8:", "0-8:ab", "x:" + "0" * 64, "0-8:" + "g" * 64, "8:" + "0" * 64])
+def test_a_noted_head_that_cannot_be_read_is_refused(ledger: Ledger, noted: str) -> None:
+    with pytest.raises(MalformedQuestion):
+        verify(ledger, noted_heads=[noted])
+
+
+def test_a_noted_head_of_a_partition_that_is_not_there_is_a_finding(ledger: Ledger) -> None:
+    assert places(verify(ledger, noted_heads=["7-1:" + "0" * 64])) == ["7-1"]
+
+
+def test_a_head_row_that_was_moved_is_found(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("UPDATE partition_heads SET position = 9")
+
+    assert places(verify(ledger)) == ["0-8"]
+
+
+def test_a_head_row_that_is_gone_is_found(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("DELETE FROM partition_heads")
+
+    assert [finding.message.split(";")[0] for finding in verify(ledger).findings] == ["the head of partition 0 is missing"]
+
+
+def test_an_inserted_row_is_found(ledger: Ledger, tamper: Tamper) -> None:
+    columns = "partition, {} , stream_id, {}, topic, NULL, state, hash"
+    tamper(f"INSERT INTO events SELECT {columns.format('9', '99')} FROM events WHERE position = 8")
+
+    assert places(verify(ledger))[0] == "0-9"
+
+
+def test_a_row_before_the_first_or_in_no_partition_is_found(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("UPDATE events SET position = -5 WHERE position = 1", "UPDATE events SET partition = 3 WHERE position = 8")
+
+    found = places(verify(ledger))
+    assert found[0] == "0-1"
+    assert found[-1] == "3-8"
+
+
+def test_after_a_broken_link_the_chain_is_followed_from_what_is_stored(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("UPDATE events SET topic = 'x' WHERE position IN (2, 6)")
+
+    assert places(verify(ledger)) == ["0-2", "0-6"]
+
+
+def test_findings_are_bounded_and_the_rest_is_counted(ledger: Ledger, tamper: Tamper) -> None:
+    ledger.commit(facts(queued(1, f"more_{number}") for number in range(100)))
+    tamper("UPDATE events SET topic = 'x' WHERE position > 8")
+
+    verification = verify(ledger)
+    assert len(verification.findings) == FINDINGS_PER_PARTITION_MAX + 1
+    assert str(verification.findings[-1]) == "partition 0 has 80 findings more"
+    assert verification.events == 108
+
+
+def test_progress_is_told_up_to_the_end(ledger: Ledger) -> None:
+    told: list[tuple[int, int]] = []
+    ledger.commit(facts(queued(1, f"more_{number}") for number in range(600)))
+    verify(ledger, on_progress=lambda done, total: told.append((done, total)))
+
+    assert told[-1] == (608, 608)
+    assert told == sorted(told)
+    assert len(told) >= 3
+
+
+def test_a_rewritten_chain_with_another_body_is_found_by_reading_the_bodies_again(ledger: Ledger) -> None:
+    # What only somebody who also makes the hashes anew could do: here the append itself stores the wrong body.
+    swapped = fact(queued(1, "msg_9", text="true"))
+    other = fact(queued(1, "msg_9", text="false"))
+    ledger.commit([type(swapped)("msg_9", 0, swapped.stream, swapped.topic, swapped.fact_key, other.state)])
+
+    assert verify(ledger).findings == ()
+    (finding,) = verify(ledger, deep=True).findings
+    assert finding.position == Position(0, 9)
+    assert "another fact" in finding.message
+
+
+def test_an_event_in_another_message_s_stream_is_found_by_reading_the_bodies_again(ledger: Ledger) -> None:
+    stranger = fact(queued(1, "msg_9"))
+    ledger.commit([type(stranger)("msg_9", 0, b"\7" * 16, stranger.topic, stranger.fact_key, stranger.state)])
+
+    (finding,) = verify(ledger, deep=True).findings
+    assert "stream of another message" in finding.message
+
+
+def test_stored_bodies_verify_against_their_stored_signatures(ledger: Ledger) -> None:
+    reception = Reception([SECRET])
+    good, forged = body("message.sent", "msg_9", sequence=1), body("message.sent", "msg_9", sequence=2)
+    items = [
+        reception.read(receipt_of(raw, signature_of(raw, secret=secret), NOW_US))
+        for raw, secret in [(good, SECRET), (forged, Secret("main", b"another"))]
+    ]
+    ledger.commit(items)
+
+    verification = verify(ledger, deep=True, secrets=[SECRET])
+    assert (verification.signatures, places(verification)) == (2, ["0-10"])
+    assert verify(ledger, deep=True, secrets=[Secret("of somebody else", b"x")]).findings == ()
+
+
+def test_an_event_that_this_program_cannot_read_is_found_by_reading_the_bodies_again(ledger: Ledger) -> None:
+    stranger = fact(queued(1, "msg_9"))
+    ledger.commit([type(stranger)("msg_9", 0, stranger.stream, "message.new", stranger.fact_key, stranger.state)])
+
+    assert verify(ledger).findings == ()
+    assert "cannot be read: unknown topic" in verify(ledger, deep=True).findings[0].message
+
+
+def test_the_registers_hold_what_their_ids_say(ledger: Ledger, tamper: Tamper) -> None:
+    raw = send_body(["msg_1"])
+    ledger.commit([Reception(None).receive([], each, now_us=NOW_US) for each in (b"first", b"second")])
+    ledger.commit([send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US)])
+    assert verify(ledger).findings == ()
+
+    first = hashlib.sha256(b"first").digest()[:16]
+    tamper("UPDATE quarantine SET receipt = :broken WHERE quarantine_id = :first", broken=b"\x92\1", first=first)
+    tamper("UPDATE sends SET body = :other", other=send_body(["msg_2"]))
+
+    assert [finding.message.split(" holds")[0] for finding in verify(ledger).findings] == [
+        f"quarantine {first.hex()}",
+        f"send {send_of(parse_send(raw), raw, partitions=1, now_us=0).send_id.hex()}",
+    ]
+
+
+def test_the_same_findings_come_in_the_same_order_every_time(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("DELETE FROM events WHERE position IN (3, 7)", "UPDATE events SET version = 77 WHERE position = 5")
+
+    assert verify(ledger) == verify(ledger)
+
+
+def test_what_only_sqlite_lets_a_column_hold_is_found(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.commit(facts(EVERY_KIND))
+        with ledger.database.writing() as connection:
+            for edit in ["stream_id = 7", "state = 'text'", "topic = 3.5", "hash = 'text'", "version = 'x'", "position = 'x'"]:
+                at = {"stream_id": 1, "state": 2, "topic": 3, "hash": 4, "version": 6, "position": 8}[edit.split()[0]]
+                connection.exec_driver_sql(f"UPDATE events SET {edit} WHERE position = {at}")
+
+        assert places(verify(ledger))[:6] == ["0-1", "0-2", "0-3", "0-4", "0-5", "0-6"]
+        assert "stands at 'x', expected 8" in " ".join(map(str, verify(ledger, deep=True).findings))
+
+
+def test_a_file_that_the_database_cannot_read_on_is_a_finding(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open(f"sqlite:///{file}") as ledger:
+        ledger.commit(facts(queued(1, f"msg_{number}") for number in range(3_000)))
+    with Ledger.open(f"sqlite:///{file}") as ledger:
+        with ledger.database.writing() as connection:
+            root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").scalar_one()
+    # The last pages of the table's own b-tree are somewhere in the file; every page but the first ones goes.
+    content = bytearray(file.read_bytes())
+    content[40 * 4096 : 60 * 4096] = b"\xff" * (20 * 4096)
+    assert root < 40
+    file.write_bytes(content)
+
+    with Ledger.open_existing(f"sqlite:///{file}") as ledger:
+        messages = [finding.message for finding in verify(ledger).findings]
+    assert any("restore it from a backup" in message for message in messages)
