@@ -8,6 +8,7 @@ import socket
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -65,10 +66,9 @@ def demo(
     file = folder / "ledger.db"
     secret = secrets.token_hex(SECRET_BYTES)
     settings = Settings(database_url=f"sqlite:///{file}", secrets=(Secret("demo", secret.encode()),))
-    listener = _listener()
-    stage = _Stage(console, url_of(listener), secret, settings.database_url, ends=ends)
-    stage.tell("Fresh ledger", str(file))
-    with claimed(file), short_turns():
+    with _listener() as listener, claimed(file), short_turns():
+        stage = _Stage(console, url_of(listener), secret, settings.database_url, ends=ends)
+        stage.tell("Fresh ledger", str(file))
         service = Service.open(settings)
         server = server_of(service, stage.opened.set)
         with asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
@@ -161,24 +161,24 @@ class _Stage:
         self.tell("Customers wrote", _inbound(seen))
 
     async def _tell_where_to_look(self, seen: Sights) -> None:
-        command = _program()
         self._console.print()
         self._console.print(said("Look around", "bold"), said("(the server stays up until Ctrl-C)", "dim"))
-        if await _answers(f"{self._url}/console"):
-            self._point("in a browser", f"{self._url}/console")
-        if seen.failed is not None:
-            self._point("a failed message", f"curl -s {self._url}/messages/{seen.failed}")
-            self._point("its full history", f"curl -s {self._url}/messages/{seen.failed}/history")
-        if seen.conversation is not None:
-            self._point("a conversation", f"curl -s {self._url}/conversations/{seen.conversation}/messages")
+        for what, command, address in self._addresses(seen):
+            if await _answers(address):
+                self._point(what, command + address)
         self._point("every event, live", f"curl -sN {self._url}/feed/stream")
         self._console.print(said("In another terminal", "bold"), said("(commands work beside the server)", "dim"))
         self._point("", f"export LEDGER_DATABASE_URL={self._database_url}")
+        for what, command in _commands(seen):
+            self._point(what, f"{_program()} {command}")
+
+    def _addresses(self, seen: Sights) -> Iterator[tuple[str, str, str]]:
+        yield "in a browser", "", f"{self._url}/console"
         if seen.failed is not None:
-            self._point("why did it fail?", f"{command} explain {seen.failed}")
+            yield "a failed message", "curl -s ", f"{self._url}/messages/{seen.failed}"
+            yield "its full history", "curl -s ", f"{self._url}/messages/{seen.failed}/history"
         if seen.conversation is not None:
-            self._point("who wrote what?", f"{command} conversation {seen.conversation}")
-        self._point("is it untouched?", f"{command} verify")
+            yield "a conversation", "curl -s ", f"{self._url}/conversations/{seen.conversation}/messages"
 
     def farewell(self, folder: Path) -> None:
         """The folder is left, for who wants to look at it."""
@@ -189,6 +189,14 @@ class _Stage:
 
     def _point(self, what: str, how: str) -> None:
         self._console.print(said(f"  {what:<{LABEL_WIDTH - 2}}", "cyan"), said(how), soft_wrap=True)
+
+
+def _commands(seen: Sights) -> Iterator[tuple[str, str]]:
+    if seen.failed is not None:
+        yield "why did it fail?", f"explain {seen.failed}"
+    if seen.conversation is not None:
+        yield "who wrote what?", f"conversation {seen.conversation}"
+    yield "is it untouched?", "verify"
 
 
 def _inbound(seen: Sights) -> str:

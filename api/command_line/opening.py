@@ -1,20 +1,21 @@
 """Opening the ledger for a command: it must exist, and a running server is not disturbed."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from api.settings import read_database_url
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
-from ledger.store.database import parse_database_url
+from ledger.store.database import Database, parse_database_url
+from ledger.store.schema import open_existing
 
 
 @contextmanager
 def opened() -> Iterator[Ledger]:
     """The ledger that LEDGER_DATABASE_URL names; SettingRefused where there is none."""
-    with Ledger.open_existing(existing_url()) as ledger:
-        yield ledger
+    with closing(Database(existing_url())) as database:
+        yield Ledger(database, open_existing(database))
 
 
 def existing_url() -> str:

@@ -34,8 +34,7 @@ def serve() -> None:
     """
     settings = read_settings()
     configure_logs(settings.log_level, as_json=settings.log_json)
-    with claimed(file_of(settings.database_url)):
-        listener = listening(settings.host, settings.port)
+    with claimed(file_of(settings.database_url)), listening(settings.host, settings.port) as listener:
         warn(settings)
         service = Service.open(settings)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)

@@ -1,5 +1,7 @@
 """`ledger upgrade`: brings the database's schema to this program's version."""
 
+from contextlib import closing
+
 from api.command_line.opening import existing_url
 from api.command_line.terminal import AsJson, print_json, to_stdout
 from ledger.store.database import Database
@@ -15,11 +17,8 @@ def upgrade(*, as_json: AsJson = False) -> None:
     Exit status: 0 upgraded, or nothing to do; 2 there is no ledger, or it was
     made by a newer program.
     """
-    database = Database(existing_url())
-    try:
+    with closing(Database(existing_url())) as database:
         before, after = upgrade_schema(database)
-    finally:
-        database.close()
     if as_json:
         print_json({"before": before, "after": after})
     else:

@@ -1,0 +1,245 @@
+"""A message's history in plain English: what happened, in which order it was meant and came, what it means now, what to do.
+
+Pure: the history and the clock are arguments. The command line prints it; whoever else explains a message can use the same words.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, assert_never
+
+from ledger.events import (
+    InboundMessageReceived,
+    MessageDelivered,
+    MessageEvent,
+    MessageFailed,
+    MessageQueued,
+    MessageSent,
+    OutboundReported,
+    RequestAccepted,
+    UnknownKindReported,
+    event_type_of,
+    sequence_of,
+)
+from ledger.ledger import LogEntry
+from ledger.message import MISSING_SEQUENCES_SHOWN_MAX, Message, fold, missing_sequences
+from ledger.provider import Effect, Status
+from projections.read_models import MessageStatus, status_json
+
+RETRIES_END_US = (1 + 5 + 15 + 60) * 60 * 1_000_000
+"""Red Cloud's last attempt at a webhook comes 81 minutes after the first."""
+SEQUENCES_NAMED_MAX = 12
+MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
+
+
+class Meaning(NamedTuple):
+    """What a status says, and what it must not be taken for."""
+
+    means: str
+    does_not_mean: str | None
+
+
+MEANINGS: Mapping[Status, Meaning] = {
+    Status.UNKNOWN: Meaning(
+        "Only events of kinds that this version does not know have come for it.",
+        "It does not mean that something went wrong.",
+    ),
+    Status.SUBMITTED: Meaning(
+        "Red Cloud accepted the request to send it. Nothing has been heard of the message itself yet.",
+        "It does not mean that the message is on its way: acceptance and the webhook message.queued are two different things.",
+    ),
+    Status.ACCEPTED: Meaning(
+        "Red Cloud took it into its queue.",
+        "It does not mean that a carrier has it, let alone the handset.",
+    ),
+    Status.SENT: Meaning(
+        "Red Cloud took it into its send path.",
+        "It does not mean that the handset has it: no delivery confirmation has come.",
+    ),
+    Status.DELIVERED: Meaning(
+        "Red Cloud received a delivery confirmation for it.",
+        "It does not mean that somebody has read it.",
+    ),
+    Status.FAILED: Meaning(
+        "Red Cloud gave up on it. By its contract that is final: it will not be tried again by itself.",
+        None,
+    ),
+    Status.RECEIVED: Meaning(
+        "A customer wrote it, and it came in.",
+        "It is a message of its own, not an answer within the lifecycle of one that you sent.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event in words; `remark` says what it changed, or why it changed nothing."""
+
+    entry: LogEntry
+    what: str
+    remark: str
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A message explained. `failure` is as in `GET /messages/{messageId}`; `order` is None where it came as it was meant."""
+
+    message: Message
+    meaning: Meaning
+    failure_code: str | None
+    failure: Mapping[str, object] | None
+    happenings: tuple[Happening, ...]
+    order: str | None
+    remarks: tuple[str, ...]
+    next_steps: tuple[str, ...]
+
+
+def explain(entries: Sequence[LogEntry], *, now_us: int) -> Explanation:
+    """Explains a whole history, in the order of recording; `now_us` is microseconds since 1970."""
+    message = fold(entry.event for entry in entries)
+    shown = status_json(MessageStatus(message, entries[-1].position))
+    code, failure = shown["failureCode"], shown["failure"]
+    return Explanation(
+        message=message,
+        meaning=MEANINGS[message.status],
+        failure_code=code if isinstance(code, str) else None,
+        failure=failure if isinstance(failure, dict) else None,
+        happenings=tuple(_happenings(entries)),
+        order=_order(entries),
+        remarks=tuple(_remarks(message, entries)),
+        next_steps=tuple(_next_steps(message, entries, code, now_us)),
+    )
+
+
+def _happenings(entries: Sequence[LogEntry]) -> Iterator[Happening]:
+    first_kinds: dict[int, str] = {}
+    highest: int | None = None
+    for entry in entries:
+        sequence = sequence_of(entry.event)
+        yield Happening(entry, _what(entry.event), _remark(entry, first_kinds, highest))
+        if isinstance(entry.event, OutboundReported):
+            first_kinds.setdefault(entry.event.sequence, event_type_of(entry.event))
+        if entry.effect is Effect.APPLIED:
+            highest = sequence
+
+
+def _what(event: MessageEvent) -> str:  # noqa: PLR0911 - one a kind
+    match event:
+        case RequestAccepted():
+            return f"Your application handed over that Red Cloud accepted the request to send it ({event.status})."
+        case MessageQueued():
+            return "Red Cloud took it into its queue."
+        case MessageSent():
+            return "Red Cloud took it into its send path."
+        case MessageDelivered():
+            return "Red Cloud received a delivery confirmation."
+        case MessageFailed():
+            return "Red Cloud gave up on it."
+        case InboundMessageReceived():
+            return f"A customer ({event.sender or 'number not told'}) wrote it."
+        case UnknownKindReported():
+            return f"Red Cloud reported {event.event_type!r}, a kind that this version does not know."
+        case _:
+            assert_never(event)
+
+
+def _remark(entry: LogEntry, first_kinds: Mapping[int, str], highest: int | None) -> str:  # noqa: PLR0911 - one an effect
+    sequence = sequence_of(entry.event)
+    match entry.effect:
+        case Effect.APPLIED:
+            return f"applied: {STATUS_WORDS[event_type_of(entry.event)]}"
+        case Effect.CREATED:
+            return "created: received"
+        case Effect.SUPERSEDED:
+            return f"changed nothing: sequence {highest} had come before"
+        case Effect.REPEATED:
+            return f"changed nothing: sequence {sequence} had come before, in another body"
+        case Effect.CONFLICTING if sequence is not None and sequence in first_kinds:
+            return f"changed nothing: sequence {sequence} was {first_kinds[sequence]} before, and the first one holds"
+        case Effect.CONFLICTING:
+            return "changed nothing: it contradicts what the message was when it was first heard of"
+        case Effect.NOTED:
+            return "noted; not a step of the lifecycle"
+        case _:
+            assert_never(entry.effect)
+
+
+STATUS_WORDS = {
+    "message.queued": Status.ACCEPTED.value,
+    "message.sent": Status.SENT.value,
+    "message.delivery": Status.DELIVERED.value,
+    "message.failed": Status.FAILED.value,
+}
+
+
+def _order(entries: Sequence[LogEntry]) -> str | None:
+    came = [entry.event.sequence for entry in entries if isinstance(entry.event, OutboundReported)]
+    distinct = list(dict.fromkeys(came))
+    if distinct == sorted(distinct):
+        return None
+    return f"Meant as {_listed(sorted(distinct))}; came as {_listed(distinct)}. Only the order that was meant counts."
+
+
+def _remarks(message: Message, entries: Sequence[LogEntry]) -> Iterator[str]:
+    if missing := missing_sequences(message):
+        more = " and more" if len(missing) == MISSING_SEQUENCES_SHOWN_MAX else ""
+        yield f"Missing: sequence {_listed(missing)}{more} lies between others and has never come."
+    for sequence in message.conflicting:
+        kinds = [claim.kind.value for claim in message.claims if claim.sequence == sequence]
+        yield f"Conflict: Red Cloud claimed sequence {sequence} as {' and as '.join(kinds)}. The first one recorded holds."
+    late = [entry.version for entry in entries if entry.event.receipt.late]
+    if late:
+        yield (
+            f"Late: event {_listed(late)} came long after (or before) the time that its signature carries."
+            " A retry of Red Cloud's, or a clock that is wrong."
+        )
+    repeated = sum(entry.effect is Effect.REPEATED for entry in entries)
+    if repeated:
+        yield f"Repeated: {repeated} of the events say again what was said before, in other words."
+    if message.acceptance is None and message.status not in (Status.RECEIVED, Status.UNKNOWN):
+        yield "Your application never handed over the request to send it (POST /sends), so what was promised is not known here."
+
+
+def _next_steps(message: Message, entries: Sequence[LogEntry], code: object, now_us: int) -> Iterator[str]:
+    silent_us = now_us - entries[-1].event.receipt.received_at_us
+    reference = message.provider_message_ref
+    match message.status:
+        case Status.FAILED:
+            told = f"Look up the code {code} with Red Cloud" if code else "Read the failure above"
+            yield f"{told}; then correct the cause, and send a new message: this one is over."
+        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if silent_us > RETRIES_END_US:
+            yield (
+                f"Nothing has come for {_lasting(silent_us)}, and Red Cloud's retries of a webhook end after 81 minutes:"
+                " ask Red Cloud what became of it."
+            )
+        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT:
+            yield f"Wait: the last word is {_lasting(silent_us)} old, and webhooks may be retried for 81 minutes."
+        case Status.UNKNOWN:
+            yield "Look whether a newer version of this program knows the kind."
+        case Status.DELIVERED | Status.RECEIVED:
+            pass
+        case _:
+            assert_never(message.status)
+    if missing_sequences(message) and silent_us <= RETRIES_END_US:
+        yield "The missing webhooks may still be retried; look again later."
+    elif missing_sequences(message):
+        yield "The missing webhooks will not come any more: look whether Red Cloud's deliveries to this ledger failed then."
+    if message.conflicting:
+        yield "Ask Red Cloud which of the conflicting reports is true."
+    if reference is not None and message.status is not Status.DELIVERED:
+        yield f"When you ask Red Cloud, quote its reference {reference.text}."
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    shown = ", ".join(map(str, numbers[:SEQUENCES_NAMED_MAX]))
+    return shown if len(numbers) <= SEQUENCES_NAMED_MAX else f"{shown} …"
+
+
+def _lasting(time_us: int) -> str:
+    seconds = max(0, time_us // 1_000_000)
+    if seconds < MINUTE_S:
+        return "less than a minute"
+    for unit_s, one, upper_s in ((MINUTE_S, "minute", HOUR_S), (HOUR_S, "hour", 2 * DAY_S), (DAY_S, "day", None)):
+        if upper_s is None or seconds < upper_s:
+            count = seconds // unit_s
+            return f"{count} {one}" if count == 1 else f"{count} {one}s"
+    raise AssertionError(time_us)

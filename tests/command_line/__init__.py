@@ -1,0 +1,1 @@
+"""The command line, each command on a real ledger."""

@@ -1,0 +1,161 @@
+"""Running commands: in this process where that shows everything, as a process where signals, ports and pipes matter."""
+
+import contextlib
+import json
+import logging
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from api.command_line import main
+from ledger.ledger import Ledger
+from ledger.reception import Reception
+from tests.builders import NOW_US, SECRET, signed_headers
+
+ROOT = Path(__file__).parent.parent.parent
+LISTENING_WITHIN_S = 30.0
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended and what it said."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever was printed
+        return json.loads(self.stdout)
+
+    @property
+    def lines(self) -> list[list[str]]:
+        """The cells of a table in a pipe, without its heading."""
+        return [line.split("\t") for line in self.stdout.splitlines()[1:]]
+
+
+Run = Callable[..., Ended]
+
+
+@pytest.fixture(autouse=True)
+def without_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Take away whatever the person who runs the tests has set, and work in an empty folder."""
+    for name in [name for name in os.environ if name.startswith("LEDGER_") and name != "LEDGER_TESTS_REQUIRE"]:
+        monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def log_output_left_as_it_was() -> Iterator[None]:
+    """Commands set up the log output of their process, which here is that of all tests."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:], root.level = handlers, level
+    structlog.reset_defaults()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run a command in this process: `run("history", "msg_1", LEDGER_DATABASE_URL=…)`."""
+
+    def run_it(*arguments: str, **environment: str) -> Ended:
+        with monkeypatch.context() as patch:
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["ledger", *arguments])
+            capsys.readouterr()
+            with pytest.raises(SystemExit) as ended:
+                main()
+            said = capsys.readouterr()
+        code = ended.value.code
+        return Ended(code if isinstance(code, int) else 0, said.out, said.err)
+
+    return run_it
+
+
+def record(url: str, *bodies: bytes) -> None:
+    """Receive signed bodies as the server would, one commit each, a second apart."""
+    with Ledger.open(url) as ledger:
+        reception = Reception([SECRET], ledger.partitions)
+        for second, body in enumerate(bodies):
+            item = reception.receive(signed_headers(body), body, now_us=NOW_US + second * 1_000_000)
+            ledger.commit([item])
+
+
+def process_environment(**settings: str) -> dict[str, str]:
+    """The environment of a command that runs as a process of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+    return {**kept, "PYTHONPATH": str(ROOT), **settings}
+
+
+def command(*arguments: str) -> Sequence[str]:
+    """A command as a process."""
+    return [sys.executable, "-m", "api.command_line", *arguments]
+
+
+@dataclass(frozen=True)
+class Serving:
+    """A server that runs as a process; its log is a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    url: str
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+@contextlib.contextmanager
+def serving(folder: Path, **settings: str) -> Iterator[Serving]:
+    """`ledger serve` on a free port, until the block ends."""
+    log = folder / "serve.log"
+    environment = process_environment(
+        LEDGER_WEBHOOK_SECRETS=f"{SECRET.id}:{SECRET.key.decode()}", LEDGER_PORT="0", **settings
+    )
+    with log.open("wb") as output:
+        process = subprocess.Popen(command("serve"), cwd=folder, env=environment, stderr=output)
+    try:
+        yield Serving(process, log, _url_in(log, process))
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _url_in(log: Path, process: subprocess.Popen[bytes]) -> str:
+    deadline = time.monotonic() + LISTENING_WITHIN_S
+    while time.monotonic() < deadline and process.poll() is None:
+        if found := re.search(r'"url": "(http://[^"]+)".*"listening"', log.read_text()):
+            return found[1]
+        time.sleep(0.02)
+    raise AssertionError(log.read_text())
+
+
+def in_a_terminal(folder: Path, *arguments: str, columns: int = 100) -> str:
+    """What a command shows in a terminal."""
+    ours, theirs = pty.openpty()
+    environment = process_environment(TERM="xterm-256color", COLUMNS=str(columns), LINES="50")
+    process = subprocess.Popen(
+        command(*arguments), cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    )
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # that is how a terminal ends, on Linux
+        while part := os.read(ours, 65_536):
+            shown += part
+    os.close(ours)
+    process.wait(timeout=20)
+    return shown.decode("utf-8", "surrogateescape")

@@ -1,0 +1,62 @@
+"""`ledger demo`: the first thing that anybody runs."""
+
+import os
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import httpx2
+
+from tests.command_line.conftest import command, process_environment
+
+
+def test_demo_exit_ends_with_0_once_the_ledger_holds_every_fact_exactly_once(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        command("demo", "--exit"),
+        env=process_environment(TMPDIR=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "The ledger holds every fact exactly once: yes (300 messages)" in ended.stdout
+    assert re.search(r"Hash chain +holds", ended.stdout)
+    (folder,) = tmp_path.iterdir()
+    assert str(folder) in ended.stdout
+    assert (folder / "ledger.db").is_file()
+
+
+def test_demo_tells_where_to_look_and_stays_until_it_is_told_to_end(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        command("demo"), env=process_environment(TMPDIR=str(tmp_path)), stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    said: list[str] = []
+    for line in process.stdout:
+        said.append(line)
+        if "is it untouched?" in line:
+            break
+    addresses = re.findall(r"curl -s (http://\S+)", "".join(said))
+    answers = {address: httpx2.get(address).status_code for address in addresses}
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=20)
+
+    assert len(addresses) >= 1
+    assert set(answers.values()) == {200}
+    assert "The server has ended." in rest
+    assert process.returncode == 0
+
+
+def test_demo_takes_another_port_where_8080_is_taken(tmp_path: Path) -> None:
+    environment = process_environment(TMPDIR=str(tmp_path))
+    both = [
+        subprocess.Popen(command("demo", "--exit"), env=environment, stdout=subprocess.PIPE, text=True, cwd=os.sep)
+        for _ in range(2)
+    ]
+    said = [process.communicate(timeout=60)[0] for process in both]
+
+    assert [process.returncode for process in both] == [0, 0]
+    assert len({re.findall(r"http://127.0.0.1:\d+", each)[0] for each in said}) == 2

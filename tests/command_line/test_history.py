@@ -1,0 +1,122 @@
+"""`ledger history` and `ledger tail`: what the log itself says."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+
+from api.command_line.history import COLUMNS
+from tests.builders import body
+from tests.command_line.conftest import Run, command, in_a_terminal, process_environment, record
+
+QUEUED = body("message.queued", sequence=1)
+FAILED = body("message.failed", sequence=3, errorCode=30003)
+SENT = b'{ "eventType":"message.sent",\n "messageId":"msg_1", "sequence":2 }'
+
+
+def test_a_history_is_every_event_in_the_order_of_recording(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FAILED, SENT)
+
+    ended = run("history", "msg_1", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.split("\n", 1)[0].split("\t")[: len(COLUMNS)] == list(COLUMNS)
+    assert [line[: len(COLUMNS)] for line in ended.lines] == [
+        ["1", "0-1", "message.queued", "1", "applied", "2024-11-23 16:00:00.000", "main", ""],
+        ["2", "0-2", "message.failed", "3", "applied", "2024-11-23 16:00:01.000", "main", ""],
+        ["3", "0-3", "message.sent", "2", "superseded", "2024-11-23 16:00:02.000", "main", ""],
+    ]
+    assert [line[len(COLUMNS)] for line in ended.lines] == [
+        hashlib.sha256(each).hexdigest() for each in (QUEUED, FAILED, SENT)
+    ]
+
+
+def test_json_has_the_shape_of_http(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, SENT)
+
+    shown = run("history", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json
+
+    assert (shown["messageId"], shown["next"]) == ("msg_1", None)
+    second = shown["events"][1]
+    assert second["body"] == {"eventType": "message.sent", "messageId": "msg_1", "sequence": 2}
+    assert second["signature"] == {"timestamp": "1732377600", "secretId": "main", "verified": True}
+    assert second.keys() == {
+        *("version", "position", "eventType", "sequence", "effect", "late", "receivedAt", "occurredAt"),
+        *("signature", "body", "bodySha256", "hash"),
+    }
+
+
+def test_the_exact_bytes_of_one_event_go_into_a_pipe(tmp_path: Path) -> None:
+    record(f"sqlite:///{tmp_path}/ledger.db", QUEUED, SENT)
+
+    ended = subprocess.run(
+        command("history", "msg_1", "--body", "2"),
+        cwd=tmp_path,
+        env=process_environment(),
+        capture_output=True,
+        check=True,
+    )
+
+    assert ended.stdout == SENT
+
+
+def test_what_is_not_there_is_status_1_with_one_line(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+
+    nobody = run("history", "msg_\x1b[2J2", LEDGER_DATABASE_URL=store_url)
+    no_version = run("history", "msg_1", "--body", "7", LEDGER_DATABASE_URL=store_url)
+
+    assert (nobody.status, nobody.stdout) == (1, "")
+    assert nobody.stderr == "ledger: the ledger holds nothing of message 'msg_\\x1b[2J2'\n"
+    assert (no_version.status, no_version.stderr) == (1, "ledger: message 'msg_1' has no event of version 7\n")
+
+
+def test_a_ledger_that_is_not_there_is_not_made(run: Run, tmp_path: Path) -> None:
+    ended = run("history", "msg_1")
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith(f"ledger: LEDGER_DATABASE_URL: there is no ledger in {tmp_path}/ledger.db;")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_control_character_of_a_message_reaches_a_terminal(tmp_path: Path) -> None:
+    hostile = body("message.\x1b]0;owned\x07\u202e", "msg_\x1b[31m", text="\x9b2J")
+    record(f"sqlite:///{tmp_path}/ledger.db", hostile)
+
+    for arguments in (["tail", "--no-follow"], ["history", "msg_\x1b[31m"], ["history", "msg_\x1b[31m", "--json"]):
+        shown = in_a_terminal(tmp_path, *arguments)
+
+        assert "\x1b]0;" not in shown
+        assert "\x1b[31m\n" not in shown
+        assert "\x9b" not in shown
+        assert "\u202e" not in shown
+    assert "message.␛]0;owned␇<U+202E>" in in_a_terminal(tmp_path, "tail", "--no-follow")
+
+
+def test_tail_ends_with_the_latest_events_and_goes_on_only_if_it_is_to(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, SENT, FAILED)
+
+    plain = run("tail", "--no-follow", "-n", "2", LEDGER_DATABASE_URL=store_url)
+    as_json = run("tail", "--no-follow", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert [line.split("\t")[1:] for line in plain.stdout.splitlines()] == [
+        ["0-2", "message.sent", "2", "applied", "msg_1"],
+        ["0-3", "message.failed", "3", "applied", "msg_1"],
+    ]
+    assert [json.loads(line)["position"] for line in as_json.stdout.splitlines()] == ["0-1", "0-2", "0-3"]
+
+
+def test_tail_shows_an_event_that_is_recorded_while_it_runs(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, QUEUED)
+    following = subprocess.Popen(
+        command("tail", "--json"), cwd=tmp_path, env=process_environment(), stdout=subprocess.PIPE, text=True
+    )
+    assert following.stdout is not None
+    first = json.loads(following.stdout.readline())
+    record(url, SENT)
+    second = json.loads(following.stdout.readline())
+    following.terminate()
+    following.communicate()
+
+    assert [first["version"], second["version"]] == [1, 2]

@@ -1,0 +1,202 @@
+"""`ledger serve`: starts in order or says in one line why not, and ends in order."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from api.one_server import claimed, refuse_network_file_system
+from api.server import listening
+from ledger.errors import LedgerInUse, SettingRefused
+from ledger.ledger import Ledger
+from tests.builders import body, signed_headers
+from tests.command_line.conftest import Run, command, process_environment, serving
+from tests.engines import PrivatePostgres
+
+SECRETS = {"LEDGER_WEBHOOK_SECRETS": "main:secret"}
+
+REFUSED = [
+    ({}, "LEDGER_WEBHOOK_SECRETS: "),
+    ({"LEDGER_WEBHOOK_SECRETS": "main:"}, "LEDGER_WEBHOOK_SECRETS: "),
+    ({"LEDGER_WEBHOOK_SECRETS": "main:a,main:b"}, "LEDGER_WEBHOOK_SECRETS: "),
+    ({**SECRETS, "LEDGER_ALLOW_UNSIGNED": "1"}, "LEDGER_ALLOW_UNSIGNED: "),
+    ({**SECRETS, "LEDGER_ALLOW_UNSIGNED": "yes"}, "LEDGER_ALLOW_UNSIGNED: "),
+    ({**SECRETS, "LEDGER_API_KEYS": "me:everything:k"}, "LEDGER_API_KEYS: "),
+    ({**SECRETS, "LEDGER_PORT": "http"}, "LEDGER_PORT: "),
+    ({**SECRETS, "LEDGER_PORT": "65536"}, "LEDGER_PORT: "),
+    ({**SECRETS, "LEDGER_HOST": "no such host"}, "LEDGER_HOST: "),
+    ({**SECRETS, "LEDGER_HOST": "192.0.2.1"}, "LEDGER_HOST, LEDGER_PORT: "),
+    ({**SECRETS, "LEDGER_PARTITIONS": "0"}, "LEDGER_PARTITIONS: "),
+    ({**SECRETS, "LEDGER_REPLAY_WINDOW_S": "-1"}, "LEDGER_REPLAY_WINDOW_S: "),
+    ({**SECRETS, "LEDGER_LOG_LEVEL": "loud"}, "LEDGER_LOG_LEVEL: "),
+    ({**SECRETS, "LEDGER_LOG_FORMAT": "xml"}, "LEDGER_LOG_FORMAT: "),
+    ({**SECRETS, "LEDGER_ENV_FILE": "missing.env"}, "LEDGER_ENV_FILE: "),
+    ({**SECRETS, "LEDGER_DATABASE_URL": "mysql://x/y"}, "LEDGER_DATABASE_URL: "),
+    ({**SECRETS, "LEDGER_DATABASE_URL": "sqlite://"}, "LEDGER_DATABASE_URL: "),
+    ({**SECRETS, "LEDGER_DATABASE_URL": "sqlite:////no/such/folder/ledger.db"}, "LEDGER_DATABASE_URL: "),
+    ({**SECRETS, "LEDGER_DATABASE_URL": "postgresql://u:pass@127.0.0.1:1/x"}, "LEDGER_DATABASE_URL: "),
+]
+
+
+@pytest.mark.parametrize("settings, named", REFUSED)
+def test_a_setting_that_makes_no_sense_stops_the_start_with_one_line_that_names_it(
+    run: Run, settings: dict[str, str], named: str
+) -> None:
+    ended = run("serve", **({"LEDGER_PORT": "0"} | settings))
+
+    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("ledger: ")]
+    assert (ended.status, ended.stdout) == (2, "")
+    assert line.startswith(f"ledger: {named}")
+    assert "pass" not in line
+
+
+def test_another_number_of_partitions_stops_the_start(run: Run) -> None:
+    Ledger.open("sqlite:///ledger.db", partitions=2).close()
+
+    ended = run("serve", **SECRETS, LEDGER_PARTITIONS="3", LEDGER_PORT="0")
+
+    assert ended.status == 2
+    assert "LEDGER_PARTITIONS is 3, but this ledger was created with 2" in ended.stderr
+
+
+def test_a_database_that_is_not_sqlite_s_is_refused(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").write_bytes(b"this is not a database, whatever its name says" * 100)
+
+    ended = run("serve", **SECRETS, LEDGER_PORT="0")
+
+    assert ended.status == 2
+    assert "file is not a database" in ended.stderr
+
+
+def test_a_port_that_is_taken_is_refused_before_anything_starts(run: Run, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        ended = run("serve", **SECRETS, LEDGER_PORT=str(taken.getsockname()[1]))
+
+    assert ended.status == 2
+    assert "cannot listen on 127.0.0.1" in ended.stderr
+    assert not (tmp_path / "ledger.db").exists()
+
+
+def test_a_server_starts_answers_refuses_a_second_one_and_ends_in_order_on_sigterm(tmp_path: Path) -> None:
+    fact = body("message.queued", "msg_1", sequence=1)
+    headers = {name.decode(): value.decode() for name, value in signed_headers(fact)}
+    with serving(tmp_path) as server:
+        answer = httpx2.post(f"{server.url}/webhooks/red-cloud", content=fact, headers=headers)
+        second = subprocess.run(
+            command("serve"),
+            cwd=tmp_path,
+            env=process_environment(**SECRETS, LEDGER_PORT="0"),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        streamed, following = [], threading.Event()
+
+        def follow() -> None:
+            with httpx2.stream("GET", f"{server.url}/feed/stream") as stream:
+                for line in stream.iter_lines():
+                    streamed.append(line)
+                    following.set()
+
+        follower = threading.Thread(target=follow)
+        follower.start()
+        assert following.wait(10)
+        status = server.stop()
+        follower.join(10)
+
+    assert answer.status_code == 202
+    assert "server" not in answer.headers
+    assert (second.returncode, second.stdout) == (2, "")
+    assert f"is served by process {server.process.pid} already" in second.stderr.splitlines()[-1]
+    assert status == 0
+    assert not follower.is_alive()
+    assert json.loads(server.log.read_text().splitlines()[-1])["event"].startswith("stopped")
+    with Ledger.open_existing(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        assert [head.position for head in ledger.heads()] == [1]
+
+
+def test_a_server_that_was_killed_leaves_its_ledger_to_the_next_one(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        server.process.kill()
+        server.process.wait()
+        with serving(tmp_path) as following:
+            assert httpx2.get(f"{following.url}/readyz").status_code == 200
+
+
+def test_several_servers_share_a_ledger_on_postgresql(tmp_path: Path, postgres: PrivatePostgres) -> None:
+    with (
+        postgres.fresh_database() as url,
+        serving(tmp_path, LEDGER_DATABASE_URL=url) as one,
+        serving(tmp_path, LEDGER_DATABASE_URL=url) as other,
+    ):
+        assert [httpx2.get(f"{each.url}/readyz").status_code for each in (one, other)] == [200, 200]
+        password = url.split(":")[2].split("@")[0]
+        assert password not in other.log.read_text()
+        assert [one.stop(), other.stop()] == [0, 0]
+
+
+def test_what_is_open_is_warned_of(tmp_path: Path) -> None:
+    environment = process_environment(LEDGER_ALLOW_UNSIGNED="1", LEDGER_PORT="1", LEDGER_HOST="127.0.0.1")
+    if os.geteuid() == 0:
+        environment["LEDGER_PORT"] = "0"
+    process = subprocess.Popen(command("serve"), cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = [json.loads(process.stderr.readline())["event"] for _ in range(2)]
+    process.kill()
+    process.communicate()
+
+    assert [line.split(" ")[0].rstrip(":") for line in said] == ["LEDGER_ALLOW_UNSIGNED=1", "LEDGER_API_KEYS"]
+
+
+def test_a_ledger_is_claimed_by_one_server_at_a_time(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with claimed(file), pytest.raises(LedgerInUse, match=f"{file} is served by process {os.getpid()} already"):
+        claimed(file).__enter__()
+    with claimed(file):
+        pass
+
+
+MOUNTS = """\
+/dev/vda1 / ext4 rw 0 0
+filer:/export /mnt/filer nfs4 rw 0 0
+tmpfs /mnt/filer/scratch tmpfs rw 0 0
+//box/share /mnt/with\\040space cifs rw 0 0
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc/mounts is Linux's")
+@pytest.mark.parametrize(
+    "file, refused",
+    [
+        ("/mnt/filer/ledger.db", True),
+        ("/mnt/filer/deep/ledger.db", True),
+        ("/mnt/filer/scratch/ledger.db", False),
+        ("/mnt/with space/ledger.db", True),
+        ("/mnt/filer2/ledger.db", False),
+        ("/srv/ledger.db", False),
+    ],
+)
+def test_a_network_file_system_is_refused(tmp_path: Path, file: str, refused: bool) -> None:  # noqa: FBT001 - a table
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS)
+
+    if refused:
+        with pytest.raises(SettingRefused, match="is on a network file system"):
+            refuse_network_file_system(Path(file), mounts)
+    else:
+        refuse_network_file_system(Path(file), mounts)
+
+
+def test_it_listens_on_ipv6_as_well() -> None:
+    try:
+        listener = listening("::1", 0)
+    except SettingRefused:
+        pytest.skip("this machine has no IPv6")
+    with listener:
+        assert listener.family is socket.AF_INET6

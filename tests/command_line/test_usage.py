@@ -1,0 +1,78 @@
+"""What holds for every command: help, wrong usage, the unexpected."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from api.command_line import endings
+from api.command_line.program import commands
+from ledger.errors import NotFound, SettingRefused, StoreUnavailable, UnreadableEvent
+from tests.builders import body
+from tests.command_line.conftest import Run, command, process_environment, record
+
+COMMANDS = sorted(name for name in commands() if name != "quarantine")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_its_exit_statuses(run: Run, name: str) -> None:
+    ended = run(name, "--help")
+
+    assert ended.status == 0
+    assert "Exit status: 0" in " ".join(ended.stdout.split())
+
+
+@pytest.mark.parametrize("arguments", [["unknown"], ["history"], ["history", "msg_1", "--wrong"], ["verify", "extra"]])
+def test_wrong_usage_is_status_2_and_says_so_on_stderr(run: Run, arguments: list[str]) -> None:
+    ended = run(*arguments)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert "Usage: ledger" in ended.stderr
+
+
+def test_the_unexpected_is_one_line_and_a_hint_how_to_see_more(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record(f"sqlite:///{tmp_path}/ledger.db")
+    monkeypatch.setattr("ledger.ledger.Ledger.history", lambda *_arguments, **_options: [] + 1)  # type: ignore[operator]
+
+    ended = run("history", "msg_1")
+    debugged = run("history", "msg_1", LEDGER_LOG_LEVEL="debug")
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("ledger: something unexpected went wrong: TypeError: ")
+    assert len(ended.stderr.splitlines()) == 1
+    assert "Traceback" in debugged.stderr
+
+
+@pytest.mark.parametrize(
+    "error, status",
+    [
+        (NotFound("x"), 1),
+        (UnreadableEvent("x"), 1),
+        (SettingRefused("x"), 2),
+        (StoreUnavailable("x"), 2),
+        (OSError(), 1),
+    ],
+)
+def test_an_error_s_family_decides_the_exit_status(error: Exception, status: int) -> None:
+    assert endings.status_of(error) == status
+
+
+def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None:
+    record(f"sqlite:///{tmp_path}/ledger.db", *(body("message.queued", f"msg_{n}", sequence=1) for n in range(300)))
+    process = subprocess.Popen(
+        command("tail", "--no-follow", "-n", "300", "--json"),
+        cwd=tmp_path,
+        env=process_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    process.wait(timeout=20)

@@ -1,0 +1,160 @@
+"""`ledger verify`, `ledger upgrade`, `ledger quarantine`: what operators ask."""
+
+import hashlib
+import subprocess
+from pathlib import Path
+
+from sqlalchemy import text
+
+from ledger.ledger import Ledger
+from ledger.store.database import Database
+from tests.builders import SECRET, body
+from tests.command_line.conftest import Run, command, process_environment, record
+
+THREE = [body("message.queued", sequence=1), body("message.sent", sequence=2), body("message.delivery", sequence=3)]
+UNREADABLE = b'{"eventType": "message.sent", "messageId": 7}\n'
+OTHER_UNREADABLE = b"\xff\x00\x1b[2J"
+
+
+def edit(url: str, statement: str, **values: object) -> None:
+    database = Database(url)
+    with database.writing() as connection:
+        connection.execute(text(statement), values)
+    database.close()
+
+
+def test_an_untouched_ledger_verifies_and_prints_the_heads_to_note(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+    with Ledger.open_existing(store_url) as ledger:
+        head = f"0-3:{ledger.heads()[0].hash.hex()}"
+
+    ended = run("verify", LEDGER_DATABASE_URL=store_url)
+    as_json = run("verify", "--json", "--head", head, LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert "3 events in 1 partition" in ended.stdout
+    assert f"  --head {head}\n" in ended.stdout
+    assert as_json.json == {"partitions": 1, "events": 3, "signatures": 0, "heads": [head], "findings": []}
+
+
+def test_what_was_changed_is_found_with_its_place_and_status_1(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+    edit(store_url, "DELETE FROM events WHERE position = 2")
+
+    ended = run("verify", LEDGER_DATABASE_URL=store_url)
+    as_json = run("verify", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert ended.status == 1
+    assert "0-2: event 2 is missing" in ended.stdout
+    assert "--head" not in ended.stdout
+    assert as_json.status == 1
+    assert as_json.json["findings"][0]["position"] == "0-2"
+
+
+def test_a_noted_head_finds_a_tail_that_was_cut_off(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+    (noted,) = run("verify", "--json", LEDGER_DATABASE_URL=store_url).json["heads"]
+    with Ledger.open_existing(store_url) as ledger:
+        kept = ledger.history("msg_1")[1]
+    edit(store_url, "DELETE FROM events WHERE position = 3")
+    edit(store_url, "UPDATE partition_heads SET position = 2, hash = :hash", hash=kept.hash)
+
+    assert run("verify", LEDGER_DATABASE_URL=store_url).status == 0
+    ended = run("verify", "--head", noted, LEDGER_DATABASE_URL=store_url)
+
+    assert ended.status == 1
+    assert "0-3: the hash noted earlier is" in ended.stdout
+
+
+def test_a_noted_head_that_makes_no_sense_is_wrong_usage(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+
+    ended = run("verify", "--head", "yesterday", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("ledger: expected a noted head such as 0-17:HASH")
+
+
+def test_deep_verification_checks_the_signatures_with_the_secrets_that_are_set(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+    secrets = {"LEDGER_WEBHOOK_SECRETS": f"main:{SECRET.key.decode()}"}
+
+    deep = run("verify", "--deep", "--json", LEDGER_DATABASE_URL=store_url, **secrets)
+    other_secret = run("verify", "--deep", LEDGER_DATABASE_URL=store_url, LEDGER_WEBHOOK_SECRETS="main:other")
+    no_secret = run("verify", "--deep", LEDGER_DATABASE_URL=store_url)
+
+    assert (deep.status, deep.json["signatures"]) == (0, 3)
+    assert other_secret.status == 1
+    assert no_secret.status == 0
+    assert no_secret.stderr.startswith("signatures are not checked: LEDGER_WEBHOOK_SECRETS")
+
+
+def test_the_quarantine_is_listed_shown_and_replayed(run: Run, store_url: str) -> None:
+    record(store_url, UNREADABLE, THREE[0], UNREADABLE)
+    quarantine_id = hashlib.sha256(UNREADABLE).hexdigest()[:32]
+
+    listed = run("quarantine", "list", LEDGER_DATABASE_URL=store_url)
+    items = run("quarantine", "list", "--json", LEDGER_DATABASE_URL=store_url).json["items"]
+    shown = run("quarantine", "show", quarantine_id, LEDGER_DATABASE_URL=store_url)
+    one = run("quarantine", "show", quarantine_id, "--json", LEDGER_DATABASE_URL=store_url).json
+    replayed = run("quarantine", "replay", "--json", LEDGER_DATABASE_URL=store_url)
+
+    ((shown_id, received, attempts, body_bytes, replayed_at, reason),) = listed.lines
+    assert (shown_id, received, attempts, body_bytes, replayed_at) == (
+        *(quarantine_id, "2024-11-23 16:00:00.000", "2"),
+        *(str(len(UNREADABLE)), ""),
+    )
+    assert "messageId" in reason
+    assert items == [one]
+    assert '"messageId": 7' in shown.stdout
+    assert (replayed.status, replayed.json) == (1, {"replayed": 0, "remaining": 1})
+
+
+def test_an_empty_quarantine_is_fine(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+
+    assert run("quarantine", "list", "--json", LEDGER_DATABASE_URL=store_url).json == {"items": [], "next": None}
+    assert run("quarantine", "replay", LEDGER_DATABASE_URL=store_url).stdout == "0 replayed, 0 remaining\n"
+    assert run("quarantine", "show", "f" * 32, LEDGER_DATABASE_URL=store_url).status == 1
+    assert run("quarantine", "show", "no hex", LEDGER_DATABASE_URL=store_url).status == 1
+
+
+def test_the_exact_bytes_in_quarantine_go_into_a_pipe_and_are_shown_harmlessly_otherwise(
+    run: Run, tmp_path: Path
+) -> None:
+    record(f"sqlite:///{tmp_path}/ledger.db", OTHER_UNREADABLE)
+    quarantine_id = hashlib.sha256(OTHER_UNREADABLE).hexdigest()[:32]
+
+    exact = subprocess.run(
+        command("quarantine", "show", quarantine_id, "--body"),
+        cwd=tmp_path,
+        env=process_environment(),
+        capture_output=True,
+        check=True,
+    )
+
+    assert exact.stdout == OTHER_UNREADABLE
+    assert "␀␛[2J" in run("quarantine", "show", quarantine_id).stdout
+
+
+def test_upgrade_says_that_there_is_nothing_to_do(run: Run, store_url: str) -> None:
+    record(store_url)
+
+    ended = run("upgrade", LEDGER_DATABASE_URL=store_url)
+    versions = run("upgrade", "--json", LEDGER_DATABASE_URL=store_url).json
+
+    assert ended.status == 0
+    assert "nothing to do" in ended.stdout
+    assert versions["before"] == versions["after"]
+
+
+def test_a_schema_that_is_too_new_stops_every_command_with_one_line(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+    edit(store_url, "UPDATE alembic_version SET version_num = '9999'")
+
+    for arguments in (["history", "msg_1"], ["verify"], ["upgrade"], ["quarantine", "list"]):
+        ended = run(*arguments, LEDGER_DATABASE_URL=store_url)
+
+        assert (ended.status, ended.stdout) == (2, "")
+        assert "install a newer program" in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
