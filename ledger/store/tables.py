@@ -39,7 +39,6 @@ events = Table(
     # The selective column leads: a planner without statistics of a young table would else walk a whole partition.
     Index("events_by_stream", "stream_id", "version", "partition", unique=True),
     Index("events_by_fact", "fact_key", "partition", unique=True),
-    sqlite_with_rowid=False,
 )
 """The log. Rows are inserted and never changed. `fact_key` is null only for events put by the eventsourcing library itself."""
 

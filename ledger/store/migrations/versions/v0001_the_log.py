@@ -31,7 +31,6 @@ def upgrade() -> None:
         sa.Column("fact_key", sa.LargeBinary, nullable=True),
         sa.Column("state", sa.LargeBinary, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
-        sqlite_with_rowid=False,
     )
     op.create_index("events_by_stream", "events", ["stream_id", "version", "partition"], unique=True)
     op.create_index("events_by_fact", "events", ["fact_key", "partition"], unique=True)
