@@ -23,7 +23,7 @@ from ledger.events import (
 from ledger.ledger import LogEntry
 from ledger.message import MISSING_SEQUENCES_SHOWN_MAX, Message, fold, missing_sequences
 from ledger.provider import Effect, Status
-from projections.read_models import MessageStatus, status_json
+from projections.failures import failure_code, failure_details
 
 RETRIES_END_US = (1 + 5 + 15 + 60) * 60 * 1_000_000
 """Red Cloud's last attempt at a webhook comes 81 minutes after the first."""
@@ -44,8 +44,8 @@ MEANINGS: Mapping[Status, Meaning] = {
         "It does not mean that something went wrong.",
     ),
     Status.SUBMITTED: Meaning(
-        "Red Cloud accepted the request to send it. Nothing has been heard of the message itself yet.",
-        "It does not mean that the message is on its way: acceptance and the webhook message.queued are two different things.",
+        "Red Cloud accepted the request to send it. No step of its delivery has been heard of yet.",
+        "It does not mean that it is on its way: this acceptance and the webhook message.queued are two different things.",
     ),
     Status.ACCEPTED: Meaning(
         "Red Cloud took it into its queue.",
@@ -96,13 +96,13 @@ class Explanation:
 def explain(entries: Sequence[LogEntry], *, now_us: int) -> Explanation:
     """Explains a whole history, in the order of recording; `now_us` is microseconds since 1970."""
     message = fold(entry.event for entry in entries)
-    shown = status_json(MessageStatus(message, entries[-1].position))
-    code, failure = shown["failureCode"], shown["failure"]
+    failure = None if message.failure_body is None else failure_details(message.failure_body)
+    code = None if failure is None else failure_code(failure)
     return Explanation(
         message=message,
         meaning=MEANINGS[message.status],
-        failure_code=code if isinstance(code, str) else None,
-        failure=failure if isinstance(failure, dict) else None,
+        failure_code=code,
+        failure=failure,
         happenings=tuple(_happenings(entries)),
         order=_order(entries),
         remarks=tuple(_remarks(message, entries)),
@@ -125,7 +125,7 @@ def _happenings(entries: Sequence[LogEntry]) -> Iterator[Happening]:
 def _what(event: MessageEvent) -> str:  # noqa: PLR0911 - one a kind
     match event:
         case RequestAccepted():
-            return f"Your application handed over that Red Cloud accepted the request to send it ({event.status})."
+            return f"Your application: Red Cloud accepted the request ({event.status})."
         case MessageQueued():
             return "Red Cloud took it into its queue."
         case MessageSent():
@@ -158,7 +158,7 @@ def _remark(entry: LogEntry, first_kinds: Mapping[int, str], highest: int | None
         case Effect.CONFLICTING:
             return "changed nothing: it contradicts what the message was when it was first heard of"
         case Effect.NOTED:
-            return "noted; not a step of the lifecycle"
+            return "noted; no step of the delivery"
         case _:
             assert_never(entry.effect)
 
@@ -194,12 +194,12 @@ def _remarks(message: Message, entries: Sequence[LogEntry]) -> Iterator[str]:
         )
     repeated = sum(entry.effect is Effect.REPEATED for entry in entries)
     if repeated:
-        yield f"Repeated: {repeated} of the events say again what was said before, in other words."
+        yield f"Repeated: {repeated} of the events said again what had been said before, in another body."
     if message.acceptance is None and message.status not in (Status.RECEIVED, Status.UNKNOWN):
         yield "Your application never handed over the request to send it (POST /sends), so what was promised is not known here."
 
 
-def _next_steps(message: Message, entries: Sequence[LogEntry], code: object, now_us: int) -> Iterator[str]:
+def _next_steps(message: Message, entries: Sequence[LogEntry], code: str | None, now_us: int) -> Iterator[str]:
     silent_us = now_us - entries[-1].event.receipt.received_at_us
     reference = message.provider_message_ref
     match message.status:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 import msgspec
 from rich.padding import Padding
@@ -16,6 +17,7 @@ from api.explanation import explain as explanation_of
 from ledger.message import external_reference, missing_sequences
 
 INDENT = (0, 0, 0, 2)
+DAY_CHARACTERS = len("2026-01-31")
 
 
 def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
@@ -45,15 +47,14 @@ def _print(explained: Explanation) -> None:
     _line(said(message.message_id, "bold").append("  ").append_text(said(status, STYLE_OF[status])))
     _indented(explained.meaning.means)
     if explained.failure_code is not None:
-        _indented(f"The failure code is {explained.failure_code}.")
-    if explained.failure:
-        _indented("Red Cloud said: " + msgspec.json.encode(explained.failure).decode())
+        _indented(f"Failure code: {explained.failure_code}. Red Cloud said:")
+    for name, value in (explained.failure or {}).items():
+        _indented(f"{name}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}", deeper=2)
     if explained.meaning.does_not_mean is not None:
         _indented(explained.meaning.does_not_mean)
     reference = external_reference(message)
     if reference is not None:
         _indented(f"Your reference: {reference}")
-    _heading("What happened, as it was recorded (UTC)")
     _print_happenings(explained.happenings)
     if explained.order is not None:
         _heading("The order")
@@ -61,21 +62,37 @@ def _print(explained: Explanation) -> None:
     for heading, lines in (("Worth knowing", explained.remarks), ("What to do next", explained.next_steps)):
         if lines:
             _heading(heading)
-            for line in lines:
-                _indented(f"- {line}")
+            _print_points(lines)
 
 
-def _print_happenings(happenings: tuple[Happening, ...]) -> None:
-    if not sys.stdout.isatty():
-        for happening in happenings:
-            _indented(f"{when(happening.entry.event.receipt.received_at_us)}  {happening.what} ({happening.remark})")
-        return
+def _print_happenings(happenings: Sequence[Happening]) -> None:
+    times = [when(each.entry.event.receipt.received_at_us) for each in happenings]
+    days = {time[:DAY_CHARACTERS] for time in times}
+    if len(days) == 1:
+        _heading(f"What happened on {days.pop()}, as it was recorded (UTC)")
+        times = [time[DAY_CHARACTERS:].strip() for time in times]
+    else:
+        _heading("What happened, as it was recorded (UTC)")
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    for happening in happenings:
-        style = STYLE_OF[happening.entry.effect.value]
-        received = said(when(happening.entry.event.receipt.received_at_us), "dim")
-        table.add_row(received, said(happening.what), said(happening.remark, style))
-    to_stdout().print(Padding(table, INDENT))
+    for time_, happening in zip(times, happenings, strict=True):
+        if sys.stdout.isatty():
+            style = STYLE_OF[happening.entry.effect.value]
+            table.add_row(said(time_, "dim"), said(happening.what), said(happening.remark, style))
+        else:
+            _indented(f"{time_}  {happening.what} ({happening.remark})")
+    if table.row_count:
+        to_stdout().print(Padding(table, INDENT))
+
+
+def _print_points(lines: Sequence[str]) -> None:
+    table = Table(show_header=False, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    for line in lines:
+        if sys.stdout.isatty():
+            table.add_row("-", said(line))
+        else:
+            _indented(f"- {line}")
+    if table.row_count:
+        to_stdout().print(Padding(table, INDENT))
 
 
 def _line(text: object) -> None:
@@ -87,11 +104,11 @@ def _heading(text: str) -> None:
     _line(said(text, "bold"))
 
 
-def _indented(text: str) -> None:
+def _indented(text: str, *, deeper: int = 0) -> None:
     if sys.stdout.isatty():
-        to_stdout().print(Padding(said(text), INDENT))
+        to_stdout().print(Padding(said(text), (0, 0, 0, INDENT[-1] + deeper)))
     else:
-        _line(said(f"  {text}"))
+        _line(said(" " * (INDENT[-1] + deeper) + text))
 
 
 def _as_json(explained: Explanation) -> dict[str, object]:

@@ -77,17 +77,23 @@ def print_bytes(content: bytes) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table in a terminal, tab-separated lines with a heading in a pipe. A column named `n#` holds numbers. None is empty."""
+    """A table in a terminal, without its empty columns; tab-separated lines with a heading in a pipe. None is empty."""
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             typer.echo("\t".join(visible(_cell(each)) for each in row))
         return
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        table.add_column(column, justify="right" if column in NUMBERS else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(said(_cell(each), STYLE_OF.get(_cell(each), "")) for each in row))
-    to_stdout().print(table)
+    cells = [[_cell(each) for each in row] for row in rows]
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    shown = [index for index in range(len(columns)) if any(row[index] for row in cells)]
+    for column in (columns[index] for index in shown):
+        is_number, is_time = column in NUMBERS, column.endswith("(UTC)")
+        table.add_column(
+            column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number or is_time
+        )
+    for row in cells:
+        table.add_row(*(said(row[index], STYLE_OF.get(row[index], "")) for index in shown))
+    if cells:
+        to_stdout().print(table)
 
 
 NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "seconds"})
