@@ -1,0 +1,40 @@
+"""Why a message failed, in the provider's words: the details as sent, and the code that people filter by.
+
+The contract does not name the members of a failure, so likely names are tried in order.
+"""
+
+from ledger.json_values import JSONObject, legible, parse_object
+
+NOT_DETAILS = frozenset({"eventType", "messageId", "externalReference", "sequence", "providerMessageRef"})
+CODE_PATHS = (
+    ("errorCode",),
+    ("failureCode",),
+    ("code",),
+    ("error", "code"),
+    ("failure", "code"),
+    ("reasonCode",),
+    ("reason",),
+    ("failureReason",),
+    ("error",),
+)
+
+
+def failure_details(body: bytes) -> JSONObject:
+    """All members of a failure's body that say something of the failure, as sent."""
+    return {name: value for name, value in parse_object(body).items() if name not in NOT_DETAILS}
+
+
+def failure_code(details: JSONObject) -> str | None:
+    """The first of the likely members that is text or a number, as legible text."""
+    for path in CODE_PATHS:
+        value = _member(details, path)
+        if isinstance(value, str | int | float) and not isinstance(value, bool):
+            return legible(str(value))
+    return None
+
+
+def _member(details: JSONObject, path: tuple[str, ...]) -> object:
+    value: object = details
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,89 @@
+"""Bounded batches of the log, as plain tuples: an object for each row would be most of what a rebuild costs."""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ledger.store.database import Database
+from projections.rows import fetch, placeholder_of
+
+FETCH_ROWS_FIRST = 64
+FETCH_ROWS_MAX = 512
+LIVE_EVENTS_MAX = 500
+LIVE_BYTES_MAX = 4 * 1024 * 1024
+REBUILD_EVENTS_MAX = 10_000
+REBUILD_BYTES_MAX = 16 * 1024 * 1024
+_COLUMNS = "position, stream_id, version, topic, state, hash"
+
+
+class Bounds(NamedTuple):
+    """How much one batch may hold."""
+
+    events_max: int
+    bytes_max: int
+
+
+LIVE = Bounds(LIVE_EVENTS_MAX, LIVE_BYTES_MAX)
+REBUILD = Bounds(REBUILD_EVENTS_MAX, REBUILD_BYTES_MAX)
+
+
+class Event(NamedTuple):
+    """What a row of the log has, in the order of the columns; batches hold plain tuples of this shape."""
+
+    position: int
+    stream_id: bytes
+    version: int
+    topic: str
+    state: bytes
+    hash: bytes
+
+
+class Batch(NamedTuple):
+    """Events of one partition right after a position, in order and without holes."""
+
+    partition: int
+    after: int
+    events: list[Event]
+
+    @property
+    def last(self) -> int:
+        """The position of the last event."""
+        return self.events[-1][0] if self.events else self.after
+
+    @property
+    def last_hash(self) -> bytes:
+        """The log's hash at the last event."""
+        return self.events[-1][5]
+
+    def halves(self) -> tuple["Batch", "Batch"]:
+        """The same events as two batches."""
+        middle = len(self.events) // 2
+        first = Batch(self.partition, self.after, self.events[:middle])
+        return first, Batch(self.partition, first.last, self.events[middle:])
+
+
+def batch_after(log: Database, partition: int, position: int, bounds: Bounds, up_to: int | None = None) -> Batch:
+    """The events after a position, until one of the bounds is reached (each batch has at least one event, if there is one)."""
+    events: list[Event] = []
+    room_bytes = bounds.bytes_max
+    most = bounds.events_max if up_to is None else min(bounds.events_max, up_to - position)
+    wanted = FETCH_ROWS_FIRST
+    with log.reading() as connection:
+        # Few rows first, then more: what one fetch brings is held in memory whole, and a body may have 256 KiB.
+        while room_bytes > 0 and len(events) < most:
+            wanted = min(wanted, most - len(events))
+            some = _some(connection, partition, events[-1][0] if events else position, wanted)
+            room_bytes -= sum([len(event[4]) for event in some])
+            events.extend(some)
+            if len(some) < wanted:
+                break
+            wanted = min(2 * wanted, FETCH_ROWS_MAX)
+    return Batch(partition, position, events)
+
+
+def _some(connection: Connection, partition: int, position: int, limit: int) -> list[Event]:
+    place = placeholder_of(connection)
+    statement = (
+        f"SELECT {_COLUMNS} FROM events WHERE partition = {place} AND position > {place} ORDER BY position LIMIT {place}"  # noqa: S608 - no value in it
+    )
+    return fetch(connection, statement, (partition, position, limit))  # type: ignore[return-value]

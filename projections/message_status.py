@@ -1,0 +1,154 @@
+"""The read model `message-status`: one row a message, with its state after all its events and what people filter by.
+
+The row holds the encoded `Message`, so a batch goes on from it exactly as a fold of the whole log would; the other columns
+are there to be found by. What an event means is decided in `ledger/message.py` alone.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, MetaData, SmallInteger, Table, Text, delete
+
+from ledger.message import Fold, Message, external_reference, number_id
+from projections.checkpoints import Generation
+from projections.failures import failure_code, failure_details
+from projections.log_batches import Batch, Event
+from projections.projection import Changes, Sources, TableKind, indexed
+from projections.rows import Row, select_by_key, upsert
+
+MESSAGE_STATUS = "message-status"
+RECENT_MESSAGES_MAX = 50_000
+
+COLUMNS = (
+    "partition",
+    "stream_id",
+    "position",
+    "message_id",
+    "status",
+    "external_reference",
+    "number_id",
+    "sender",
+    "recipient",
+    "failure_code",
+    "updated_at_us",
+    "state",
+)
+
+encode_message = msgspec.msgpack.Encoder().encode
+decode_message = msgspec.msgpack.Decoder(Message).decode
+
+
+def _message_status(name: str, metadata: MetaData) -> Table:
+    newest_first = ("updated_at_us", "partition", "position")
+    table = Table(
+        name,
+        metadata,
+        Column("partition", SmallInteger, primary_key=True, autoincrement=False),
+        Column("stream_id", LargeBinary, primary_key=True),
+        Column("position", BigInteger, nullable=False),
+        Column("message_id", Text, nullable=False),
+        Column("status", Text, nullable=False),
+        Column("external_reference", Text),
+        Column("number_id", Text),
+        Column("sender", Text),
+        Column("recipient", Text),
+        Column("failure_code", Text),
+        Column("updated_at_us", BigInteger, nullable=False),
+        Column("state", LargeBinary, nullable=False),
+        Index(f"{name}_by_update", *newest_first),
+        # A direction is a set of statuses, and a number's messages are read status by status: see queries_messages.py.
+        Index(f"{name}_by_status", "status", *newest_first),
+    )
+    for column in ("external_reference", "number_id", "sender", "recipient", "failure_code"):
+        first = (column, "status") if column == "number_id" else (column,)
+        held = table.c[column].is_not(None)
+        Index(f"{name}_by_{column}", *(table.c[each] for each in (*first, *newest_first)), sqlite_where=held, postgresql_where=held)
+    return table
+
+
+MESSAGES = TableKind("message_status", COLUMNS, 2, _message_status)
+
+
+class MessageStatusProjection:
+    """Folds every event of the log into the row of its message."""
+
+    name = MESSAGE_STATUS
+    version = 1
+    tables: Sequence[TableKind] = (MESSAGES,)
+
+    def changes(self, sources: Sources, batch: Batch) -> Changes:
+        """The rows of all messages of a batch after its last event."""
+        folds: dict[bytes, Fold] = {
+            stream: Fold(message) for stream, message in _messages_before(sources, batch).items()
+        }
+        last: dict[bytes, int] = {}
+        decode = sources.codec.decode
+        for position, stream, _version, topic, state, _hash in batch.events:
+            folded = folds.get(stream)
+            if folded is None:
+                folded = folds[stream] = Fold(Message())
+            folded.add(decode(topic, state))
+            last[stream] = position
+        messages = {stream: folded.message() for stream, folded in folds.items()}
+        _remember(sources.recent, messages)
+        return Changes([row_of(batch.partition, stream, last[stream], message) for stream, message in messages.items()], [])
+
+    def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
+        """Puts the rows in place of what was there."""
+        upsert(connection, MESSAGES.of(generation), COLUMNS, MESSAGES.keys, changes.rows)
+
+    def forget(self, connection: Connection, generation: Generation, partition: int, stream: bytes) -> None:
+        """Takes the message's row away."""
+        table = MESSAGES.table(generation)
+        connection.execute(delete(table).where(table.c.partition == partition, table.c.stream_id == stream))
+
+
+def row_of(partition: int, stream: bytes, position: int, message: Message) -> Row:
+    """The row of a message, in the order of COLUMNS."""
+    inbound, acceptance = message.inbound, message.acceptance
+    recipient = inbound.recipient if inbound else acceptance.recipient if acceptance else None
+    body = message.failure_body
+    return (
+        partition,
+        stream,
+        position,
+        message.message_id,
+        message.status.value,
+        indexed(external_reference(message)),
+        indexed(number_id(message)),
+        indexed(inbound.sender) if inbound else None,
+        indexed(recipient),
+        None if body is None else indexed(failure_code(failure_details(body))),
+        message.updated_at_us,
+        encode_message(message),
+    )
+
+
+def _messages_before(sources: Sources, batch: Batch) -> dict[bytes, Message]:
+    """The messages of the batch that began before it, as they were."""
+    recent, new = sources.recent, _begun_in(batch.events)
+    found: dict[bytes, Message] = {}
+    unknown: list[bytes] = []
+    for stream in {event[1] for event in batch.events} - new:
+        message = recent.get(stream)
+        if message is None:
+            unknown.append(stream)
+        else:
+            found[stream] = message
+    table = MESSAGES.of(sources.generation)
+    for stream, state in select_by_key(
+        sources.rows, table, ("stream_id", "state"), "stream_id", batch.partition, sorted(unknown)
+    ):
+        found[stream] = decode_message(state)
+    return found
+
+
+def _begun_in(events: Sequence[Event]) -> set[bytes]:
+    """The streams whose first event is among these."""
+    return {event[1] for event in events if event[2] == 1}
+
+
+def _remember(recent: dict[bytes, Message], messages: dict[bytes, Message]) -> None:
+    if len(recent) + len(messages) > RECENT_MESSAGES_MAX:
+        recent.clear()
+    recent.update(messages)

@@ -1,0 +1,175 @@
+"""One generation of a projection in one partition: from a batch of the log to rows and checkpoint in one transaction.
+
+    prepare   outside any lock: the changes, computed from the rows as they are at a revision
+    commit    moves the checkpoint, if nobody else did since, and writes the changes: one transaction
+
+A crash before the end of `commit` leaves rows and checkpoint as they were; after it, both are new.
+"""
+
+from typing import NamedTuple, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from ledger.errors import TryAgain
+from ledger.mapper import EventCodec
+from ledger.message import Message
+from ledger.store.database import Database
+from ledger.store.reads import events_of_stream
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, lock
+from projections.log_batches import Batch, Bounds, Event, batch_after
+from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told, unpark
+from projections.projection import Changes, Projection, Sources
+from projections.register import now_us
+
+STREAM_PAGE = 500
+T = TypeVar("T")
+
+
+class Prepared(NamedTuple):
+    """What a batch does, computed from the state after `before`; `parked` are events that must be parked with it."""
+
+    batch: Batch
+    before: Checkpoint
+    changes: Changes
+    parked: list[tuple[Event, str]]
+
+    @property
+    def after(self) -> Checkpoint:
+        """The checkpoint once this is committed."""
+        parked = self.before.parked + len(self.parked)
+        return Checkpoint(self.batch.last, self.before.revision + 1, parked, self.batch.last_hash)
+
+
+class Projector:
+    """Projects one partition of the log into one generation. Used by one thread at a time; others may do the same work."""
+
+    def __init__(
+        self, rows: Database, log: Database, codec: EventCodec, projection: Projection, generation: Generation, partition: int
+    ) -> None:
+        self._rows = rows
+        self._log = log
+        self._codec = codec
+        self._projection = projection
+        self.generation = generation
+        self.partition = partition
+        # Messages folded a moment ago, true only while nobody else moved the checkpoint.
+        self._recent: dict[bytes, Message] = {}
+        self._recent_at = -1
+
+    def position(self) -> Checkpoint:
+        """How far it is."""
+        with self._rows.reading() as connection:
+            return checkpoint(connection, self.generation, self.partition)
+
+    def batch(self, after: int, bounds: Bounds, up_to: int | None = None) -> Batch:
+        """The next events."""
+        return batch_after(self._log, self.partition, after, bounds, up_to)
+
+    def apply(self, batch: Batch) -> Checkpoint:
+        """Projects a batch; events that cannot be projected are found by halving, and parked. OvertakenByAnother."""
+        try:
+            prepared = self.prepare(batch)
+            self.commit(prepared)
+        except Exception as error:
+            self.forget_recent()
+            if not is_poison(error):
+                raise
+            if len(batch.events) == 1:
+                return self._park(batch, error)
+            first, second = batch.halves()
+            self.apply(first)
+            return self.apply(second)
+        return prepared.after
+
+    def prepare(self, batch: Batch, before: Checkpoint | None = None) -> Prepared:
+        """What a batch does. `before` is the checkpoint after a commit of ours that may still be on its way."""
+        with self._rows.reading() as connection:
+            if before is None:
+                before = checkpoint(connection, self.generation, self.partition)
+            return self._prepare(connection, batch, before)
+
+    def commit(self, prepared: Prepared) -> None:
+        """Writes what was prepared, or OvertakenByAnother."""
+        with self._rows.writing() as connection:
+            self._commit(connection, prepared)
+
+    def apply_within(self, connection: Connection, batch: Batch) -> None:
+        """Projects a batch within the caller's transaction, which fails as a whole if an event cannot be projected."""
+        self.forget_recent()
+        try:
+            before = checkpoint(connection, self.generation, self.partition)
+            self._commit(connection, self._prepare(connection, batch, before))
+        finally:
+            self.forget_recent()
+
+    def refold(self, stream: bytes) -> int:
+        """Folds one message again from its first event, and takes its parked events off the list; how many these were."""
+        with self._rows.writing() as connection:
+            at = lock(connection, self.generation, self.partition)
+            self._projection.forget(connection, self.generation, self.partition, stream)
+            recent: dict[bytes, Message] = {}
+            after = 0
+            while page := self._stream_page(stream, after, at.position):
+                batch = Batch(self.partition, page[0][0] - 1, page)
+                changes = self._projection.changes(self._sources(connection, recent), batch)
+                self._projection.write(connection, self.generation, changes)
+                after = page[-1][2]
+            return unpark(connection, self.generation, self.partition, stream)
+
+    def forget_recent(self) -> None:
+        """What was folded may not have been written: read it again."""
+        self._recent = {}
+        self._recent_at = -1
+
+    def _prepare(self, connection: Connection, batch: Batch, before: Checkpoint) -> Prepared:
+        if before.position != batch.after:
+            raise OvertakenByAnother(f"expected {self.partition}-{batch.after}, found {self.partition}-{before.position}")
+        if before.revision != self._recent_at:
+            self._recent = {}
+        parked: list[tuple[Event, str]] = []
+        kept = batch
+        if before.parked:
+            streams = parked_streams(connection, self.generation, self.partition, [event[1] for event in batch.events])
+            parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event[1] in streams]
+            kept = batch._replace(events=[event for event in batch.events if event[1] not in streams])
+        changes = self._projection.changes(self._sources(connection, self._recent), kept)
+        self._recent_at = before.revision + 1
+        return Prepared(batch, before, changes, parked)
+
+    def _commit(self, connection: Connection, prepared: Prepared) -> None:
+        batch = prepared.batch
+        advance(connection, self.generation, self.partition, prepared.before, batch.last, batch.last_hash)
+        self._projection.write(connection, self.generation, prepared.changes)
+        park(connection, self.generation, self.partition, prepared.parked, now_us())
+
+    def _park(self, batch: Batch, error: Exception) -> Checkpoint:
+        (event,) = batch.events
+        with self._rows.writing() as connection:
+            before = checkpoint(connection, self.generation, self.partition)
+            if before.position != batch.after:
+                raise OvertakenByAnother(f"expected {self.partition}-{batch.after}")
+            prepared = Prepared(batch, before, Changes([], []), [(event, told(error))])
+            self._commit(connection, prepared)
+        return prepared.after
+
+    def _sources(self, connection: Connection, recent: dict[bytes, Message]) -> Sources:
+        return Sources(connection, self.generation, self._log, self._codec, recent)
+
+    def _stream_page(self, stream: bytes, after_version: int, up_to: int) -> list[Event]:
+        with self._log.reading() as connection:
+            rows = events_of_stream(
+                connection, self.partition, stream, after_version=after_version, limit=STREAM_PAGE
+            )
+        return [
+            Event(row.position, bytes(row.stream_id), row.version, row.topic, bytes(row.state), bytes(row.hash))
+            for row in rows
+            if row.position <= up_to
+        ]
+
+
+def is_poison(error: Exception) -> bool:
+    """Whether an error is the fault of an event, and not of the database, the machine or a race."""
+    if isinstance(error, SQLAlchemyError):
+        return isinstance(error, DataError | IntegrityError)
+    return not isinstance(error, OvertakenByAnother | TryAgain | OSError | MemoryError)

@@ -1,0 +1,98 @@
+"""What a projection is: a name, a version, its tables, and a function from a batch of the log to changes of rows.
+
+The function must be pure in all but reading: the same log gives the same rows, however it was cut into batches. So a
+generation can be dropped and built again, and the runner may throw away what it computed and compute it again.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+from uuid import NAMESPACE_URL, uuid5
+
+from sqlalchemy import Connection, MetaData, Table
+
+from ledger.mapper import EventCodec
+from ledger.message import Message
+from ledger.store.database import Database
+from projections.checkpoints import Generation
+from projections.log_batches import Batch
+from projections.rows import Row
+
+INDEXED_CHARACTERS_MAX = 200
+_LONG_TEXT = uuid5(NAMESPACE_URL, "urn:lifecycle-ledger:long-text")
+
+
+class TableKind(NamedTuple):
+    """One table of a projection: made anew for every generation, as `{name}_g{number}`.
+
+    The first `keys` columns are its key, and the first of these is the partition. `has_position` says that its rows have
+    the position of the last event in them, so that rows of two generations can be compared while events arrive.
+    """
+
+    name: str
+    columns: tuple[str, ...]
+    keys: int
+    make: Callable[[str, MetaData], Table]
+    has_position: bool = True
+
+    def of(self, generation: Generation) -> str:
+        """The name of this table in a generation."""
+        return f"{self.name}_g{generation.number}"
+
+    def table(self, generation: Generation) -> Table:
+        """The table of a generation."""
+        return self.make(self.of(generation), MetaData())
+
+
+class Sources(NamedTuple):
+    """What changes are computed from: one state of the generation's rows, the log, and messages folded a moment ago."""
+
+    rows: Connection
+    generation: Generation
+    log: Database
+    codec: EventCodec
+    recent: dict[bytes, Message]
+
+
+class Changes(NamedTuple):
+    """What a batch does: rows to write, and rows to be merged into shared ones under the lock."""
+
+    rows: list[Row]
+    merged: list[Row]
+
+
+class Projection(Protocol):
+    """One read model."""
+
+    @property
+    def name(self) -> str:
+        """The name that people know it by."""
+
+    @property
+    def version(self) -> int:
+        """Goes up when the same log gives other rows, so that the rows are built again."""
+
+    @property
+    def tables(self) -> Sequence[TableKind]:
+        """Its tables; the first has the stream's id as its key."""
+
+    def changes(self, sources: Sources, batch: Batch) -> Changes:
+        """What a batch does to the rows. Reads only. Any error says that an event in the batch cannot be projected."""
+
+    def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
+        """Writes changes, within the transaction that moves the checkpoint."""
+
+    def forget(self, connection: Connection, generation: Generation, partition: int, stream: bytes) -> None:
+        """Takes away what one message has in the rows, before it is folded again from its first event."""
+
+
+def indexed(text: str | None) -> str | None:
+    """Text as an index holds it: an index entry is bounded, so long text becomes its beginning and a digest of the whole."""
+    if text is None or len(text) <= INDEXED_CHARACTERS_MAX:
+        return text
+    return f"{text[: INDEXED_CHARACTERS_MAX // 2]}…{uuid5(_LONG_TEXT, text).hex}"
+
+
+def create_tables(connection: Connection, projection: Projection, generation: Generation) -> None:
+    """Makes the empty tables of a generation."""
+    for kind in projection.tables:
+        kind.table(generation).create(connection)

@@ -1,0 +1,403 @@
+"""Rebuilding a projection beside the live one, while appends and reads go on.
+
+    claim      one rebuilder at a time, by a lease that it renews; a dead one's work is gone on with
+    catch up   large batches into a shadow generation: the next one is computed while the last one is written
+    compare    old rows with new ones
+    switch     one transaction: the shadow catches up with what readers see already, and becomes live
+
+Every batch is committed with its checkpoint, so a rebuild that is killed anywhere goes on from its last batch.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, update
+
+from ledger.mapper import EventCodec
+from ledger.store import reads
+from ledger.store.database import Database
+from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of, lock
+from projections.comparison import Comparison, Difference, compare, total
+from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
+from projections.log_batches import REBUILD
+from projections.projecting import Projector, is_poison
+from projections.projection import Projection
+from projections.register import (
+    Entry,
+    change,
+    delete_some,
+    drop,
+    entry,
+    forget_generation,
+    new_generation,
+    now_us,
+    table_names,
+)
+from projections.rows import fetch, placeholder_of
+from projections.tables import checkpoints, read_models
+
+LEASE_S = 15
+TELL_EVERY_S = 0.25
+SWITCH_EVENTS_MAX = 500
+CATCH_UPS_MAX = 1_000
+
+log = logging.getLogger(__name__)
+
+
+class RebuildProgress(NamedTuple):
+    """How far a rebuild is, in events; `seconds_left` is None until there is a rate."""
+
+    done: int
+    total: int
+    events_per_second: float
+    seconds_left: float | None
+
+
+class RebuildReport(NamedTuple):
+    """What a rebuild did: events folded, how long, how many rows were compared and differ, and some examples."""
+
+    events: int
+    seconds: float
+    rows_compared: int
+    rows_differing: int
+    examples: list[Difference]
+
+
+OnProgress = Callable[[RebuildProgress], None]
+
+
+class Stores(NamedTuple):
+    """What a rebuild works with."""
+
+    rows: Database
+    log: Database
+    codec: EventCodec
+    partitions: int
+
+
+class NotYetSwitched(Exception):  # noqa: N818 - no error; the transaction must not commit
+    """The live generation ran ahead while the switch was prepared."""
+
+
+class Rebuild:
+    """A claimed rebuild: this object alone may build the shadow generation. `run` it here, or `start` it in a thread."""
+
+    def __init__(self, stores: Stores, projection: Projection, target: Generation, owner: str, *, compares: bool) -> None:
+        self._stores = stores
+        self._projection = projection
+        self._target = target
+        self._owner = owner
+        self._compares = compares
+        self._pausing = False
+        self._thread: threading.Thread | None = None
+        self._told_at = 0.0
+        self._started = time.monotonic()
+        self._done_before = 0
+        self._on_progress: OnProgress | None = None
+        self._projectors = [
+            Projector(stores.rows, stores.log, stores.codec, projection, target, partition)
+            for partition in range(stores.partitions)
+        ]
+
+    def run(self, on_progress: OnProgress | None = None) -> RebuildReport:
+        """Builds, compares and switches. RebuildCancelled where somebody cancelled it, RebuildPaused after `pause`."""
+        self._on_progress = on_progress
+        self._started = time.monotonic()
+        self._done_before = self._done()
+        try:
+            self._clean_up()
+            self._catch_up()
+            comparison = self._compare()
+            report = self._switch(comparison)
+        except BaseException:
+            self._release()
+            raise
+        self._clean_up()
+        return report
+
+    def start(self) -> None:
+        """`run` in a thread of its own; the outcome is in `projections()` and in the log output."""
+        self._thread = threading.Thread(target=self._run_logged, name="ledger-rebuild", daemon=True)
+        self._thread.start()
+
+    def pause(self) -> None:
+        """Ends it after its current batch; another claim goes on from there."""
+        self._pausing = True
+        if self._thread is not None:
+            self._thread.join()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its thread still runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def _run_logged(self) -> None:
+        try:
+            report = self.run()
+            log.info("rebuilt %s: %d events, %d rows differ", self._projection.name, report.events, report.rows_differing)
+        except (RebuildCancelled, RebuildPaused) as error:
+            log.info("the rebuild of %s ended: %s", self._projection.name, error)
+        except Exception:
+            log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
+
+    def _catch_up(self) -> None:
+        with ThreadPoolExecutor(1, "ledger-rebuild-writer") as writer:
+            for projector in self._projectors:
+                self._catch_up_partition(projector, writer)
+
+    def _catch_up_partition(self, projector: Projector, writer: ThreadPoolExecutor) -> None:
+        before = projector.position()
+        pending: Future[None] | None = None
+        while True:
+            self._tell()
+            try:
+                batch = projector.batch(before.position, REBUILD)
+                if not batch.events:
+                    break
+                prepared = projector.prepare(batch, before)
+                _finish(pending)
+                pending = writer.submit(projector.commit, prepared)
+                before = prepared.after
+            except Exception as error:
+                before, pending = self._after_poison(projector, pending, error), None
+        _finish(pending)
+
+    def _after_poison(self, projector: Projector, pending: Future[None] | None, error: Exception) -> Checkpoint:
+        """Goes on from what is committed with a batch that is applied with care."""
+        if not is_poison(error):
+            raise error
+        if pending is not None:
+            pending.exception()
+        projector.forget_recent()
+        before = projector.position()
+        return projector.apply(projector.batch(before.position, REBUILD))
+
+    def _compare(self) -> Comparison:
+        if not self._compares:
+            return Comparison(0, 0, [])
+        stores = self._stores
+        with stores.rows.reading() as connection:
+            live = entry(connection, self._projection.name).live_generation
+        return total(
+            self._telling(compare(stores.rows, stores.log, self._projection, live, self._target, stores.partitions))
+        )
+
+    def _telling(self, parts: Iterator[Comparison]) -> Iterator[Comparison]:
+        for part in parts:
+            self._tell()
+            yield part
+
+    def _switch(self, comparison: Comparison) -> RebuildReport:
+        for _ in range(CATCH_UPS_MAX):
+            self._catch_up()
+            report = RebuildReport(self._done() - self._done_before, time.monotonic() - self._started, *comparison)
+            try:
+                with self._stores.rows.writing() as connection:
+                    self._switch_within(connection, report)
+            except NotYetSwitched:
+                continue
+            except Exception as error:
+                # An event that came just now cannot be projected: the next catch-up parks it.
+                if not is_poison(error):
+                    raise
+                continue
+            return report
+        raise RebuildPaused(f"appends outran the rebuild {CATCH_UPS_MAX} times")
+
+    def _switch_within(self, connection: Connection, report: RebuildReport) -> None:
+        registered = entry(connection, self._projection.name)
+        self._expect_ours(registered)
+        for projector in self._projectors:
+            # Locked, so that nobody reads a newer row from the live generation than the one that takes its place has.
+            seen = lock(connection, registered.live_generation, projector.partition)
+            ours = checkpoint(connection, self._target, projector.partition)
+            if seen.position - ours.position > SWITCH_EVENTS_MAX:
+                raise NotYetSwitched
+            while ours.position < seen.position:
+                projector.apply_within(connection, projector.batch(ours.position, REBUILD, seen.position))
+                ours = checkpoint(connection, self._target, projector.partition)
+        change(
+            connection,
+            self._projection.name,
+            live=self._target.number,
+            version=self._projection.version,
+            previous=registered.live,
+            previous_version=registered.version,
+            shadow=None,
+            shadow_version=None,
+            switched_at_us=now_us(),
+            rebuilder=None,
+            rebuild_report=msgspec.json.encode(report).decode(),
+        )
+
+    def _tell(self) -> None:
+        """Renews the lease and says how far it is; ends here if somebody cancelled it or took it over."""
+        now = time.monotonic()
+        if self._pausing:
+            raise RebuildPaused(f"the rebuild of {self._projection.name} was paused")
+        if now < self._told_at + TELL_EVERY_S:
+            return
+        self._told_at = now
+        progress = self._progress()
+        with self._stores.rows.writing() as connection:
+            self._expect_ours(entry(connection, self._projection.name))
+            change(
+                connection,
+                self._projection.name,
+                rebuilder_seen_us=now_us(),
+                rebuild_done=progress.done,
+                rebuild_total=progress.total,
+                rebuild_rate=progress.events_per_second,
+            )
+        if self._on_progress is not None:
+            self._on_progress(progress)
+
+    def _expect_ours(self, registered: Entry) -> None:
+        if registered.rebuilder != self._owner:
+            raise RebuildPaused(f"another process took over the rebuild of {self._projection.name}")
+        if registered.rebuild_cancelled:
+            raise RebuildCancelled(f"the rebuild of {self._projection.name} was cancelled")
+
+    def _progress(self) -> RebuildProgress:
+        done = self._done()
+        with self._stores.log.reading() as connection:
+            events = sum(head.position for head in reads.heads(connection))
+        rate = (done - self._done_before) / max(time.monotonic() - self._started, 0.001)
+        return progress_of(done, events, rate)
+
+    def _done(self) -> int:
+        with self._stores.rows.reading() as connection:
+            return sum(each.position for each in checkpoints_of(connection, self._target))
+
+    def _release(self) -> None:
+        """Gives the lease back; what was built stays for the next claim, unless it was cancelled."""
+        with self._stores.rows.writing() as connection:
+            registered = entry(connection, self._projection.name)
+            if registered.rebuilder != self._owner:
+                return
+            change(connection, self._projection.name, rebuilder=None, rebuild_cancelled=0)
+            if registered.rebuild_cancelled:
+                change(connection, self._projection.name, shadow=None, shadow_version=None)
+        if registered.rebuild_cancelled:
+            self._clean_up()
+
+    def _clean_up(self) -> None:
+        """Drops what belongs to no generation that is kept, a little at a time."""
+        rows = self._stores.rows
+        with rows.reading() as connection:
+            registered = entry(connection, self._projection.name)
+            kept = [number for number in (registered.live, registered.previous, registered.shadow) if number is not None]
+            dropped = table_names(connection, self._projection, kept)
+        for name, _number in dropped:
+            while True:
+                with rows.writing() as connection:
+                    if delete_some(connection, name) == 0:
+                        drop(connection, name)
+                        break
+        with rows.writing() as connection:
+            _forget_all_but(connection, self._projection.name, kept)
+
+
+def claim_rebuild(stores: Stores, projection: Projection) -> Rebuild:
+    """The right to rebuild, with a new shadow generation or the one that a dead rebuild left. RebuildRunning."""
+    with stores.rows.writing() as connection:
+        owner, registered = _claim(connection, projection.name)
+        if registered.shadow is not None and registered.shadow_version == projection.version:
+            target = Generation(projection.name, registered.shadow)
+        else:
+            target = new_generation(connection, projection, stores.partitions)
+            change(connection, projection.name, shadow=target.number, shadow_version=projection.version)
+    return Rebuild(stores, projection, target, owner, compares=True)
+
+
+def claim_rollback(stores: Stores, projection: Projection) -> Rebuild:
+    """The right to make the previous generation live again. RebuildRunning, NothingToRollBackTo."""
+    with stores.rows.writing() as connection:
+        registered = entry(connection, projection.name)
+        if registered.previous is None:
+            raise NothingToRollBackTo(f"{projection.name} was never rebuilt: no earlier generation is kept")
+        if registered.previous_version != projection.version:
+            raise NothingToRollBackTo(
+                f"the earlier generation of {projection.name} is of version {registered.previous_version}, "
+                f"this program goes on with version {projection.version}: start that program, and roll back there"
+            )
+        owner, registered = _claim(connection, projection.name)
+    return Rebuild(stores, projection, Generation(projection.name, registered.previous or 0), owner, compares=False)
+
+
+def cancel_rebuild(rows: Database, name: str) -> bool:
+    """Asks whoever rebuilds to end, and drop what was built; False where nobody does."""
+    with rows.writing() as connection:
+        registered = entry(connection, name)
+        if not is_running(registered):
+            change(connection, name, shadow=None, shadow_version=None, rebuilder=None)
+            return False
+        change(connection, name, rebuild_cancelled=1)
+        return True
+
+
+def is_running(registered: Entry) -> bool:
+    """Whether whoever claimed the rebuild is alive, as far as can be told from here."""
+    if registered.rebuilder is None:
+        return False
+    host, pid, _ = registered.rebuilder.rsplit(":", 2)
+    if host == socket.gethostname() and not _process_exists(int(pid)):
+        return False
+    return now_us() - registered.rebuilder_seen_us < LEASE_S * 1_000_000
+
+
+def progress_of(done: int, events: int, rate: float) -> RebuildProgress:
+    """Progress, with the time that is left at this rate."""
+    return RebuildProgress(done, events, round(rate, 1), round((events - done) / rate, 1) if rate > 0 else None)
+
+
+def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
+    registered = entry(connection, name)
+    if is_running(registered):
+        seen_s = (now_us() - registered.rebuilder_seen_us) / 1_000_000
+        raise RebuildRunning(f"a rebuild of {name} runs in {registered.rebuilder}, last seen {seen_s:.1f} s ago")
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    held_by = read_models.c.rebuilder.is_(None)
+    if registered.rebuilder is not None:
+        held_by = read_models.c.rebuilder == registered.rebuilder
+    claimed = connection.execute(
+        update(read_models)
+        .where(read_models.c.name == name, held_by)
+        .values(
+            rebuilder=owner, rebuilder_seen_us=now_us(), rebuild_cancelled=0, rebuild_done=0, rebuild_total=0, rebuild_rate=0.0
+        )
+    )
+    if claimed.rowcount != 1:
+        raise RebuildRunning(f"another rebuild of {name} was started at the same moment")
+    return owner, registered
+
+
+def _finish(pending: Future[None] | None) -> None:
+    if pending is not None:
+        pending.result()
+
+
+def _forget_all_but(connection: Connection, name: str, kept: list[int]) -> None:
+    place = placeholder_of(connection)
+    statement = f"SELECT DISTINCT generation FROM {checkpoints.name} WHERE projection = {place}"  # noqa: S608 - no value in it
+    for (number,) in fetch(connection, statement, (name,)):
+        if number not in kept:
+            forget_generation(connection, Generation(name, number))
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is there, and not ours
+    return True

@@ -1,0 +1,153 @@
+"""The register of read models: which generation is live, which was before it, and which is being built.
+
+Whoever reads rows asks the register in the same transaction, so what it reads is of one generation throughout.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection, delete, insert, inspect, select, text, update
+
+from ledger.errors import NotFound
+from projections.checkpoints import Generation, begin
+from projections.projection import Projection, create_tables
+from projections.rows import fetch, placeholder_of
+from projections.tables import checkpoints, metadata, parked_events, read_models
+
+DROP_ROWS_A_TIME = 5_000
+
+
+class Entry(NamedTuple):
+    """The register's row of a projection."""
+
+    name: str
+    ledger_id: str
+    version: int
+    live: int
+    previous: int | None
+    previous_version: int | None
+    shadow: int | None
+    shadow_version: int | None
+    newest: int
+    switched_at_us: int
+    rebuilder: str | None
+    rebuilder_seen_us: int
+    rebuild_done: int
+    rebuild_total: int
+    rebuild_rate: float
+    rebuild_cancelled: int
+    rebuild_report: str | None
+
+    @property
+    def live_generation(self) -> Generation:
+        """What readers read."""
+        return Generation(self.name, self.live)
+
+
+def open_register(connection: Connection, projections: Sequence[Projection], ledger_id: str, partitions: int) -> None:
+    """Makes what is missing: the shared tables, and an empty first generation of each projection."""
+    _one_at_a_time(connection)
+    metadata.create_all(connection)
+    for projection in projections:
+        if connection.execute(select(read_models.c.name).where(read_models.c.name == projection.name)).first() is None:
+            _enter(connection, projection, ledger_id, partitions)
+
+
+def entry(connection: Connection, name: str) -> Entry:
+    """The register's row of a projection, or NotFound."""
+    place = placeholder_of(connection)
+    found = fetch(connection, f"SELECT {', '.join(Entry._fields)} FROM read_models WHERE name = {place}", (name,))  # noqa: S608 - no value in it
+    if not found:
+        raise NotFound(f"there is no projection {name[:64]!r}")
+    return Entry(*found[0])
+
+
+def live(connection: Connection, name: str) -> Generation:
+    """The generation that readers read."""
+    place = placeholder_of(connection)
+    ((number,),) = fetch(connection, f"SELECT live FROM read_models WHERE name = {place}", (name,))  # noqa: S608 - no value in it
+    return Generation(name, number)
+
+
+def change(connection: Connection, name: str, **columns: object) -> None:
+    """Changes columns of a projection's row."""
+    connection.execute(update(read_models).where(read_models.c.name == name).values(**columns))
+
+
+def new_generation(connection: Connection, projection: Projection, partitions: int) -> Generation:
+    """An empty generation with a number that was never used before."""
+    number = entry(connection, projection.name).newest + 1
+    generation = Generation(projection.name, number)
+    change(connection, projection.name, newest=number)
+    create_tables(connection, projection, generation)
+    begin(connection, generation, partitions)
+    return generation
+
+
+def table_names(connection: Connection, projection: Projection, kept: Sequence[int]) -> list[tuple[str, int]]:
+    """The tables of a projection, with their generations, that belong to none of those kept."""
+    there = inspect(connection).get_table_names()
+    found: list[tuple[str, int]] = []
+    for kind in projection.tables:
+        for name in there:
+            prefix, _, number = name.rpartition("_g")
+            if prefix == kind.name and number.isdecimal() and int(number) not in kept:
+                found.append((name, int(number)))
+    return found
+
+
+def forget_generation(connection: Connection, generation: Generation) -> None:
+    """Removes the checkpoints and the parked events of a generation."""
+    for table in (checkpoints, parked_events):
+        this = (table.c.projection == generation.projection) & (table.c.generation == generation.number)
+        connection.execute(delete(table).where(this))
+
+
+def delete_some(connection: Connection, table: str) -> int:
+    """Deletes some rows of a table that nobody reads; how many. A large table is never dropped in one transaction:
+    on SQLite that would hold the only write lock for as long as it takes to free every page.
+    """
+    if connection.dialect.name != "sqlite":
+        return 0
+    statement = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} LIMIT {DROP_ROWS_A_TIME})"  # noqa: S608 - no value in it
+    return connection.exec_driver_sql(statement).rowcount
+
+
+def drop(connection: Connection, table: str) -> None:
+    """Drops a table."""
+    connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+
+
+def now_us() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+def _enter(connection: Connection, projection: Projection, ledger_id: str, partitions: int) -> None:
+    connection.execute(
+        insert(read_models).values(
+            name=projection.name,
+            ledger_id=ledger_id,
+            version=projection.version,
+            live=1,
+            newest=1,
+            switched_at_us=now_us(),
+            rebuilder_seen_us=0,
+            rebuild_done=0,
+            rebuild_total=0,
+            rebuild_rate=0.0,
+            rebuild_cancelled=0,
+        )
+    )
+    generation = Generation(projection.name, 1)
+    create_tables(connection, projection, generation)
+    begin(connection, generation, partitions)
+
+
+def _one_at_a_time(connection: Connection) -> None:
+    # On SQLite the transaction holds the only write lock already.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lifecycle-ledger-read-models'))"))
+
+

@@ -1,0 +1,67 @@
+"""Rows of read models, written and found many at a time: the same SQL text on both engines, in a few sizes only.
+
+Why many rows a statement and why powers of two: see `ledger/store/statements.py`.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from sqlalchemy import Connection
+
+ROWS_MAX = 128
+
+Row = tuple[Any, ...]
+
+
+def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: int, rows: Sequence[Row]) -> None:
+    """Writes rows (each in the order of `columns`, of which the first `keys` are the key), in place of those that are there."""
+    placeholder = placeholder_of(connection)
+    start = 0
+    while start < len(rows):
+        size = min(1 << (len(rows) - start).bit_length() - 1, ROWS_MAX)
+        values = tuple(chain.from_iterable(rows[start : start + size]))
+        connection.exec_driver_sql(_upsert_text(table, columns, keys, size, placeholder), values)
+        start += size
+
+
+def select_by_key(
+    connection: Connection, table: str, columns: tuple[str, ...], key: str, partition: int, values: Sequence[bytes]
+) -> Iterator[Row]:
+    """The rows of a partition whose `key` is one of the values."""
+    placeholder = placeholder_of(connection)
+    for start in range(0, len(values), ROWS_MAX):
+        some = values[start : start + ROWS_MAX]
+        size = 1 << (len(some) - 1).bit_length()
+        # An IN list takes the last value again to fill up; the row comes back once all the same.
+        padded = (partition, *some, *(some[-1],) * (size - len(some)))
+        yield from fetch(connection, _in_text(table, columns, key, size, placeholder), padded)
+
+
+def fetch(connection: Connection, statement: str, values: Row) -> list[Row]:
+    """All rows of a statement, as the driver gives them: a Row object for each would cost more than the query."""
+    with connection.exec_driver_sql(statement, values) as found:
+        return list(found.cursor.fetchall())  # type: ignore[union-attr]  # a SELECT always has a cursor
+
+
+def placeholder_of(connection: Connection) -> str:
+    """How a parameter is written for this driver."""
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
+
+
+@lru_cache(maxsize=512)
+def _upsert_text(table: str, columns: tuple[str, ...], keys: int, size: int, placeholder: str) -> str:
+    row = f"({', '.join([placeholder] * len(columns))})"
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns[keys:])
+    action = f"UPDATE SET {changes}" if changes else "NOTHING"
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)} "  # noqa: S608 - no value in it
+        f"ON CONFLICT ({', '.join(columns[:keys])}) DO {action}"
+    )
+
+
+@lru_cache(maxsize=512)
+def _in_text(table: str, columns: tuple[str, ...], key: str, size: int, placeholder: str) -> str:
+    places = ", ".join([placeholder] * size)
+    return f"SELECT {', '.join(columns)} FROM {table} WHERE partition = {placeholder} AND {key} IN ({places})"  # noqa: S608 - no value in it

@@ -1,0 +1,168 @@
+"""The runner: a thread that projects what is new in the log, and shows that it is alive.
+
+It is woken at once after an append in this process and looks for itself otherwise, for appends of other processes; idle,
+it costs one small query a look. Whatever fails is tried again, ever more slowly; the runner itself ends only when stopped.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+
+from ledger.mapper import EventCodec
+from ledger.store import reads
+from ledger.store.database import Database
+from projections.checkpoints import Generation, OvertakenByAnother
+from projections.log_batches import LIVE, Batch
+from projections.projecting import Projector
+from projections.projection import Projection
+from projections.register import entry, now_us
+from projections.rows import upsert
+
+LOOK_FIRST_S = 0.25
+LOOK_LAST_S = 1.0
+PACE_S = 0.005
+"""Under load a pass takes what came in these milliseconds together, rather than every append by itself."""
+
+RETRY_FIRST_S = 0.1
+RETRY_LAST_S = 5.0
+HEARTBEAT_S = 1.0
+
+log = logging.getLogger(__name__)
+
+Reached = Callable[[str, int, int], None]
+
+
+class Runner:
+    """Projects the log into the live generations of all projections. `wake` may be called from any thread."""
+
+    def __init__(
+        self, rows: Database, log_database: Database, codec: EventCodec, projections: Sequence[Projection], reached: Reached
+    ) -> None:
+        self._rows = rows
+        self._log = log_database
+        self._codec = codec
+        self._projections = projections
+        self._reached = reached
+        self._projectors: dict[tuple[Generation, int], Projector] = {}
+        self._heads_done: list[int] = []
+        self._wake = threading.Event()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._heartbeat_due = 0.0
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.last_seen = time.monotonic()
+        self.last_error: str | None = None
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self.last_seen = time.monotonic()
+        self._thread = threading.Thread(target=self._run, name="ledger-projections", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread after its current batch."""
+        self._stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def wake(self) -> None:
+        """There is something new in the log."""
+        self._wake.set()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    def pass_once(self) -> bool:
+        """Projects one batch of each projection in each partition where there is something new; whether there was."""
+        with self._log.reading() as connection:
+            heads = [head.position for head in reads.heads(connection)]
+        if heads == self._heads_done:
+            return False
+        batches: dict[tuple[int, int], Batch] = {}
+        left = sum([self._step(projection, heads, batches) for projection in self._projections])
+        self._heads_done = [] if left else heads
+        return True
+
+    def _step(self, projection: Projection, heads: list[int], batches: dict[tuple[int, int], Batch]) -> int:
+        """Projects a batch in each partition; how many partitions are not at their head after it."""
+        with self._rows.reading() as connection:
+            registered = entry(connection, projection.name)
+        if registered.version != projection.version:
+            return 0  # another version's rows are left alone until the rebuild has replaced them
+        left = 0
+        for partition, head in enumerate(heads):
+            projector = self._projector(projection, registered.live_generation, partition)
+            left += self._advance(projector, head, batches) < head
+        return left
+
+    def _advance(self, projector: Projector, head: int, batches: dict[tuple[int, int], Batch]) -> int:
+        """Projects the next batch of a partition; the position after it."""
+        position = projector.position().position
+        if position >= head:
+            return position
+        place = (projector.partition, position)
+        if place not in batches:
+            batches[place] = projector.batch(position, LIVE)
+        if batches[place].events:
+            position = projector.apply(batches[place]).position
+            self._reached(projector.generation.projection, projector.partition, position)
+        return position
+
+    def _projector(self, projection: Projection, generation: Generation, partition: int) -> Projector:
+        key = (generation, partition)
+        if key not in self._projectors:
+            # Only the live generation's projectors are kept: others hold what they folded for nothing.
+            self._projectors = {
+                held: projector
+                for held, projector in self._projectors.items()
+                if held[0].projection != generation.projection or held[0] == generation
+            }
+            self._projectors[key] = Projector(self._rows, self._log, self._codec, projection, generation, partition)
+        return self._projectors[key]
+
+    def _run(self) -> None:
+        look_s, retry_s = LOOK_FIRST_S, RETRY_FIRST_S
+        while not self._stopping:
+            self._wake.clear()
+            try:
+                self._beat()
+                worked = self.pass_once()
+            except OvertakenByAnother:
+                self._wake.wait(PACE_S)
+            except Exception as error:  # the runner must outlive whatever happens to one pass
+                self._failed(error)
+                self._wake.wait(retry_s)
+                retry_s = min(2 * retry_s, RETRY_LAST_S)
+            else:
+                self.last_error, retry_s = None, RETRY_FIRST_S
+                look_s = LOOK_FIRST_S if worked else min(2 * look_s, LOOK_LAST_S)
+                self._rest(look_s, worked=worked)
+
+    def _rest(self, look_s: float, *, worked: bool) -> None:
+        if self._heads_done and not self._stopping:
+            if worked:
+                time.sleep(PACE_S)
+            self._wake.wait(look_s)
+
+    def _failed(self, error: Exception) -> None:
+        # The text of a database error may quote rows, which are personal data.
+        self.last_error = type(error).__name__
+        log.warning("projecting failed and is tried again: %s", self.last_error)
+        self._projectors.clear()
+        self._rows.after_failure(error)
+        self._log.after_failure(error)
+
+    def _beat(self) -> None:
+        self.last_seen = time.monotonic()
+        if self.last_seen < self._heartbeat_due:
+            return
+        self._heartbeat_due = self.last_seen + HEARTBEAT_S
+        beats = [(projection.name, self.name, now_us()) for projection in self._projections]
+        with self._rows.writing() as connection:
+            upsert(connection, "heartbeats", ("projection", "runner", "seen_us"), 1, beats)
