@@ -1,0 +1,213 @@
+"""Promises 2 and 4: what a commit stores and answers, for one fact, for many at once, and for what nobody can read."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from ledger.errors import NotFound
+from ledger.facts import Fact, Placed, Quarantined, Registered, UnreadableDelivery
+from ledger.ledger import Ledger
+from ledger.message import fold
+from ledger.positions import Position
+from ledger.reception import Reception
+from ledger.sends import parse_send, send_of
+from ledger.verification import verify
+from tests.builders import (
+    NOW_US,
+    acceptances,
+    accepted,
+    body,
+    delivered,
+    event,
+    fact,
+    facts,
+    inbound,
+    queued,
+    send_body,
+    sent,
+    stored_facts,
+    unknown,
+)
+
+
+@pytest.fixture
+def ledger(store_url: str) -> Iterator[Ledger]:
+    with Ledger.open(store_url) as opened:
+        yield opened
+
+
+def unreadable(raw: bytes) -> UnreadableDelivery:
+    delivery = Reception(None).receive([], raw, now_us=NOW_US)
+    assert isinstance(delivery, UnreadableDelivery)
+    return delivery
+
+
+def test_a_new_fact_is_placed_and_the_same_again_is_found_there(ledger: Ledger) -> None:
+    assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=True)]
+    assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=False)]
+
+
+def test_a_retry_in_other_white_space_and_at_another_time_is_the_same_fact(ledger: Ledger) -> None:
+    ledger.commit([fact(event(b'{"eventType":"e","messageId":"m"}', received_at_us=1))])
+    again = fact(event(b'{ "messageId" : "m", "eventType" : "e" }', received_at_us=2))
+
+    assert ledger.commit([again]) == [Placed(Position(0, 1), 1, is_new=False)]
+    assert ledger.history("m")[0].event.receipt.received_at_us == 1
+
+
+def test_another_body_at_the_same_sequence_is_another_fact(ledger: Ledger) -> None:
+    outcomes = ledger.commit(facts([sent(2), sent(2, providerMessageRef="SM9"), delivered(2)]))
+
+    assert outcomes == [Placed(Position(0, number), number, is_new=True) for number in (1, 2, 3)]
+
+
+def test_copies_within_one_commit_are_found_too(ledger: Ledger) -> None:
+    outcomes = ledger.commit(facts([queued(), queued(), sent(), queued()]))
+
+    assert outcomes == [
+        Placed(Position(0, 1), 1, is_new=True),
+        Placed(Position(0, 1), 1, is_new=False),
+        Placed(Position(0, 2), 2, is_new=True),
+        Placed(Position(0, 1), 1, is_new=False),
+    ]
+
+
+def test_versions_count_the_events_of_each_message_and_positions_those_of_the_partition(ledger: Ledger) -> None:
+    ledger.commit(facts([queued(1, "a"), queued(1, "b"), sent(2, "a")]))
+    ledger.commit(facts([sent(2, "b"), delivered(3, "a")]))
+
+    assert [(place, version) for place, version, _ in stored_facts(ledger)] == [
+        ("0-1", 1),
+        ("0-2", 1),
+        ("0-3", 2),
+        ("0-4", 2),
+        ("0-5", 3),
+    ]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 255, 256, 257, 600])
+def test_a_commit_of_any_size_places_each_fact_in_its_order(ledger: Ledger, size: int) -> None:
+    items = facts(queued(1, f"msg_{number}") for number in range(size))
+
+    assert ledger.commit(items) == [Placed(Position(0, number), 1, is_new=True) for number in range(1, size + 1)]
+    assert ledger.commit(items) == [Placed(Position(0, number), 1, is_new=False) for number in range(1, size + 1)]
+    assert verify(ledger).events == size
+
+
+def test_bodies_are_stored_verbatim(ledger: Ledger) -> None:
+    raw = '\r\n { "messageId" : "msg_\\u0000\\ud800x", "eventType":"e", "n": 1.10, "😀": "\\u0041" }\t'.encode()
+    readable = raw.replace(b"\\u0000\\ud800", b"")
+    ledger.commit([fact(event(readable))])
+
+    assert ledger.entry("msg_x", 1).event.receipt.body == readable
+
+
+@pytest.mark.parametrize(
+    "message_id", ["a/b", "%00", "../x", "' OR 1=1 --", "a\nb", "\u202eabc", "😀" * 512, "x" * 512, "%s", "?", ":id", "{0}"]
+)
+def test_an_id_of_any_characters_names_its_own_message(ledger: Ledger, message_id: str) -> None:
+    ledger.commit(facts([queued(1, message_id), queued(1, "another")]))
+
+    assert [entry.event for entry in ledger.history(message_id)] == [queued(1, message_id)]
+    assert ledger.message(message_id).message_id == message_id
+
+
+def test_the_history_is_in_the_order_of_recording_and_pages_by_version(ledger: Ledger) -> None:
+    story = [accepted(), queued(1), delivered(3), sent(2), unknown()]
+    ledger.commit(facts(story))
+    history = ledger.history("msg_1")
+
+    assert [entry.event for entry in history] == story
+    assert [entry.version for entry in history] == [1, 2, 3, 4, 5]
+    assert ledger.history("msg_1", after_version=2, limit=2) == history[2:4]
+    assert ledger.entry("msg_1", 4) == history[3]
+    assert ledger.message("msg_1") == fold(story)
+
+
+def test_what_the_ledger_does_not_hold_is_not_found(ledger: Ledger) -> None:
+    ledger.commit([fact(queued())])
+    for question in (
+        lambda: ledger.history("msg_2"),
+        lambda: ledger.message("msg_2"),
+        lambda: ledger.entry("msg_1", 2),
+        lambda: ledger.entry("msg_1", 0),
+        lambda: ledger.entry("msg_1", -1),
+        lambda: ledger.send("idem"),
+        lambda: ledger.quarantined_delivery("00"),
+        lambda: ledger.quarantined_delivery("no hex"),
+    ):
+        with pytest.raises(NotFound):
+            question()
+
+
+def test_an_unreadable_delivery_is_kept_once_with_how_often_it_came(ledger: Ledger) -> None:
+    kept = unreadable(b"not \x00 JSON")
+    quarantine_id = kept.quarantine_id.hex()
+
+    assert ledger.commit([kept]) == [Quarantined(quarantine_id, kept.reason, is_new=True)]
+    assert ledger.commit([kept, kept]) == [Quarantined(quarantine_id, kept.reason, is_new=False)] * 2
+    assert ledger.quarantined_delivery(quarantine_id) == (quarantine_id, kept.reason, 3, kept.receipt, None)
+    assert ledger.quarantined_delivery(quarantine_id).receipt.body == b"not \x00 JSON"
+
+
+def test_facts_and_unreadable_deliveries_of_one_commit_are_answered_in_their_order(ledger: Ledger) -> None:
+    kept = unreadable(b"?")
+
+    assert ledger.commit([fact(queued()), kept, fact(sent())]) == [
+        Placed(Position(0, 1), 1, is_new=True),
+        Quarantined(kept.quarantine_id.hex(), kept.reason, is_new=True),
+        Placed(Position(0, 2), 2, is_new=True),
+    ]
+
+
+def test_replay_records_what_can_be_read_by_now_and_can_be_repeated(ledger: Ledger) -> None:
+    # As if an older version had not been able to read the first of these.
+    readable = body("message.queued", sequence=1)
+    older = unreadable(b"?")
+    ledger.commit([UnreadableDelivery(b"\1" * 16, 0, "not yet", event(readable).receipt), older])
+
+    assert ledger.replay_quarantine(now_us=7) == (1, 1)
+    assert ledger.replay_quarantine(now_us=8) == (0, 1)
+    assert [entry.event for entry in ledger.history("msg_1")] == [queued(1)]
+    assert [each.replayed_at_us for each in ledger.quarantined(limit=5)] == [7, None]
+
+
+def test_a_send_is_registered_once_and_other_content_is_told(ledger: Ledger) -> None:
+    raw, other = send_body(["msg_1"]), send_body(["msg_2"])
+    first = send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US)
+    spaced = send_of(parse_send(raw + b" "), raw + b" ", partitions=1, now_us=NOW_US + 1)
+    conflict = send_of(parse_send(other), other, partitions=1, now_us=NOW_US)
+
+    assert ledger.commit([first]) == [Registered(is_new=True, is_same=True)]
+    assert ledger.commit([spaced]) == [Registered(is_new=False, is_same=True)]
+    assert ledger.commit([conflict]) == [Registered(is_new=False, is_same=False)]
+
+
+def test_a_send_tells_where_each_of_its_messages_stands(store_url: str) -> None:
+    raw = send_body(["msg_1", "msg_2", "msg_3"])
+    with Ledger.open(store_url, partitions=4) as ledger:
+        send = send_of(parse_send(raw), raw, partitions=4, now_us=NOW_US)
+        ledger.commit([send])
+        recorded: list[Fact] = acceptances(raw, partitions=4)[:2]
+        places = [outcome for each in recorded for outcome in ledger.commit([each])]
+
+        found = ledger.send("idem_1")
+        assert found.recorded_at_us == NOW_US
+        assert found.accepted == parse_send(raw)
+        assert found.positions == [*[place[0] for place in places], None]
+
+
+def test_partitions_have_positions_and_chains_of_their_own(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=4) as ledger:
+        for number in range(20):
+            for each in facts([queued(1, f"msg_{number}"), inbound(f"in_{number}")], partitions=4):
+                ledger.commit([each])
+        numbers: dict[int, list[int]] = {}
+        for place, version, _ in stored_facts(ledger):
+            position = Position.parse(place)
+            numbers.setdefault(position.partition, []).append(position.number)
+            assert version == 1
+
+        assert numbers == {p: list(range(1, head.position + 1)) for p, head in enumerate(ledger.heads())}
+        assert sum(map(len, numbers.values())) == 40
+        assert verify(ledger, deep=True).findings == ()

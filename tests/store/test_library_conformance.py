@@ -1,0 +1,96 @@
+"""The eventsourcing library's own conformance suites, on our recorder, on every engine.
+
+They are unittest classes, and `store_url` is a fixture of ours; so each of their tests is run by one of ours.
+"""
+
+import unittest
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import UUID
+
+import pytest
+from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder, StoredEvent
+from eventsourcing.tests import persistence as library
+
+from ledger.ledger import Ledger
+from ledger.store.recorder import LogRecorder
+from ledger.verification import verify
+
+MAKES_NO_CLAIM = {"test_performance", "test_concurrent_throughput"}
+"""These print speeds and check nothing; ours are in `tests/benchmarks/`."""
+
+
+class StreamsOnly(AggregateRecorder):
+    """The recorder as one of streams alone, which answers an insert with nothing: so the library's suite has it."""
+
+    def __init__(self, recorder: LogRecorder) -> None:
+        self._recorder = recorder
+
+    def insert_events(self, stored_events: Sequence[StoredEvent], **kwargs: object) -> None:
+        self._recorder.insert_events(stored_events, **kwargs)
+
+    def select_events(self, *args: Any, **kwargs: Any) -> Sequence[StoredEvent]:  # noqa: ANN401 - as the library has it
+        return self._recorder.select_events(*args, **kwargs)
+
+
+class RecorderFromTheTest:
+    """What the suites ask for; the ledger is set by the test."""
+
+    __test__ = False  # Not for pytest itself, which cannot give it a ledger.
+    ledger: Ledger
+
+    def create_recorder(self) -> ApplicationRecorder:
+        return LogRecorder(self.ledger.database)
+
+
+class AggregateRecorderSuite(RecorderFromTheTest, library.AggregateRecorderTestCase):
+    """Streams: versions, conflicts, selecting by version."""
+
+    def create_recorder(self) -> AggregateRecorder:  # type: ignore[override]
+        return StreamsOnly(LogRecorder(self.ledger.database))
+
+
+class ApplicationRecorderSuite(RecorderFromTheTest, library.ApplicationRecorderTestCase[ApplicationRecorder]):
+    """Notifications: contiguous ids, selecting, concurrent writers and readers."""
+
+
+class NonInterleavingSuite(RecorderFromTheTest, library.NonInterleavingNotificationIDsBaseCase):
+    """The ids of two concurrent inserts of a thousand events each do not interleave."""
+
+
+def cases_of(*suites: type[unittest.TestCase]) -> list[object]:
+    return [
+        pytest.param(suite, name, id=f"{suite.__name__}-{name}")
+        for suite in suites
+        for name in unittest.defaultTestLoader.getTestCaseNames(suite)
+        if name not in MAKES_NO_CLAIM
+    ]
+
+
+@pytest.mark.parametrize(
+    ("suite", "name"), cases_of(AggregateRecorderSuite, ApplicationRecorderSuite, NonInterleavingSuite)
+)
+def test_the_recorder_passes_the_library_s_own_suite(
+    store_url: str, suite: Callable[[str], unittest.TestCase], name: str
+) -> None:
+    with Ledger.open(store_url) as ledger:
+        case = suite(name)
+        case.ledger = ledger  # type: ignore[attr-defined]
+        result = unittest.TestResult()
+        case.run(result)
+
+        assert [told for _, told in [*result.errors, *result.failures]] == []
+        assert (result.testsRun, result.skipped) == (1, [])
+        # Its aggregates may begin at version 0 and ours never do; everything else must verify.
+        assert [each for each in verify(ledger).findings if "versions from 0" not in each.message] == []
+
+
+def test_the_recorder_does_not_offer_subscriptions_and_says_what_to_do(store_url: str) -> None:
+    with Ledger.open(store_url) as ledger, pytest.raises(NotImplementedError, match="pull with select_notifications"):
+        LogRecorder(ledger.database).subscribe()
+
+
+def test_each_partition_is_a_recorder_of_its_own(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=2) as ledger:
+        assert [LogRecorder(ledger.database, each).max_notification_id() for each in range(2)] == [None, None]
+        assert LogRecorder(ledger.database, 1).select_events(UUID(int=1)) == []

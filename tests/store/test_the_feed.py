@@ -1,0 +1,147 @@
+"""Promise 5: a reader of the feed sees every event once, in order, and never skips one that commits late."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from random import Random
+
+import pytest
+
+from ledger.ledger import Ledger
+from ledger.positions import Cursor
+from ledger.provider import Effect
+from ledger.store.log import append
+from ledger.verification import verify
+from tests.builders import accepted, commit_each, delivered, fact, facts, queued, sent, stored_facts, unknown
+
+A_WHILE_S = 0.2
+WRITERS = 4
+TRANSACTIONS = 25
+
+
+class ChangedItsMind(Exception):
+    """A writer rolls back."""
+
+
+@pytest.fixture
+def sessions(store_url: str) -> Iterator[list[Ledger]]:
+    """The same ledger opened several times, as several servers would."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(Ledger.open(store_url)) for _ in range(WRITERS + 1)]
+
+
+def positions(ledger: Ledger) -> list[str]:
+    return [position for position, _, _ in stored_facts(ledger)]
+
+
+@pytest.mark.parametrize("commits", [True, False])
+def test_a_later_session_never_overtakes_one_that_has_not_committed(sessions: list[Ledger], *, commits: bool) -> None:
+    # Where positions are given out without a lock until commit, a tailing reader sees 1, 3 and only then 2: it lost 2.
+    slow, fast, reader = sessions[:3]
+    reader.commit([fact(queued(1))])
+
+    with ThreadPoolExecutor() as threads:
+        overtaking: Future[object]
+        try:
+            with slow.database.writing() as connection:
+                append(connection, 0, [fact(sent(2))])
+                overtaking = threads.submit(fast.commit, [fact(delivered(3))])
+                with pytest.raises(TimeoutError):
+                    overtaking.result(A_WHILE_S)
+                assert positions(reader) == ["0-1"]
+                if not commits:
+                    raise ChangedItsMind
+        except ChangedItsMind:
+            pass
+        overtaking.result()
+
+    stored = [key for _, _, key in stored_facts(reader)]
+    expected = facts([queued(1), sent(2), delivered(3)] if commits else [queued(1), delivered(3)])
+    assert stored == [each.fact_key for each in expected]
+    assert positions(reader) == [f"0-{number}" for number in range(1, len(expected) + 1)]
+
+
+def write_with_delays_and_rollbacks(ledger: Ledger, seed: int) -> int:
+    """Transactions of some facts each; every fourth is rolled back when its events are written already."""
+    chance = Random(seed)
+    committed = 0
+    for transaction in range(TRANSACTIONS):
+        size = chance.randint(1, 5)
+        items = facts(queued(1, f"msg_{seed}_{transaction}_{number}") for number in range(size))
+        try:
+            with ledger.database.writing() as connection:
+                append(connection, 0, items)
+                ledger.feed(Cursor((chance.randint(0, 50),)), 20)  # takes a while, with the head locked
+                if chance.random() < 0.25:
+                    raise ChangedItsMind
+        except ChangedItsMind:
+            continue
+        committed += size
+    return committed
+
+
+def test_a_tailing_reader_sees_each_event_once_and_in_order_while_many_write(sessions: list[Ledger]) -> None:
+    *writers, reader = sessions
+    seen: list[int] = []
+    cursor = Cursor.start(1)
+    with ThreadPoolExecutor() as threads:
+        writing = [threads.submit(write_with_delays_and_rollbacks, each, seed) for seed, each in enumerate(writers)]
+        done = False
+        while True:
+            entries, cursor = reader.feed(cursor, 7)
+            seen += [entry.position.number for entry in entries]
+            if done and not entries:
+                break
+            done = done or all(each.done() for each in writing)
+        committed = sum(each.result() for each in writing)
+
+    assert seen == list(range(1, committed + 1))
+    assert verify(reader).findings == ()
+
+
+def test_the_same_fact_from_many_sessions_at_once_is_stored_once(sessions: list[Ledger]) -> None:
+    with ThreadPoolExecutor() as threads:
+        outcomes = list(threads.map(lambda each: commit_each(each, facts([queued(1), sent(2), delivered(3)])), sessions))
+
+    assert sum(outcome.is_new for answer in outcomes for outcome in answer) == 3
+    assert {outcome._replace(is_new=False) for answer in outcomes for outcome in answer} == {
+        outcome._replace(is_new=False) for outcome in outcomes[0]
+    }
+
+
+def test_pages_of_any_size_join_without_a_seam(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=3) as ledger:
+        commit_each(ledger, facts([queued(1, f"msg_{number}") for number in range(30)], partitions=3))
+        whole, end = ledger.feed(Cursor.start(3), 1000)
+        whole.sort(key=lambda entry: entry.position)
+        for limit in (1, 2, 7, 29, 30, 31):
+            found, cursor = ledger.feed(Cursor.start(3), limit)
+            while len(found) < 30:
+                more, cursor = ledger.feed(Cursor.parse(str(cursor), 3), limit)
+                assert 0 < len(more) <= limit
+                found += more
+            # Order is promised within a partition only.
+            assert [each for p in range(3) for each in found if each.position.partition == p] == whole
+            assert cursor == end
+        assert ledger.feed(end, 10) == ([], end)
+
+
+def test_the_feed_tells_the_effect_that_the_history_tells(store_url: str) -> None:
+    story = [accepted(), queued(1), delivered(3), sent(2), delivered(2), unknown()]
+    with Ledger.open(store_url) as ledger:
+        ledger.commit(facts(story))
+        effects = []
+        cursor = Cursor.start(1)
+        for _ in story:
+            (entry,), cursor = ledger.feed(cursor, 1)
+            effects.append(entry.effect)
+
+        assert effects == [entry.effect for entry in ledger.history("msg_1")]
+        assert effects == [
+            Effect.NOTED,
+            Effect.APPLIED,
+            Effect.APPLIED,
+            Effect.SUPERSEDED,
+            Effect.CONFLICTING,
+            Effect.NOTED,
+        ]
