@@ -26,6 +26,7 @@ COLUMNS = (
     "message_id",
     "status",
     "external_reference",
+    "provider_message_ref",
     "number_id",
     "sender",
     "recipient",
@@ -49,6 +50,7 @@ def _message_status(name: str, metadata: MetaData) -> Table:
         Column("message_id", Text, nullable=False),
         Column("status", Text, nullable=False),
         Column("external_reference", Text),
+        Column("provider_message_ref", Text),
         Column("number_id", Text),
         Column("sender", Text),
         Column("recipient", Text),
@@ -59,7 +61,7 @@ def _message_status(name: str, metadata: MetaData) -> Table:
         # A direction is a set of statuses, and a number's messages are read status by status: see queries_messages.py.
         Index(f"{name}_by_status", "status", *newest_first),
     )
-    for column in ("external_reference", "number_id", "sender", "recipient", "failure_code"):
+    for column in ("external_reference", "provider_message_ref", "number_id", "sender", "recipient", "failure_code"):
         first = (column, "status") if column == "number_id" else (column,)
         held = table.c[column].is_not(None)
         Index(f"{name}_by_{column}", *(table.c[each] for each in (*first, *newest_first)), sqlite_where=held, postgresql_where=held)
@@ -107,7 +109,7 @@ def row_of(partition: int, stream: bytes, position: int, message: Message) -> Ro
     """The row of a message, in the order of COLUMNS."""
     inbound, acceptance = message.inbound, message.acceptance
     recipient = inbound.recipient if inbound else acceptance.recipient if acceptance else None
-    body = message.failure_body
+    body, provider_ref = message.failure_body, message.provider_message_ref
     return (
         partition,
         stream,
@@ -115,6 +117,7 @@ def row_of(partition: int, stream: bytes, position: int, message: Message) -> Ro
         message.message_id,
         message.status.value,
         indexed(external_reference(message)),
+        indexed(provider_ref.text) if provider_ref else None,
         indexed(number_id(message)),
         indexed(inbound.sender) if inbound else None,
         indexed(recipient),

@@ -67,6 +67,7 @@ class MessageFilters:
     status: Status | None = None
     direction: Direction | None = None
     external_reference: str | None = None
+    provider_message_ref: str | None = None
     number_id: str | None = None
     phone: str | None = None
     failure_code: str | None = None
