@@ -1,0 +1,1 @@
+"""What the documents say is held equal to what the code does."""

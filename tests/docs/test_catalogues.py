@@ -1,0 +1,60 @@
+"""The catalogues in `docs/` are the code's own tables in words: kinds, statuses, effects, events."""
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ledger.mapper import EVENT_CLASSES
+from ledger.provider import STATUS_OF, Effect, Status
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def rows(document: str, first_header: str) -> list[list[str]]:
+    """The cells of the table that begins with a header, without the header."""
+    lines = iter((DOCS / document).read_text().splitlines())
+    for line in lines:
+        if line.startswith(f"| {first_header} |"):
+            next(lines)
+            break
+    found: list[list[str]] = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        found.append([cell.strip() for cell in line.strip("|").split("|")])
+    return found
+
+
+def code(cell: str) -> str:
+    """The first piece of code in a cell."""
+    found = re.search(r"`([^`]+)`", cell)
+    return found[1] if found else ""
+
+
+def test_every_status_is_explained_once():
+    assert sorted(code(row[0]) for row in rows("LIFECYCLE.md", "status")) == sorted(Status)
+
+
+def test_the_kind_that_brings_a_status_is_the_one_in_the_code():
+    documented = {code(row[1]): code(row[0]) for row in rows("LIFECYCLE.md", "status")}
+
+    assert {kind: documented[kind] for kind in STATUS_OF} == STATUS_OF
+
+
+def test_every_effect_is_explained_once():
+    assert sorted(code(row[0]) for row in rows("LIFECYCLE.md", "effect")) == sorted(Effect)
+
+
+@pytest.mark.parametrize("event_class", EVENT_CLASSES, ids=lambda each: str(each.TOPIC))
+def test_every_event_is_in_the_catalogue_with_its_typed_fields_in_their_stored_order(event_class):
+    documented = {code(row[0]): (code(row[1]), row[3].split(", ")) for row in rows("EVENTS.md", "topic")}
+    stored = [field.name for field in msgspec.structs.fields(event_class)]
+
+    assert documented[event_class.TOPIC] == (event_class.__name__, stored[1:-1])
+    assert (stored[0], stored[-1]) == ("message_id", "receipt")
+
+
+def test_the_catalogue_has_no_event_that_does_not_exist():
+    assert len(rows("EVENTS.md", "topic")) == len(EVENT_CLASSES)
