@@ -5,7 +5,7 @@ from starlette.responses import Response
 
 from api.access import Caller, Forbidden
 from api.answers import history_answer
-from api.questions import path_text, query_text
+from api.questions import path_text, query_limit, query_text
 from api.responses import bytes_answer, json_answer
 from api.service import Service
 from ledger.errors import MalformedQuestion, NotFound
@@ -15,11 +15,12 @@ VERSION_DIGITS_MAX = 9
 
 
 def get_history(service: Service, caller: Caller, request: Request) -> Response:
-    """The events of a message in the order of recording; `next` is null unless there are more than 1000."""
+    """The events of a message in the order of recording; `next` is null where there are no more than `limit` (1000)."""
     message_id = path_text(request, "messageId")
     after_version = _version(query_text(request, "cursor") or "0")
-    entries = service.ledger.history(message_id, after_version=after_version)
-    following = str(entries[-1].version) if len(entries) == HISTORY_EVENTS_MAX else None
+    limit = query_limit(request, HISTORY_EVENTS_MAX)
+    entries = service.ledger.history(message_id, after_version=after_version, limit=limit)
+    following = str(entries[-1].version) if len(entries) == limit else None
     return json_answer(history_answer(message_id, entries, masked=caller.is_masked, following=following))
 
 

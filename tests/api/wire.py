@@ -64,7 +64,7 @@ class Wire:
 
     def answer(self) -> Answer:
         """The next answer."""
-        head = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        head = self.head().split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:-2])}
         length = int(headers.get("content-length", "0"))
         while len(self._read) < length:
@@ -83,7 +83,12 @@ class Wire:
             return False
         return True
 
-    def _until(self, end: bytes) -> bytes:
+    def head(self) -> str:
+        """The status line and the headers of the next answer, with the empty line after them."""
+        return self.line(b"\r\n\r\n").decode("latin-1")
+
+    def line(self, end: bytes = b"\n") -> bytes:
+        """What comes next, up to and with its end."""
         while end not in self._read:
             self._read += self._more()
         found, _, self._read = self._read.partition(end)

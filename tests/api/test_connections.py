@@ -1,0 +1,306 @@
+"""Attacks 12, 13, 15, 22, 23 of the attack table, and the odd sides of HTTP/1.1, over raw sockets."""
+
+import math
+import time
+from collections.abc import Iterator
+from itertools import repeat
+from pathlib import Path
+
+import pytest
+
+from api.connection import HEAD_BYTES_MAX
+from tests.api.running import WEBHOOKS, Running, key_of, signed, until
+from tests.api.wire import Wire, request
+from tests.builders import body
+
+KEY = {"Authorization": f"Bearer {key_of('reader')}"}
+CHUNK_BYTES = 16 * 1024
+CHUNK = b"%x\r\n%s\r\n" % (CHUNK_BYTES, b"x" * CHUNK_BYTES)
+SLOW_CLIENTS = 500
+MiB = 1024 * 1024
+
+
+def memory_bytes() -> int:
+    """What this process, the server's as well, holds in memory now."""
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    raise AssertionError
+
+
+def problem_slug(type_: str) -> str:
+    return type_.rpartition("#problem-")[2]
+
+
+def test_case_12_a_body_without_end_is_refused_and_costs_no_memory(server: Running) -> None:
+    before = memory_bytes()
+
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, {"Transfer-Encoding": "chunked"}))
+        taken = wire.send_until_refused(repeat(CHUNK, 8_192))
+        answer = wire.answer()
+        assert wire.is_closed()
+
+    assert (answer.status, answer.headers["connection"]) == (413, "close")
+    assert taken < 16 * MiB  # what fits between two sockets, of the 128 MiB that were on their way
+    assert memory_bytes() - before < 16 * MiB
+
+
+def test_case_12_an_announced_body_that_is_too_large_is_refused_before_it_is_sent(server: Running) -> None:
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, {"Content-Length": str(10**12), "Expect": "100-continue"}))
+        answer = wire.answer()
+        assert (answer.status, wire.is_closed()) == (413, True)
+
+
+def test_case_13_a_body_shorter_than_announced_is_refused_and_the_connection_closed(server: Running) -> None:
+    raw = body("message.sent", "msg_short", sequence=1)
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, {"Content-Length": str(len(raw) + 1), **signed(raw)}), raw).end()
+        answer = wire.answer()
+        assert (answer.status, problem_slug(answer.json()["type"]), wire.is_closed()) == (400, "body-cut-off", True)
+    assert server.get("/messages/msg_short/history").status_code == 404
+
+
+def test_case_13_a_body_longer_than_announced_is_refused_and_the_connection_closed(server: Running) -> None:
+    raw = body("message.sent", "msg_long", sequence=1)
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, {"Content-Length": str(len(raw) - 1), **signed(raw)}, raw))
+        answer = wire.answer()
+        assert (answer.status, problem_slug(answer.json()["type"])) == (400, "malformed-request")
+        assert wire.is_closed()
+    assert server.get("/messages/msg_long/history").status_code == 404
+
+
+MALFORMED = {
+    "no HTTP": b"HELLO\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+    "two lengths": b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "a negative length": b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
+    "a length of 30 digits": b"POST /webhooks/red-cloud HTTP/1.1\r\nContent-Length: 999999999999999999999999999999\r\n\r\n",
+    "length and chunks": (
+        b"POST /webhooks/red-cloud HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    "a chunk of no size": b"POST /webhooks/red-cloud HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "NUL in a header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
+    "a folded header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
+    "no target": b"GET  HTTP/1.1\r\n\r\n",
+    "a target of other letters": "GET /é HTTP/1.1\r\n\r\n".encode(),
+    "an absolute target without a path": b"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n",
+    "CONNECT": b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", MALFORMED.values(), ids=MALFORMED.keys())
+def test_what_is_not_http_is_refused_as_a_problem_and_the_connection_closed(server: Running, raw: bytes) -> None:
+    with server.wire() as wire:
+        answer = wire.send(raw).answer()
+        assert wire.is_closed()
+
+    assert (answer.status, answer.headers["content-type"]) == (400, "application/problem+json")
+    assert answer.json() == {
+        "type": "docs/HTTP.md#problem-malformed-request",
+        "title": "Bad Request",
+        "status": 400,
+        "detail": "This is not an HTTP/1.1 request.",
+    }
+
+
+@pytest.mark.parametrize("line", [b"X-%d: y\r\n", b"%d" + b"y" * 1_000], ids=["many headers", "one long header"])
+def test_a_head_without_end_is_refused_and_costs_no_memory(server: Running, line: bytes) -> None:
+    before = memory_bytes()
+    with server.wire() as wire:
+        wire.send(b"GET /livez HTTP/1.1\r\nX: ")
+        taken = wire.send_until_refused(line % number for number in range(64 * MiB // len(line)))
+        answer = wire.answer()
+        assert wire.is_closed()
+
+    assert (answer.status, problem_slug(answer.json()["type"])) == (431, "head-too-large")
+    assert HEAD_BYTES_MAX <= taken < 16 * MiB
+    assert memory_bytes() - before < 16 * MiB
+
+
+def trickled(server: Running) -> Iterator[Wire]:
+    """Connections that have begun a body and never go on, and others that have begun a head."""
+    for number in range(SLOW_CLIENTS):
+        wire = server.wire()
+        yield wire.send(request("POST", WEBHOOKS, {"Content-Length": "1000"}) + b"{" if number % 2 else b"POST /web")
+
+
+def test_case_15_500_slow_connections_keep_nobody_waiting(server: Running) -> None:
+    slow = list(trickled(server))
+    try:
+        took_s = []
+        for number in range(200):
+            raw = body("message.sent", f"msg_fast_{number}", sequence=1)
+            began_s = time.perf_counter()
+            with server.wire() as wire:  # a new connection each, as a provider would make
+                assert wire.send(request("POST", WEBHOOKS, signed(raw), raw)).answer().status == 202
+            took_s.append(time.perf_counter() - began_s)
+            for wire in slow[number :: len(took_s) * 2]:
+                wire.send(b" ")
+    finally:
+        for wire in slow:
+            wire.close()
+
+    assert sorted(took_s)[math.ceil(0.99 * len(took_s)) - 1] < 1.0
+
+
+@pytest.mark.parametrize("path", ["//webhooks/red-cloud", "/webhooks/red-cloud/", "/webhooks//red-cloud", "/./livez"])
+def test_case_23_a_path_that_is_almost_right_is_not_found_and_not_redirected(server: Running, path: str) -> None:
+    raw = body("message.sent", "msg_almost", sequence=1)
+    with server.wire() as wire:
+        answer = wire.send(request("POST", path, signed(raw), raw)).answer()
+
+    assert (answer.status, "location" in answer.headers) == (404, False)
+    assert answer.json() == {
+        "type": "docs/HTTP.md#problem-not-found",
+        "title": "Not found",
+        "status": 404,
+        "detail": "Not found.",
+    }
+
+
+ODD_TARGETS = {
+    "/messages/'%20OR%201=1--/history": 404,
+    "/messages/%27%3B%20DROP%20TABLE%20events/history": 404,
+    "/messages/%00/history": 404,
+    "/messages/a%00b/history/1/body": 404,
+    "/messages/%FF/history": 400,
+    "/messages/%ED%A0%80/history": 400,
+    "/messages/%/history": 404,
+    "/messages/%zz/history": 404,
+    "/messages/../../etc/passwd": 404,
+    "/messages/..%2F..%2Fetc%2Fpasswd/history": 404,
+    "/messages/" + "a" * 30_000 + "/history": 404,
+    "/messages//history": 404,
+    "/messages/a/history?cursor='%20OR%201=1": 400,
+    "/messages/a/history?cursor=%EF%BC%91": 400,
+    "/messages/a/history/0/body": 404,
+    "/messages/a/history/-1/body": 404,
+    "/messages/a/history/1e3/body": 404,
+    "/messages/a/history/9999999999999999999999/body": 404,
+    "/sends/%00": 404,
+    "/sends/'%20OR%201=1": 404,
+    "/sends/%FF": 400,
+    "/feed?after='%20OR%201=1": 400,
+    "/feed?after=%00": 400,
+    "/feed?after=a&after=b": 400,
+    "/feed?after=%F0%9F%98%80": 400,
+    "/feed?after=" + "A" * 30_000: 400,
+    "/feed?nonsense=1&%00=%00&=&&&": 200,
+    "/feed/stream?after=garbage": 400,
+}
+
+
+@pytest.mark.parametrize("target, status", ODD_TARGETS.items(), ids=[target[:60] for target in ODD_TARGETS])
+def test_case_22_odd_ids_and_queries_are_not_found_or_refused(server: Running, target: str, status: int) -> None:
+    with server.wire() as wire:
+        assert wire.send(request("GET", target, KEY)).answer().status == status
+
+
+@pytest.mark.parametrize("limit", ["1000000000", "0", "-1", "1001", "1e2", "", "%EF%BC%91", "9" * 5_000])
+@pytest.mark.parametrize("path", ["/feed", "/quarantine", "/messages/m/history"])
+def test_case_25_a_limit_that_makes_no_sense_is_refused(server: Running, path: str, limit: str) -> None:
+    answer = server.get(f"{path}?limit={limit}", "admin")
+
+    assert (answer.status_code, problem_slug(answer.json()["type"])) == (400, "malformed-question")
+    assert answer.json()["detail"].startswith("limit: expected a whole number from 1 to 1000, got ")
+
+
+@pytest.mark.parametrize("cursor", ["garbage", "ZmVlZDEsMA", "cXVhcmFudGluZQAxAHg", "=", "%2B%2B%2B", "0-1"])
+@pytest.mark.parametrize("path", ["/quarantine?cursor=", "/messages/m/history?cursor=", "/feed?after=0"])
+def test_case_25_a_cursor_that_we_did_not_give_is_refused(server: Running, path: str, cursor: str) -> None:
+    answer = server.get(path + cursor, "admin")
+
+    assert answer.status_code == 400
+    assert answer.json() == {
+        "type": "docs/HTTP.md#problem-malformed-question",
+        "title": "A parameter makes no sense",
+        "status": 400,
+        "detail": "the cursor is not one that this ledger gave out; start without one, or use a `next`",
+    }
+
+
+def test_an_absolute_target_is_the_same_as_its_path(server: Running, message_id: str) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    with server.wire() as wire:
+        answer = wire.send(request("POST", "http://elsewhere.example" + WEBHOOKS, signed(raw), raw)).answer()
+    assert answer.status == 202
+
+
+def test_a_client_of_http_1_0_is_answered_and_its_connection_closed(server: Running, message_id: str) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, signed(raw), raw).replace(b" HTTP/1.1\r\n", b" HTTP/1.0\r\n", 1))
+        assert (wire.answer().status, wire.is_closed()) == (202, True)
+
+
+def test_a_sender_that_waits_for_100_continue_is_told_to_go_on(server: Running, message_id: str) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, {**signed(raw), "Expect": "100-continue", "Content-Length": str(len(raw))}))
+        assert wire.answer().status == 100
+        assert wire.send(raw).answer().status == 202
+
+
+@pytest.mark.parametrize("protocol", ["websocket", "h2c"])
+def test_an_offer_to_upgrade_is_not_taken_up(server: Running, protocol: str) -> None:
+    offer = {"Connection": "Upgrade", "Upgrade": protocol, "Sec-WebSocket-Key": "x"}
+    with server.wire() as wire:
+        assert wire.send(request("GET", "/livez", offer)).answer().status == 200
+
+
+def test_options_of_the_whole_server_are_not_found(server: Running) -> None:
+    with server.wire() as wire:
+        assert wire.send(request("OPTIONS", "*")).answer().status == 404
+
+
+def test_a_connection_goes_on_after_a_refusal(server: Running, message_id: str) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    with server.wire() as wire:
+        refusals = [
+            request("POST", WEBHOOKS, {}, raw),
+            request("PUT", WEBHOOKS, {}, raw),
+            request("POST", "/nowhere", {}, raw),
+            request("POST", "/sends", {}, raw),
+            request("POST", WEBHOOKS, {"Content-Encoding": "br"}, raw),
+        ]
+        statuses = [wire.send(refusal).answer().status for refusal in refusals]
+        assert statuses == [401, 405, 404, 401, 415]
+        assert wire.is_closed()  # as was said with the last
+
+    with server.wire() as wire:
+        pipelined = [request("POST", WEBHOOKS, {}, raw), request("POST", WEBHOOKS, signed(raw), raw)]
+        wire.send(*pipelined)
+        assert [wire.answer().status for _ in pipelined] == [401, 202]
+
+
+@pytest.mark.parametrize("path", ["/livez", "/feed", "/feed/stream"])
+def test_head_is_get_without_a_body(server: Running, path: str) -> None:
+    with server.wire() as wire:
+        wire.send(request("HEAD", path, KEY), request("GET", "/livez"))
+        assert wire.head().startswith("HTTP/1.1 200 OK\r\n")
+        assert wire.answer().json() == {"status": "alive"}
+
+
+@pytest.mark.parametrize("method, path", [("OPTIONS", "/feed"), ("DELETE", "/messages/m/history"), ("GET", "/sends")])
+def test_a_method_that_a_path_does_not_have_is_refused(server: Running, method: str, path: str) -> None:
+    answer = server.ask(method, path, "admin", {})
+
+    assert (answer.status_code, answer.headers["content-type"]) == (405, "application/problem+json")
+    assert answer.headers["allow"]
+    assert answer.json() == {
+        "type": "docs/HTTP.md#problem-method-not-allowed",
+        "title": "Method not allowed",
+        "status": 405,
+        "detail": "Method not allowed.",
+    }
+
+
+def test_a_client_that_goes_away_has_delivered_all_the_same(server: Running, message_id: str) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    server.wire().send(request("POST", WEBHOOKS, signed(raw), raw)).close()
+
+    until(lambda: server.get(f"/messages/{message_id}/history").status_code == 200)
+    assert len(server.get(f"/messages/{message_id}/history").json()["events"]) == 1
