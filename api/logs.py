@@ -41,7 +41,7 @@ def configure_logs(level: str, *, as_json: bool | None = None) -> None:
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 _one_line,
-                _renderer(for_people=for_people),
+                *_rendering(for_people=for_people),
             ],
         )
     )
@@ -61,10 +61,16 @@ def _common() -> list[Processor]:
     ]
 
 
-def _renderer(*, for_people: bool) -> Processor:
+def _rendering(*, for_people: bool) -> list[Processor]:
     if for_people:
-        return structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-    return structlog.processors.JSONRenderer(ensure_ascii=False)
+        return [_traceback_below, structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), pad_event_to=0)]
+    return [structlog.processors.JSONRenderer(ensure_ascii=False)]
+
+
+def _traceback_below(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    if (lines := event.pop("traceback", None)) is not None:
+        event["exception"] = "\n".join(f"  | {line}" for line in lines)
+    return event
 
 
 def _with_traceback(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.visible import visible
 from ledger import errors
+from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 
 FINE, SOMETHING_WRONG, WRONG_USAGE = 0, 1, 2
 REASON_CHARACTERS_MAX = 1_000
@@ -16,6 +17,10 @@ REASON_CHARACTERS_MAX = 1_000
 STATUS_OF: Mapping[type[Exception], int] = {
     errors.NotFound: SOMETHING_WRONG,
     errors.UnreadableEvent: SOMETHING_WRONG,
+    RebuildRunning: SOMETHING_WRONG,
+    RebuildCancelled: SOMETHING_WRONG,
+    RebuildPaused: SOMETHING_WRONG,
+    NothingToRollBackTo: SOMETHING_WRONG,
     errors.LedgerError: WRONG_USAGE,
     SQLAlchemyError: WRONG_USAGE,
     Exception: SOMETHING_WRONG,

@@ -9,6 +9,7 @@ from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.database import Database, parse_database_url
 from ledger.store.schema import open_existing
+from projections.read_models import ReadModels
 
 
 @contextmanager
@@ -16,6 +17,21 @@ def opened() -> Iterator[Ledger]:
     """The ledger that LEDGER_DATABASE_URL names; SettingRefused where there is none."""
     with closing(Database(existing_url())) as database:
         yield Ledger(database, open_existing(database))
+
+
+@contextmanager
+def opened_read_models() -> Iterator[ReadModels]:
+    """The read models beside that ledger, as they are: nothing is projected here."""
+    with opened() as ledger, closing(ReadModels.open(ledger)) as read_models:
+        yield read_models
+
+
+def behind(read_models: ReadModels, name: str) -> str | None:
+    """What to warn of where a read model has not seen everything, or None."""
+    (status,) = [each for each in read_models.projections() if each.name == name]
+    if not status.lag_events:
+        return None
+    return f"{name} is {status.lag_events} events behind the log; it catches up while `ledger serve` runs"
 
 
 def existing_url() -> str:

@@ -1,0 +1,99 @@
+"""`ledger conversation`: what a customer wrote."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.padding import Padding
+
+from api.command_line.opening import behind, opened_read_models
+from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stderr, to_stdout, when
+from projections.read_models import (
+    INBOUND_CONVERSATIONS,
+    LIMIT_MAX,
+    Conversation,
+    ConversationMessage,
+    ReadModels,
+    conversation_json,
+    conversation_message_json,
+)
+
+COLUMNS = ("occurred (UTC)", "received (UTC)", "messageId", "from", "to", "body", "media")
+
+
+def conversation(
+    conversation_id: Annotated[str, typer.Argument(metavar="CONVERSATION_ID", help="Red Cloud's conversationId.")],
+    *,
+    as_json: AsJson = False,
+) -> None:
+    """Show a conversation: what the customer wrote, oldest first.
+
+    Media are shown as the links that came, and are never fetched.
+
+    For example:
+
+    $ ledger conversation conv_abc123
+
+    Exit status: 0 shown; 1 there is no such conversation; 2 wrong usage or
+    settings.
+    """
+    with opened_read_models() as read_models:
+        if warning := behind(read_models, INBOUND_CONVERSATIONS):
+            to_stderr().print(said(warning, "yellow"), soft_wrap=True)
+        found = read_models.conversation(conversation_id)
+        messages = list(_messages(read_models, conversation_id))
+    if as_json:
+        print_json({**conversation_json(found), "messages": [conversation_message_json(each) for each in messages]})
+    elif sys.stdout.isatty():
+        _print(found, messages)
+    else:
+        print_table(COLUMNS, map(_row, messages))
+
+
+def _messages(read_models: ReadModels, conversation_id: str) -> Iterator[ConversationMessage]:
+    cursor: str | None = None
+    while True:
+        page = read_models.conversation_messages(conversation_id, cursor=cursor, limit=LIMIT_MAX)
+        yield from page.items
+        cursor = page.next
+        if cursor is None:
+            return
+
+
+def _print(found: Conversation, messages: list[ConversationMessage]) -> None:
+    console = to_stdout()
+    between = " and ".join(found.participants) or "nobody named"
+    console.print(said(found.conversation_id, "bold"), said(f"· {counted(len(messages), 'message')} between {between}"))
+    for message in messages:
+        console.print()
+        time_us = message.received_at_us if message.occurred_at_us is None else message.occurred_at_us
+        heading = said(message.sender or "(no sender)", "bold cyan").append(f"  {when(time_us)}", "dim")
+        console.print(heading.append_text(said(f"  {message.message_id}", "dim")), soft_wrap=True)
+        console.print(Padding(said(_text(message.body)), (0, 0, 0, 2)))
+        for medium in message.media if isinstance(message.media, list) else [message.media]:
+            if medium:
+                console.print(Padding(said(f"medium: {_text(medium)}", "dim"), (0, 0, 0, 2)))
+
+
+def _row(message: ConversationMessage) -> tuple[object, ...]:
+    return (
+        None if message.occurred_at_us is None else when(message.occurred_at_us),
+        when(message.received_at_us),
+        message.message_id,
+        message.sender,
+        message.recipient,
+        _text(message.body),
+        _text(message.media),
+    )
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case _:
+            return msgspec.json.encode(value).decode()

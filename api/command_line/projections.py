@@ -1,0 +1,85 @@
+"""`ledger projections`: how the read models are, and another try for the events that they could not take."""
+
+from typing import Annotated
+
+import typer
+
+from api.command_line.endings import SOMETHING_WRONG
+from api.command_line.opening import opened_read_models
+from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, to_stdout
+from ledger.errors import MalformedQuestion
+from projections.read_models import ProjectionStatus, ReadModels, projection_json
+
+COLUMNS = ("name", "version", "state", "position", "head", "lag", "seconds", "parked", "rebuild")
+
+projections = typer.Typer(name="projections", help="How the read models are.", invoke_without_command=True)
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="As `ledger projections` lists it.")]
+
+
+@projections.callback()
+def list_projections(context: typer.Context, *, as_json: AsJson = False) -> None:
+    """Show how far the read models are, and whether anything is parked.
+
+    `lag` and `seconds` say how far one is behind the log; `parked` counts
+    events that it could not take, which stop nothing else.
+
+    For example:
+
+    $ ledger projections
+
+    $ ledger projections retry message-status
+
+    Exit status: 0 shown; 2 wrong usage or settings.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    with opened_read_models() as read_models:
+        found = read_models.projections()
+    if as_json:
+        print_json({"items": [projection_json(each) for each in found]})
+        return
+    print_table(COLUMNS, map(_row, found))
+    if any(each.parked for each in found):
+        to_stderr().print(said("Parked events are tried again with `ledger projections retry NAME`.", "yellow"))
+
+
+@projections.command("retry")
+def retry(name: Name, *, as_json: AsJson = False) -> None:
+    """Try the parked events of a read model again.
+
+    Exit status: 0 none is parked any more; 1 some still are; 2 there is no
+    such projection.
+    """
+    with opened_read_models() as read_models:
+        healed, parked = read_models.retry(known_name(read_models, name))
+    if as_json:
+        print_json({"healed": healed, "parked": parked})
+    else:
+        to_stdout().print(f"{healed} healed, {parked} still parked")
+    if parked:
+        raise typer.Exit(SOMETHING_WRONG)
+
+
+def known_name(read_models: ReadModels, name: str) -> str:
+    """The name of a projection that exists; an unknown one is wrong usage."""
+    names = [each.name for each in read_models.projections()]
+    if name not in names:
+        raise MalformedQuestion(f"there is no projection {name!r}, expected {' or '.join(names)}")
+    return name
+
+
+def _row(status: ProjectionStatus) -> tuple[object, ...]:
+    rebuild = status.rebuild
+    share = None if rebuild is None else f"{rebuild.done:,} of {rebuild.total:,} events"
+    return (
+        status.name,
+        status.version,
+        status.state,
+        status.position,
+        status.head,
+        status.lag_events,
+        f"{status.lag_seconds:.1f}",
+        status.parked,
+        share,
+    )

@@ -1,0 +1,157 @@
+"""`ledger rebuild`: a read model made anew from the log, beside the live one, while reading goes on."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from api.command_line.endings import SOMETHING_WRONG
+from api.command_line.opening import opened_read_models
+from api.command_line.projections import known_name
+from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout
+from ledger.errors import MalformedQuestion
+from projections.read_models import MESSAGE_STATUS, ReadModels, RebuildProgress, RebuildReport
+
+OnProgress = Callable[[RebuildProgress], None]
+
+
+def rebuild(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="As `ledger projections` lists it. Default: all.", show_default=False),
+    ] = None,
+    *,
+    message: Annotated[
+        str | None,
+        typer.Option("--message", metavar="MESSAGE_ID", help="Only this message's row.", show_default=False),
+    ] = None,
+    rollback: Annotated[
+        bool, typer.Option("--rollback", help="Make the version before the last rebuild live again.")
+    ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="End a rebuild that runs anywhere, and drop what it made.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Make read models anew from the log, while everything goes on.
+
+    Builds beside the live rows, compares, and switches at once. Interrupted
+    with Ctrl-C or killed, it goes on where it was when it is started again.
+
+    For example:
+
+    $ ledger rebuild
+
+    $ ledger rebuild message-status --message msg_abc123
+
+    $ ledger rebuild message-status --rollback
+
+    Exit status: 0 done; 1 a rebuild runs already, was cancelled, or there is
+    nothing to go back to or to cancel; 2 wrong usage or settings.
+    """
+    _expect_one_order(name, message, rollback=rollback, cancel=cancel)
+    with opened_read_models() as read_models:
+        names = [each.name for each in read_models.projections()] if name is None else [known_name(read_models, name)]
+        if message is not None:
+            _rebuild_message(read_models, name or MESSAGE_STATUS, message, as_json=as_json)
+        elif rollback:
+            read_models.rollback(names[0])
+            _tell(
+                f"{names[0]}: the previous version is live again",
+                {"name": names[0], "rolledBack": True},
+                as_json=as_json,
+            )
+        elif cancel:
+            _cancel(read_models, names[0], as_json=as_json)
+        else:
+            _rebuild_all(read_models, names, as_json=as_json)
+
+
+def _expect_one_order(name: str | None, message: str | None, *, rollback: bool, cancel: bool) -> None:
+    given = [option for option, is_given in (("--rollback", rollback), ("--cancel", cancel)) if is_given]
+    if message is not None:
+        given.append("--message")
+    if len(given) > 1:
+        raise MalformedQuestion(f"{' and '.join(given)} exclude each other")
+    if name is None and (rollback or cancel):
+        raise MalformedQuestion(f"{given[0]} needs the NAME of a projection")
+
+
+def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) -> None:
+    reports = {}
+    for each in names:
+        with _progress_shown(each) as on_progress:
+            reports[each] = read_models.claim_rebuild(each).run(on_progress)
+        if not as_json:
+            _print(each, reports[each])
+    if as_json:
+        print_json({"items": [{"name": each, **_as_json(report)} for each, report in reports.items()]})
+
+
+def _rebuild_message(read_models: ReadModels, name: str, message_id: str, *, as_json: bool) -> None:
+    changed = read_models.rebuild_message(known_name(read_models, name), message_id)
+    told = f"{name}: the row of {message_id} {'was wrong, and is right now' if changed else 'was right'}"
+    _tell(told, {"name": name, "messageId": message_id, "changed": changed}, as_json=as_json)
+
+
+def _cancel(read_models: ReadModels, name: str, *, as_json: bool) -> None:
+    cancelled = read_models.cancel_rebuild(name)
+    told = f"{name}: {'the rebuild is cancelled; the live rows were never touched' if cancelled else 'no rebuild runs'}"
+    _tell(told, {"name": name, "cancelled": cancelled}, as_json=as_json)
+    if not cancelled:
+        raise typer.Exit(SOMETHING_WRONG)
+
+
+def _tell(text: str, value: dict[str, object], *, as_json: bool) -> None:
+    if as_json:
+        print_json(value)
+    else:
+        to_stdout().print(said(text), soft_wrap=True)
+
+
+def _print(name: str, report: RebuildReport) -> None:
+    console = to_stdout()
+    rate = report.events / report.seconds if report.seconds else 0.0
+    done = f"{counted(report.events, 'event')} in {report.seconds:.1f} s ({rate:,.0f} events/s)"
+    console.print(said(name, "bold"), said(f"rebuilt from {done}"), soft_wrap=True)
+    if not report.rows_differing:
+        console.print(said(f"  all {counted(report.rows_compared, 'row')} are as they were", "green"), soft_wrap=True)
+        return
+    differ = f"  {counted(report.rows_differing, 'row')} of {report.rows_compared:,} differed, and are right now; for example"
+    console.print(said(differ, "yellow"), soft_wrap=True)
+    for example in report.examples:
+        positions = ", ".join(map(str, example.positions))
+        told = f"    {example.key}: {', '.join(example.columns)} (explained by the events at {positions})"
+        console.print(said(told), soft_wrap=True)
+
+
+def _as_json(report: RebuildReport) -> dict[str, object]:
+    return {
+        "events": report.events,
+        "seconds": report.seconds,
+        "rowsCompared": report.rows_compared,
+        "rowsDiffering": report.rows_differing,
+        "examples": [
+            {"key": each.key, "columns": each.columns, "positions": [str(position) for position in each.positions]}
+            for each in report.examples
+        ],
+    }
+
+
+@contextmanager
+def _progress_shown(name: str) -> Iterator[OnProgress | None]:
+    """A bar on stderr with the rate and the time left, if somebody is looking."""
+    console = to_stderr()
+    if not console.is_terminal:
+        yield None
+        return
+    columns = (TextColumn(f"rebuilding {name}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+        task = progress.add_task("", total=None, rate="")
+
+        def show(at: RebuildProgress) -> None:
+            progress.update(task, completed=at.done, total=at.total, rate=f"{at.events_per_second:,.0f} events/s")
+
+        yield show

@@ -1,0 +1,101 @@
+"""`ledger status`: where a message is now, from the read model, or where it was, folded from the log."""
+
+import sys
+from collections.abc import Iterator
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.padding import Padding
+from rich.table import Table
+
+from api.command_line.history import MessageId
+from api.command_line.opening import behind, opened_read_models
+from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stderr, to_stdout
+from api.explanation import MEANINGS
+from api.visible import visible
+from ledger.errors import MalformedQuestion
+from ledger.json_values import JSONObject
+from ledger.positions import Position
+from ledger.times import read_rfc3339
+from projections.read_models import MESSAGE_STATUS, MessageStatus, ReadModels, status_json
+
+SHOWN_FIRST = ("messageId", "status")
+
+
+def status(
+    message_id: MessageId,
+    *,
+    as_of: Annotated[
+        str | None,
+        typer.Option(
+            "--as-of",
+            metavar="TIME|POSITION",
+            help="As the ledger knew it then: RFC 3339 with a zone, or a position such as 0-17.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show where a message is now.
+
+    For example:
+
+    $ ledger status msg_abc123
+
+    $ ledger status msg_abc123 --as-of 2026-11-23T16:00:00Z
+
+    $ ledger status msg_abc123 --json | jq -r .failureCode
+
+    Exit status: 0 shown; 1 nothing is known of that message, or was not yet;
+    2 wrong usage or settings.
+    """
+    with opened_read_models() as read_models:
+        if as_of is None and (warning := behind(read_models, MESSAGE_STATUS)):
+            to_stderr().print(said(warning, "yellow"), soft_wrap=True)
+        found = _status(read_models, message_id, as_of)
+    if as_json:
+        print_json(status_json(found))
+    else:
+        _print(status_json(found), found)
+
+
+def _status(read_models: ReadModels, message_id: str, as_of: str | None) -> MessageStatus:
+    if as_of is None:
+        return read_models.current_status(message_id)
+    time_us = read_rfc3339(as_of)
+    try:
+        return read_models.status_as_of(message_id, Position.parse(as_of) if time_us is None else time_us)
+    except MalformedQuestion as error:
+        raise MalformedQuestion(
+            f"--as-of: expected RFC 3339 with a zone or a position of this ledger: {error}"
+        ) from None
+
+
+def _print(shown: JSONObject, found: MessageStatus) -> None:
+    if not sys.stdout.isatty():
+        for name, value in _members(shown):
+            typer.echo(f"{name}\t{visible(value)}")
+        return
+    console, word = to_stdout(), found.message.status.value
+    console.print(said(shown["messageId"], "bold").append("  ").append_text(said(word, STYLE_OF[word])))
+    console.print(Padding(said(MEANINGS[found.message.status].means, "dim"), (0, 0, 1, 2)))
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for name, value in _members(shown):
+        if name not in SHOWN_FIRST and value:
+            table.add_row(said(name, "cyan"), said(value))
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _members(shown: JSONObject) -> Iterator[tuple[str, str]]:
+    """Members of members by their path, e.g. `failure.code`; null and empty lists are empty."""
+    for name, value in shown.items():
+        match value:
+            case dict():
+                yield from ((f"{name}.{inner}", text) for inner, text in _members(value))
+            case None | []:
+                yield name, ""
+            case str():
+                yield name, value
+            case _:
+                yield name, msgspec.json.encode(value).decode()
