@@ -1,0 +1,79 @@
+"""The quarantine over HTTP: kept, counted, listed, shown to the byte, and replayed."""
+
+import hashlib
+from pathlib import Path
+
+from ledger.events import Receipt
+from ledger.facts import UnreadableDelivery
+from tests.api.running import Running, running, settings_at
+from tests.builders import body
+
+NOT_FOUND = {
+    "type": "docs/HTTP.md#problem-not-found",
+    "title": "Not found",
+    "status": 404,
+    "detail": "nothing is in quarantine under 'abc'",
+}
+
+
+def test_case_16_signed_garbage_is_kept_counted_and_listed(fresh: Running) -> None:
+    raw = b"\x00\xff garbage"
+    ids = {fresh.deliver(raw).json()["quarantineId"] for _ in range(3)}
+
+    listed = fresh.get("/quarantine", "admin").json()
+
+    (quarantine_id,) = ids
+    assert listed["items"][0].pop("receivedAt").endswith("Z")
+    assert listed == {
+        "items": [
+            {
+                "quarantineId": quarantine_id,
+                "reason": "the body is not UTF-8: byte 1 cannot be decoded",
+                "attempts": 3,
+                "bodySha256": hashlib.sha256(raw).hexdigest(),
+                "bodyBytes": len(raw),
+                "replayedAt": None,
+            }
+        ],
+        "next": None,
+    }
+    assert fresh.get(f"/quarantine/{quarantine_id}/body", "admin").content == raw
+
+
+def test_the_list_pages_through_everything_once(store_url: str) -> None:
+    with running(settings_at(store_url, partitions=3)) as server:
+        kept = [server.deliver(b"garbage %d" % number).json()["quarantineId"] for number in range(11)]
+        found, query = [], "?limit=3"
+        while query:
+            page = server.get(f"/quarantine{query}", "admin").json()
+            found += [item["quarantineId"] for item in page["items"]]
+            query = page["next"] and f"?limit=3&cursor={page['next']}"
+
+    assert found == kept
+
+
+def test_what_this_version_can_read_by_now_is_replayed_once(tmp_path: Path) -> None:
+    """As after an upgrade: an older version could not read what this one can."""
+    raw = body("message.sent", "msg_1", sequence=1)
+    receipt = Receipt(1, raw)
+    with running(settings_at(tmp_path)) as server:
+        server.service.ledger.commit([UnreadableDelivery(b"\x01" * 16, 0, "an older version could not read it", receipt)])
+        server.deliver(b"garbage")
+
+        first, second = (server.post("/quarantine/replay", key="admin").json() for _ in range(2))
+        (event,) = server.get("/messages/msg_1/history").json()["events"]
+        replayed_at = [item["replayedAt"] for item in server.get("/quarantine", "admin").json()["items"]]
+
+    assert (first, second) == ({"replayed": 1, "remaining": 1}, {"replayed": 0, "remaining": 1})
+    assert (event["effect"], event["bodySha256"]) == ("applied", hashlib.sha256(raw).hexdigest())
+    assert (replayed_at[0] is None, replayed_at[1]) == (False, None)
+
+
+def test_an_id_that_nothing_is_kept_under_is_not_found(server: Running) -> None:
+    assert server.get("/quarantine/abc/body", "admin").json() == NOT_FOUND
+    for odd in ("%00", "%F0%9F%98%80", "..", "00" * 16, "%20", "0" * 5_000):
+        assert server.get(f"/quarantine/{odd}/body", "admin").status_code == 404
+
+
+def test_replaying_an_empty_quarantine_does_nothing(fresh: Running) -> None:
+    assert fresh.post("/quarantine/replay", key="admin").json() == {"replayed": 0, "remaining": 0}
