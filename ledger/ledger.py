@@ -21,7 +21,7 @@ from ledger.reception import Reception
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
 from ledger.store.commit import commit
-from ledger.store.database import Database
+from ledger.store.database import Database, opening
 from ledger.store.log import Head, LogRow, positions_of_facts
 from ledger.store.recorder import LogRecorder
 from ledger.store.registers import QuarantinedDelivery
@@ -63,14 +63,14 @@ class Ledger:
 
         Raises SettingRefused, SchemaMismatch, or StoreUnavailable where the database cannot be reached.
         """
-        database = Database(url)
-        return cls(database, open_or_create(database, partitions))
+        with opening(url) as database:
+            return cls(database, open_or_create(database, partitions))
 
     @classmethod
     def open_existing(cls, url: str) -> Self:
         """The ledger at a database URL, which must exist."""
-        database = Database(url)
-        return cls(database, open_existing(database))
+        with opening(url) as database:
+            return cls(database, open_existing(database))
 
     def close(self) -> None:
         """Closes every connection."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from ledger.errors import SettingRefused, StoreUnavailable
@@ -111,6 +111,22 @@ class Database:
         """Closes every connection. A later use opens new ones."""
         self._writer.dispose()
         self._reader.dispose()
+
+
+@contextmanager
+def opening(url: str) -> Iterator[Database]:
+    """A database that stays open only if nothing is wrong with it; StoreUnavailable where it cannot be reached."""
+    database = Database(url)
+    try:
+        yield database
+    except SQLAlchemyError as error:
+        database.close()
+        told = str(error.orig if isinstance(error, DBAPIError) else error).splitlines()[:1]
+        reason = told[0][:200] if told else type(error).__name__
+        raise StoreUnavailable(f"LEDGER_DATABASE_URL: the database cannot be used: {reason}") from error
+    except BaseException:
+        database.close()
+        raise
 
 
 def parse_database_url(url: str) -> URL:

@@ -1,0 +1,175 @@
+"""Promise 1 where the store fails: nothing acknowledged is lost, and what is tried again is stored once."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, event
+
+from ledger.errors import StoreUnavailable
+from ledger.facts import Placed
+from ledger.ledger import Ledger
+from ledger.positions import Position
+from ledger.store.database import SQLITE
+from ledger.verification import verify
+from tests.builders import delivered, fact, facts, queued, sent, stored_facts
+from tests.engines import PrivatePostgres
+from tests.store.severing_proxy import Sever, SeveringProxy
+
+IO_ERROR = SQLITE.OperationalError("disk I/O error")
+
+
+@pytest.fixture
+def proxy(store_url: str) -> Iterator[SeveringProxy]:
+    if store_url.startswith("sqlite"):
+        pytest.skip("an embedded ledger has no connection that could be lost")
+    with SeveringProxy(store_url) as running:
+        yield running
+
+
+@pytest.fixture
+def embedded(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.commit([fact(queued())])
+        yield ledger
+
+
+def writer_of(ledger: Ledger) -> Engine:
+    with ledger.database.writing() as connection:
+        return connection.engine
+
+
+@contextmanager
+def failing_statement(engine: Engine, words: str) -> Iterator[None]:
+    """Has the next statement with these words fail as if the disk had."""
+
+    def fail(_cursor: object, statement: str, _parameters: object, _context: object) -> None:
+        if words in statement:
+            raise IO_ERROR
+
+    event.listen(engine, "do_execute", fail)
+    try:
+        yield
+    finally:
+        event.remove(engine, "do_execute", fail)
+
+
+@pytest.mark.parametrize("where", list(Sever))
+def test_a_connection_lost_in_commit_is_resolved_and_answered_as_recorded(proxy: SeveringProxy, where: Sever) -> None:
+    with Ledger.open(proxy.url) as ledger:
+        proxy.plan.append(where)
+        outcomes = ledger.commit(facts([queued(1), sent(2), queued(1)]))
+
+        assert proxy.severed == [where]
+        assert outcomes == [
+            Placed(Position(0, 1), 1, is_new=True),
+            Placed(Position(0, 2), 2, is_new=True),
+            Placed(Position(0, 1), 1, is_new=False),
+        ]
+        assert ledger.commit([fact(sent(2))]) == [Placed(Position(0, 2), 2, is_new=False)]
+        assert len(stored_facts(ledger)) == 2
+        assert verify(ledger).findings == ()
+
+
+@pytest.mark.parametrize("where", list(Sever))
+def test_what_was_stored_before_an_unknown_outcome_stays_a_duplicate(proxy: SeveringProxy, where: Sever) -> None:
+    with Ledger.open(proxy.url) as ledger:
+        ledger.commit([fact(queued(1))])
+        later = facts([queued(1), sent(2)])
+        later[0] = fact(type(queued(1))("msg_1", 1, None, None, None, queued(1).receipt.__class__(1, queued(1).receipt.body)))
+        proxy.plan.append(where)
+
+        assert [outcome.is_new for outcome in ledger.commit(later) if isinstance(outcome, Placed)] == [False, True]
+
+
+def test_where_the_outcome_stays_unknown_the_sender_is_told_to_try_again_and_is_then_recorded_once(
+    proxy: SeveringProxy,
+) -> None:
+    with Ledger.open(proxy.url) as ledger:
+        proxy.plan += [Sever.BEFORE_COMMIT, Sever.AFTER_COMMIT]
+        with pytest.raises(StoreUnavailable, match="refused a commit twice"):
+            ledger.commit([fact(queued(1))])
+
+        assert ledger.commit([fact(queued(1))]) == [Placed(Position(0, 1), 1, is_new=False)]
+        assert len(stored_facts(ledger)) == 1
+
+
+def test_when_postgresql_has_crashed_and_started_again_the_ledger_goes_on(postgres: PrivatePostgres) -> None:
+    with PrivatePostgres() as own_server, Ledger.open(own_server.new_database()) as ledger:
+        ledger.commit([fact(queued(1))])
+        own_server.stop(immediate=True)
+        with pytest.raises(StoreUnavailable):
+            ledger.commit([fact(sent(2))])
+        own_server.start()
+
+        assert ledger.commit(facts([sent(2), queued(1)])) == [
+            Placed(Position(0, 2), 2, is_new=True),
+            Placed(Position(0, 1), 1, is_new=False),
+        ]
+        assert verify(ledger).findings == ()
+
+
+def test_a_database_that_cannot_be_reached_is_try_again() -> None:
+    with pytest.raises(StoreUnavailable):
+        Ledger.open("postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=2")
+
+
+@pytest.mark.parametrize("words", ["BEGIN", "partition_heads", "fact_key = key", "INSERT INTO events", "UPDATE"])
+def test_after_an_io_error_nothing_is_half_stored_and_the_ledger_goes_on(embedded: Ledger, words: str) -> None:
+    with failing_statement(writer_of(embedded), words), pytest.raises(StoreUnavailable, match="disk I/O error"):
+        embedded.commit(facts([sent(2), delivered(3)]))
+
+    assert len(stored_facts(embedded)) == 1
+    assert embedded.commit([fact(sent(2))]) == [Placed(Position(0, 2), 2, is_new=True)]
+    assert verify(embedded).findings == ()
+
+
+def test_an_io_error_after_the_commit_is_try_again_and_the_next_try_finds_it(
+    embedded: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialect = writer_of(embedded).dialect
+    do_commit = dialect.do_commit
+
+    def commit_and_fail(connection: object) -> None:
+        do_commit(connection)  # type: ignore[arg-type]
+        monkeypatch.undo()
+        raise IO_ERROR
+
+    monkeypatch.setattr(dialect, "do_commit", commit_and_fail)
+    with pytest.raises(StoreUnavailable):
+        embedded.commit([fact(sent(2))])
+
+    assert embedded.commit([fact(sent(2))]) == [Placed(Position(0, 2), 2, is_new=False)]
+    assert verify(embedded).findings == ()
+
+
+def test_a_full_disk_is_try_again_and_what_is_sent_again_after_repair_is_stored_once(embedded: Ledger) -> None:
+    with embedded.database.writing() as connection:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+    large = fact(sent(2, text="x" * 100_000))
+    with pytest.raises(StoreUnavailable, match="full"):
+        embedded.commit([large])
+    assert len(stored_facts(embedded)) == 1
+
+    with embedded.database.writing() as connection:
+        connection.exec_driver_sql("PRAGMA max_page_count = 1000000")
+    assert embedded.commit([large, large]) == [
+        Placed(Position(0, 2), 2, is_new=True),
+        Placed(Position(0, 2), 2, is_new=False),
+    ]
+
+
+def test_a_damaged_file_is_not_written_to_after_an_io_error(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open(f"sqlite:///{file}") as ledger:
+        ledger.commit(facts(queued(1, f"msg_{number}") for number in range(500)))
+        with failing_statement(writer_of(ledger), "INSERT INTO events"), pytest.raises(StoreUnavailable):
+            ledger.commit([fact(sent(2))])
+        content = bytearray(file.read_bytes())
+        content[6 * 4096 : 12 * 4096] = b"\xff" * (6 * 4096)
+        file.write_bytes(content)
+
+        with pytest.raises(StoreUnavailable, match="damaged|malformed"):
+            ledger.commit([fact(sent(2))])

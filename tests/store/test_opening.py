@@ -1,0 +1,158 @@
+"""Opening: a new ledger is made, one that fits is opened, and any other is refused with what to do."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
+
+import ledger.store
+from ledger.errors import SchemaMismatch, SettingRefused
+from ledger.ledger import Ledger
+from ledger.store.database import Database
+from ledger.store.schema import newest_version, upgrade
+from ledger.store.tables import metadata
+from tests.builders import fact, queued, sent
+
+NEXT_MIGRATION = '''
+"""A later version."""
+import sqlalchemy as sa
+from alembic import op
+
+revision = "9999"
+down_revision = "{newest}"
+
+
+def upgrade() -> None:
+    op.add_column("quarantine", sa.Column("note", sa.Text, nullable=True))
+'''
+
+
+def version(database: Database) -> str:
+    with database.reading() as connection:
+        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
+
+def set_version(url: str, to: str) -> None:
+    database = Database(url)
+    with database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": to})
+    database.close()
+
+
+@pytest.fixture
+def later_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This program, as if it were a later one with one migration more."""
+    scripts = tmp_path / "migrations"
+    shutil.copytree(Path(ledger.store.__path__[0]) / "migrations", scripts)
+    (scripts / "versions" / "v9999_later.py").write_text(NEXT_MIGRATION.format(newest=newest_version()))
+
+    def config() -> Config:
+        later = Config()
+        later.set_main_option("script_location", str(scripts))
+        later.set_main_option("path_separator", "os")
+        return later
+
+    monkeypatch.setattr("ledger.store.schema._config", config)
+
+
+def test_a_new_ledger_is_made_and_opened_again_as_the_same(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=4) as first:
+        first.commit([fact(queued(), partitions=4)])
+    with Ledger.open(store_url) as second, Ledger.open_existing(store_url) as third:
+        assert first.identity == second.identity == third.identity
+        assert (second.partitions, len(second.heads())) == (4, 4)
+        assert [entry.event for entry in second.history("msg_1")] == [queued()]
+
+
+def test_two_ledgers_never_have_the_same_first_hash(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/1.db") as one, Ledger.open(f"sqlite:///{tmp_path}/2.db") as other:
+        assert one.heads() != other.heads()
+
+
+def test_the_migrations_make_exactly_the_tables_that_the_program_uses(store_url: str) -> None:
+    with Ledger.open(store_url) as opened, opened.database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+        for table in metadata.tables.values():
+            stored = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
+            assert stored == [column.name for column in table.primary_key]
+            unique = {index["name"]: index["unique"] for index in inspect(connection).get_indexes(table.name)}
+            assert {index.name: bool(index.unique) for index in table.indexes} == {n: bool(u) for n, u in unique.items()}
+
+
+def test_another_number_of_partitions_is_refused(store_url: str) -> None:
+    Ledger.open(store_url, partitions=2).close()
+
+    Ledger.open(store_url, partitions=2).close()
+    with pytest.raises(SettingRefused, match="LEDGER_PARTITIONS is 3, but this ledger was created with 2"):
+        Ledger.open(store_url, partitions=3)
+
+
+def test_where_a_ledger_must_exist_none_is_made(store_url: str) -> None:
+    with pytest.raises(SchemaMismatch, match="there is no ledger in"):
+        Ledger.open_existing(store_url)
+
+
+def test_a_schema_that_is_too_new_is_refused_by_opening_and_by_upgrading(store_url: str) -> None:
+    Ledger.open(store_url).close()
+    set_version(store_url, "later")
+
+    database = Database(store_url)
+    for refused in (lambda: Ledger.open(store_url), lambda: Ledger.open_existing(store_url), lambda: upgrade(database)):
+        with pytest.raises(SchemaMismatch, match="version later, this program knows up to .*: install a newer program"):
+            refused()
+    database.close()
+
+
+def test_a_schema_that_is_too_old_is_refused_until_it_is_upgraded(
+    store_url: str, request: pytest.FixtureRequest
+) -> None:
+    with Ledger.open(store_url) as before:
+        before.commit([fact(queued())])
+        oldest = version(before.database)
+    request.getfixturevalue("later_program")
+
+    with pytest.raises(SchemaMismatch, match="stop the servers and run `ledger upgrade`"):
+        Ledger.open(store_url)
+    database = Database(store_url)
+    assert upgrade(database) == (oldest, "9999")
+    assert upgrade(database) == ("9999", "9999")
+    database.close()
+    with Ledger.open(store_url) as after:
+        after.commit([fact(sent())])
+        assert [entry.event for entry in after.history("msg_1")] == [queued(), sent()]
+
+
+def test_who_reads_cannot_write(store_url: str) -> None:
+    with Ledger.open(store_url) as opened, opened.database.reading() as connection, pytest.raises(DBAPIError):
+        connection.execute(text("UPDATE partition_heads SET position = 7"))
+
+
+def test_a_commit_waits_for_the_disk(store_url: str) -> None:
+    with Ledger.open(store_url) as opened, opened.database.writing() as connection:
+        if opened.database.is_sqlite:
+            settings = [connection.exec_driver_sql(f"PRAGMA {each}").scalar_one() for each in ("journal_mode", "synchronous")]
+            assert settings == ["wal", 2]
+        else:
+            assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "nonsense", "sqlite://", "sqlite:///:memory:", "mysql://h/d", "postgresql+psycopg2://h/d", "sqlite+aiosqlite:///x"],
+)
+def test_a_database_url_that_makes_no_sense_is_refused(url: str) -> None:
+    with pytest.raises(SettingRefused):
+        Ledger.open(url)
+
+
+def test_a_refused_database_url_shows_no_password() -> None:
+    with pytest.raises(SettingRefused) as refused:
+        Ledger.open("mysql://user:hunter2@host/db")
+
+    assert "hunter2" not in str(refused.value)
