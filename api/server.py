@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from api.app import app_of
 from api.connection import Connection
 from api.service import Service
-from ledger.errors import SettingRefused
+from ledger.errors import SettingRefused, StoreUnavailable
 
 BACKLOG = 2_048
 DRAIN_S = 8
@@ -110,6 +110,9 @@ def short_turns() -> Iterator[None]:
 
 
 def run_server(server: Server, listener: socket.socket) -> None:
-    """Serves until a signal, and returns when everything is drained and closed."""
+    """Serves until a signal, and returns when everything is drained and closed; StoreUnavailable where it cannot start."""
     with short_turns(), asyncio.Runner(loop_factory=server.config.get_loop_factory()) as runner:
-        runner.run(server.serve(sockets=[listener]))
+        try:
+            runner.run(server.serve(sockets=[listener]))
+        except SystemExit:  # uvicorn's way to say that the application could not be started
+            raise StoreUnavailable("the server could not be started; the lines above say why") from None

@@ -8,13 +8,22 @@ from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, to_stdout
 from ledger.errors import MalformedQuestion
-from projections.read_models import ProjectionStatus, ReadModels, projection_json
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus, ReadModels, projection_json
 
 COLUMNS = ("name", "version", "state", "position", "head", "lag", "seconds", "parked", "rebuild")
 
 projections = typer.Typer(name="projections", help="How the read models are.", invoke_without_command=True)
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="As `ledger projections` lists it.")]
+
+def names_to_complete(incomplete: str) -> list[str]:
+    """For the shell's completion; asks no database."""
+    return [name for name in (MESSAGE_STATUS, INBOUND_CONVERSATIONS) if name.startswith(incomplete)]
+
+
+Name = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="As `ledger projections` lists it.", autocompletion=names_to_complete),
+]
 
 
 @projections.callback()

@@ -9,7 +9,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
-from api.command_line.projections import known_name
+from api.command_line.projections import known_name, names_to_complete
 from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout
 from ledger.errors import MalformedQuestion
 from projections.read_models import MESSAGE_STATUS, ReadModels, RebuildProgress, RebuildReport
@@ -20,7 +20,12 @@ OnProgress = Callable[[RebuildProgress], None]
 def rebuild(
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="As `ledger projections` lists it. Default: all.", show_default=False),
+        typer.Argument(
+            metavar="[NAME]",
+            help="As `ledger projections` lists it. Default: all.",
+            autocompletion=names_to_complete,
+            show_default=False,
+        ),
     ] = None,
     *,
     message: Annotated[
