@@ -56,7 +56,8 @@ def compare(
             with rows.reading() as connection:
                 reached = min(checkpoint(connection, each, partition).position for each in (old, new))
                 part = Part(partition, start, end, reached)
-                yield _compare_part(connection, log, (kind, kind.of(old), kind.of(new)), part)
+                compared = _compare_part(connection, log, (kind, kind.of(old), kind.of(new)), part)
+            yield compared
 
 
 def total(comparisons: Iterator[Comparison]) -> Comparison:

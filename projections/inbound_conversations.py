@@ -8,7 +8,7 @@ Events without a conversationId belong to no conversation. Nothing of the outbou
 
 from collections.abc import Iterable, Sequence
 from functools import reduce
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, MetaData, SmallInteger, Table, Text, delete, select
@@ -252,7 +252,7 @@ class InboundConversationsProjection:
         return (self._home(key), key, summary.conversation_id, indexed(number), summary.last_at_us, encode(summary))
 
     def _home(self, key: bytes) -> int:
-        return partition_of(UUID(bytes=key), self._partitions)
+        return partition_of(key, self._partitions)
 
     def _home_and_key(self, key: bytes) -> tuple[int, bytes]:
         # One order for all, so that two runners never wait for each other's rows in turn.

@@ -8,7 +8,7 @@ from its first event, and either all of its parked events are healed or none.
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
 
 from projections.checkpoints import Generation
 from projections.log_batches import Event
@@ -115,5 +115,5 @@ def _count(connection: Connection, generation: Generation, partition: int, more:
     )
 
 
-def _of(generation: Generation) -> tuple[object, ...]:
+def _of(generation: Generation) -> tuple[ColumnElement[bool], ...]:
     return (parked_events.c.projection == generation.projection, parked_events.c.generation == generation.number)

@@ -1,178 +1,194 @@
 """The read side as one object: for `api/`, for the command line, and for programs of one's own.
 
-STUB: the surface to code against; it is being filled in.
+`ReadModels.open` finds or makes the read models beside a ledger; `start` lets them follow the log; the rest are questions
+and orders. Each question is one function in `queries_messages.py` or `queries_conversations.py`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Generic, NamedTuple, Self, TypeVar
+from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from ledger.json_values import JSONObject
+from sqlalchemy import Connection, delete
+from sqlalchemy.engine import URL
+
+from ledger.errors import MalformedQuestion, NotFound
+from ledger.events import stream_key
+from ledger.facts import partition_of
 from ledger.ledger import Ledger
-from ledger.message import Message
+from ledger.message import Fold, Message
 from ledger.positions import Position
-from ledger.provider import Direction, Status
+from ledger.store.database import Database
+from ledger.store.reads import events_of_stream
+from projections import queries_conversations, queries_messages
+from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
+from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of
+from projections.comparison import Difference
+from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
+from projections.health import ProjectionStatus, Readiness, projection_status, readiness
+from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
+from projections.log_batches import Bounds, batch_after
+from projections.message_status import MESSAGE_STATUS, MessageStatusProjection
+from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
+from projections.parked import ParkedEvent, list_parked, some_parked_streams
+from projections.projecting import Projector, is_poison
+from projections.projection import Projection
+from projections.queries_conversations import Conversation, ConversationMessage
+from projections.queries_messages import MessageFilters, MessageStatus, Page
+from projections.rebuild import (
+    Rebuild,
+    RebuildProgress,
+    RebuildReport,
+    Stores,
+    cancel_rebuild,
+    claim_rebuild,
+    claim_rollback,
+)
+from projections.register import drop, entry, live, open_register, table_names
+from projections.rows import fetch, placeholder_of
+from projections.runner import Runner
+from projections.tables import checkpoints, parked_events, read_models
+from projections.waiting import ASK_AGAIN_BESIDE_OUR_RUNNER_S, ASK_AGAIN_S, Waiters
 
-MESSAGE_STATUS = "message-status"
-INBOUND_CONVERSATIONS = "inbound-conversations"
-LIMIT_DEFAULT = 50
-LIMIT_MAX = 1_000
+FILE_SUFFIX = ".read-models"
+FOLD_PAGE = 500
+RETRY_PAGE = 200
+PARKED_SHOWN_MAX = 1_000
+ONE_EVENT = Bounds(1, 1)
+RUNNER_SILENT_S_MAX = 5.0
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-
-class MessageStatus(NamedTuple):
-    """A message as the read model (or a fold of the log) has it, and the position of its last event there: the ETag."""
-
-    message: Message
-    position: Position
-
-
-class Conversation(NamedTuple):
-    """A conversation. Times are microseconds since 1970."""
-
-    conversation_id: str
-    number_id: str | None
-    participants: tuple[str, ...]
-    message_count: int
-    first_message_at_us: int
-    last_message_at_us: int
-    position: Position
-
-
-class ConversationMessage(NamedTuple):
-    """One message of a conversation; `body` and `media` as the provider sent them (any JSON value), made legible."""
-
-    message_id: str
-    sender: str | None
-    recipient: str | None
-    body: object
-    media: object
-    occurred_at_us: int | None
-    received_at_us: int
-    position: Position
+__all__ = [
+    "INBOUND_CONVERSATIONS",
+    "LIMIT_DEFAULT",
+    "LIMIT_MAX",
+    "MESSAGE_STATUS",
+    "Conversation",
+    "ConversationMessage",
+    "Difference",
+    "MessageFilters",
+    "MessageStatus",
+    "NothingToRollBackTo",
+    "Page",
+    "ProjectionStatus",
+    "ReadModels",
+    "Readiness",
+    "Rebuild",
+    "RebuildCancelled",
+    "RebuildPaused",
+    "RebuildProgress",
+    "RebuildReport",
+    "RebuildRunning",
+    "conversation_json",
+    "conversation_message_json",
+    "projection_json",
+    "read_models_url",
+    "status_json",
+]
 
 
-class Page(NamedTuple, Generic[T]):
-    """Some items of a list, and the cursor of what comes after them (None at the end)."""
-
-    items: list[T]
-    next: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class MessageFilters:
-    """What `GET /messages` may ask for; None is "any". Times are microseconds since 1970: after is inclusive, before exclusive."""
-
-    status: Status | None = None
-    direction: Direction | None = None
-    external_reference: str | None = None
-    provider_message_ref: str | None = None
-    number_id: str | None = None
-    phone: str | None = None
-    failure_code: str | None = None
-    updated_after_us: int | None = None
-    updated_before_us: int | None = None
-
-
-class RebuildProgress(NamedTuple):
-    """How far a rebuild is, in events; `seconds_left` is None until there is a rate."""
-
-    done: int
-    total: int
-    events_per_second: float
-    seconds_left: float | None
-
-
-class ProjectionStatus(NamedTuple):
-    """One item of `GET /projections`. `position` and `head` are written "0-17", or "0-17,1-4" with several partitions."""
-
-    name: str
-    version: int
-    state: str  # live, rebuilding or stopped
-    position: str
-    head: str
-    lag_events: int
-    lag_seconds: float
-    parked: int
-    rebuild: RebuildProgress | None
-
-
-class Readiness(NamedTuple):
-    """Why the read side is not ready (empty: it is), and what an operator should know although it is."""
-
-    reasons: list[str]
-    warnings: list[str]
-
-
-class Difference(NamedTuple):
-    """A row that a rebuild changed: its key (a messageId), the columns that differ, the events that explain it."""
-
-    key: str
-    columns: tuple[str, ...]
-    positions: tuple[Position, ...]
-
-
-class RebuildReport(NamedTuple):
-    """What a rebuild did: events folded, how long, how many rows were compared and differ, and some examples."""
-
-    events: int
-    seconds: float
-    rows_compared: int
-    rows_differing: int
-    examples: list[Difference]
-
-
-class Rebuild:
-    """A claimed rebuild: this object alone may build the shadow generation. `run` it here, or `start` it in a thread."""
-
-    def run(self, on_progress: Callable[[RebuildProgress], None] | None = None) -> RebuildReport:
-        """Builds, compares and switches. RebuildCancelled where somebody cancelled it."""
-        raise NotImplementedError
-
-    def start(self) -> None:
-        """`run` in a thread of its own; the outcome is in `projections()` and in the log output."""
-        raise NotImplementedError
+def read_models_url(ledger_url: URL) -> URL:
+    """Where the read models of a ledger are: on SQLite in a file of their own, so that projecting never takes the log's lock."""
+    if ledger_url.get_backend_name() == "sqlite":
+        return ledger_url.set(database=f"{ledger_url.database}{FILE_SUFFIX}")
+    return ledger_url
 
 
 class ReadModels:
     """The read models of a ledger. Every method may be called from any thread; only `wait_for` is a coroutine."""
 
+    def __init__(self, ledger: Ledger, rows: Database) -> None:
+        self._ledger = ledger
+        self._rows = rows
+        self._stores = Stores(rows, ledger.database, ledger.codec, ledger.partitions)
+        self._projections: dict[str, Projection] = {
+            MESSAGE_STATUS: MessageStatusProjection(),
+            INBOUND_CONVERSATIONS: InboundConversationsProjection(ledger.partitions),
+        }
+        self._waiters = Waiters()
+        self._runner: Runner | None = None
+        self._rebuilds: list[Rebuild] = []
+
     @classmethod
     def open(cls, ledger: Ledger) -> Self:
-        """The read models beside a ledger, created (empty) if there are none; nothing runs before `start`."""
-        raise NotImplementedError
+        """The read models beside a ledger, created (empty) if there are none; nothing runs before `start`.
+
+        What was made from another history than the log has (a restored backup, a foreign file) is made again from it.
+        """
+        url = read_models_url(ledger.database.url).render_as_string(hide_password=False)
+        opened = cls(ledger, Database(url, durable=False))
+        opened._create()
+        opened._begin_again_where_the_log_is_another()
+        return opened
 
     def start(self) -> None:
-        """Starts the runner's thread, which projects until `stop`."""
+        """Starts the runner's thread, which projects until `stop`; and rebuilds what an older version of us had made."""
+        if self._runner is not None:
+            return
+        self._runner = Runner(
+            self._rows, self._ledger.database, self._ledger.codec, list(self._projections.values()), self._waiters.reached
+        )
+        self._runner.start()
+        for name, projection in self._projections.items():
+            with self._rows.reading() as connection:
+                is_other_version = entry(connection, name).version != projection.version
+            if is_other_version:
+                self._rebuild_unless_somebody_does(name)
 
     def stop(self) -> None:
         """Ends the runner after its current batch; pauses a rebuild that runs in this process. Idempotent."""
+        for rebuild in self._rebuilds:
+            rebuild.pause()
+        self._rebuilds.clear()
+        if self._runner is not None:
+            self._runner.stop()
+            self._runner = None
 
     def close(self) -> None:
         """`stop`, and closes every connection."""
+        self.stop()
+        self._rows.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
 
     def wake(self) -> None:
         """There is something new in the log: project it now. Cheap; callable from any thread."""
+        if self._runner is not None:
+            self._runner.wake()
+
+    def catch_up(self) -> None:
+        """Projects everything that the log has now, here and without a thread: `ledger project --once`, and tests."""
+        runner = Runner(
+            self._rows, self._ledger.database, self._ledger.codec, list(self._projections.values()), self._waiters.reached
+        )
+        while runner.pass_once():
+            pass
 
     def current_status(self, message_id: str) -> MessageStatus:
         """The status of a message; NotFound where the read model has none."""
-        raise NotImplementedError
+        return self._ask(MESSAGE_STATUS, queries_messages.current_status, message_id, self._ledger.partitions)
 
     def status_as_of(self, message_id: str, as_of: Position | int) -> MessageStatus:
-        """The status as the ledger knew it at a position or a time in microseconds, folded from the log.
+        """The status as the ledger knew it at a position or a time in microseconds since 1970, folded from the log.
 
         NotFound before the first event; MalformedQuestion for a position of another partition.
         """
-        raise NotImplementedError
+        return status_as_of(self._ledger, message_id, as_of)
 
-    def messages(self, filters: MessageFilters, *, cursor: str | None = None, limit: int = LIMIT_DEFAULT) -> Page[MessageStatus]:
+    def messages(
+        self, filters: MessageFilters, *, cursor: str | None = None, limit: int = LIMIT_DEFAULT
+    ) -> Page[MessageStatus]:
         """Messages, newest update first. MalformedQuestion for a cursor that is not ours or a limit out of 1–1000."""
-        raise NotImplementedError
+        return self._ask(MESSAGE_STATUS, queries_messages.messages, filters, cursor=cursor, limit=limit)
 
     def conversation(self, conversation_id: str) -> Conversation:
         """One conversation; NotFound where there is none."""
-        raise NotImplementedError
+        question = queries_conversations.conversation
+        return self._ask(INBOUND_CONVERSATIONS, question, conversation_id, self._ledger.partitions)
 
     def conversations(
         self,
@@ -183,61 +199,188 @@ class ReadModels:
         limit: int = LIMIT_DEFAULT,
     ) -> Page[Conversation]:
         """Conversations, latest message first."""
-        raise NotImplementedError
+        question = queries_conversations.conversations
+        return self._ask(
+            INBOUND_CONVERSATIONS, question, number_id=number_id, participant=participant, cursor=cursor, limit=limit
+        )
 
     def conversation_messages(
         self, conversation_id: str, *, cursor: str | None = None, limit: int = LIMIT_DEFAULT
     ) -> Page[ConversationMessage]:
         """The messages of a conversation, oldest first; NotFound where there is no such conversation."""
-        raise NotImplementedError
+        question = queries_conversations.conversation_messages
+        page = self._ask(INBOUND_CONVERSATIONS, question, conversation_id, cursor=cursor, limit=limit)
+        if not page.items:
+            self.conversation(conversation_id)
+        return page
 
     async def wait_for(self, position: Position, *, name: str = MESSAGE_STATUS, timeout_s: float = 5.0) -> bool:
         """Whether the read model reached a position within the time; what is read after True is never older than it."""
-        raise NotImplementedError
+        self._projection(name)
+        ask_again_s = ASK_AGAIN_S if self._runner is None else ASK_AGAIN_BESIDE_OUR_RUNNER_S
+
+        def is_reached() -> bool:
+            return self._ask(name, checkpoint, position.partition).position >= position.number
+
+        return await self._waiters.wait(
+            name, position, is_reached=is_reached, ask_again_s=ask_again_s, timeout_s=timeout_s
+        )
+
+    def projection_status(self, name: str) -> ProjectionStatus:
+        """The state of a projection, from any process; NotFound."""
+        projection = self._projection(name)
+        return projection_status(self._rows, self._ledger.database, self._ledger.codec, projection)
 
     def projections(self) -> list[ProjectionStatus]:
         """The state of every projection, from any process."""
-        raise NotImplementedError
+        return [self.projection_status(name) for name in self._projections]
 
     def readiness(self) -> Readiness:
         """Whether the projections are alive and not lagging."""
-        raise NotImplementedError
+        runner = self._runner
+        alive = None if runner is None else runner.is_alive and runner.silent_s < RUNNER_SILENT_S_MAX
+        return readiness(self.projections(), own_runner_alive=alive, own_error=runner.last_error if runner else None)
 
     def claim_rebuild(self, name: str) -> Rebuild:
-        """The right to rebuild a projection (resumes one that died). RebuildRunning (SenderMustFix: 409), NotFound for an unknown name."""
-        raise NotImplementedError
+        """The right to rebuild a projection; goes on with one that was killed or paused. RebuildRunning, NotFound."""
+        return self._own(claim_rebuild(self._stores, self._projection(name), self.wake))
 
     def cancel_rebuild(self, name: str) -> bool:
         """Asks a rebuild in any process to end and drops what it built; False where none runs."""
-        raise NotImplementedError
+        return cancel_rebuild(self._rows, self._projection(name).name)
 
     def rollback(self, name: str) -> None:
-        """Makes the previous generation live again, once it has caught up. NothingToRollBackTo (SenderMustFix)."""
+        """Makes the previous generation live again, once it has caught up. NothingToRollBackTo, RebuildRunning."""
+        self._own(claim_rollback(self._stores, self._projection(name), self.wake)).run()
+
+    def parked(self, name: str) -> list[ParkedEvent]:
+        """The first 1,000 parked events of a projection."""
+        self._projection(name)
+        return self._ask(name, list_parked, PARKED_SHOWN_MAX)
 
     def retry(self, name: str) -> tuple[int, int]:
-        """Tries the parked events again: (healed, still parked)."""
-        raise NotImplementedError
+        """Folds every message with parked events again from the log: (events healed, events still parked)."""
+        projection = self._projection(name)
+        generation = self._ask(name, _itself)
+        healed, after = 0, (-1, 0)
+        while streams := self._ask(name, some_parked_streams, after, RETRY_PAGE):
+            for partition, stream, position in streams:
+                healed += self._refold(projection, generation, partition, stream)
+                after = (partition, position)
+        left = sum(each.parked for each in self._ask(name, checkpoints_of))
+        return healed, left
 
     def rebuild_message(self, name: str, message_id: str) -> bool:
         """Folds one message again from the log; whether its row changed. NotFound."""
-        raise NotImplementedError
+        projection = self._projection(name)
+        self._ledger.history(message_id, limit=1)
+        stream = stream_key(message_id)
+        partition = partition_of(stream, self._ledger.partitions)
+        before = self._ask(name, _row, projection, partition, stream)
+        self._projector(projection, self._ask(name, _itself), partition).refold(stream)
+        return self._ask(name, _row, projection, partition, stream) != before
+
+    def _ask(
+        self, name: str, question: Callable[Concatenate[Connection, Generation, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """A question to the generation that is live, in one state of the database."""
+        with self._rows.reading() as connection:
+            return question(connection, live(connection, name), *args, **kwargs)
+
+    def _projection(self, name: str) -> Projection:
+        if name not in self._projections:
+            raise NotFound(f"there is no projection {name[:64]!r}: expected one of {sorted(self._projections)}")
+        return self._projections[name]
+
+    def _projector(self, projection: Projection, generation: Generation, partition: int) -> Projector:
+        stores = self._stores
+        return Projector(stores.rows, stores.log, stores.codec, projection, generation, partition)
+
+    def _refold(self, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
+        try:
+            return self._projector(projection, generation, partition).refold(stream)
+        except Exception as error:
+            if not is_poison(error):
+                raise
+            return 0
+
+    def _own(self, rebuild: Rebuild) -> Rebuild:
+        self._rebuilds = [each for each in self._rebuilds if each.is_running]
+        self._rebuilds.append(rebuild)
+        return rebuild
+
+    def _rebuild_unless_somebody_does(self, name: str) -> None:
+        try:
+            self.claim_rebuild(name).start()
+        except RebuildRunning:
+            return  # in another process, which will switch for all of us
+
+    def _create(self) -> None:
+        with self._rows.writing() as connection:
+            open_register(
+                connection, list(self._projections.values()), self._ledger.identity.ledger_id, self._ledger.partitions
+            )
+
+    def _begin_again_where_the_log_is_another(self) -> None:
+        for projection in self._projections.values():
+            if self._is_of_this_log(projection):
+                continue
+            with self._rows.writing() as connection:
+                for name, _number in table_names(connection, projection, ()):
+                    drop(connection, name)
+                for table in (checkpoints, parked_events):
+                    connection.execute(delete(table).where(table.c.projection == projection.name))
+                connection.execute(delete(read_models).where(read_models.c.name == projection.name))
+            self._create()
+
+    def _is_of_this_log(self, projection: Projection) -> bool:
+        with self._rows.reading() as connection:
+            registered = entry(connection, projection.name)
+            at = checkpoints_of(connection, registered.live_generation)
+        is_ours = registered.ledger_id == self._ledger.identity.ledger_id and len(at) == self._ledger.partitions
+        return is_ours and all(self._has_event(partition, each) for partition, each in enumerate(at))
+
+    def _has_event(self, partition: int, at: Checkpoint) -> bool:
+        if at.position == 0:
+            return True
+        events = batch_after(self._ledger.database, partition, at.position - 1, ONE_EVENT).events
+        return bool(events) and events[0][0] == at.position and events[0][5] == at.hash
 
 
-def status_json(status: MessageStatus, *, masked: bool = False) -> JSONObject:
-    """A status in the shape of `GET /messages/{messageId}`."""
-    raise NotImplementedError
+def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> MessageStatus:
+    """The status as the ledger knew it at a position, or at a time in microseconds since 1970, folded from the log."""
+    stream = stream_key(message_id)
+    partition = partition_of(stream, ledger.partitions)
+    if isinstance(as_of, Position) and as_of.partition != partition:
+        raise MalformedQuestion(f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}")
+    folded, known, version = Fold(Message()), None, 0
+    with ledger.database.reading() as connection:
+        while rows := events_of_stream(connection, partition, stream, after_version=version, limit=FOLD_PAGE):
+            for row in rows:
+                event = ledger.codec.decode(row.topic, bytes(row.state))
+                at = row.position if isinstance(as_of, Position) else event.receipt.received_at_us
+                # Not yet known then; nor is anything after it, whatever a clock that was set back says of that.
+                if at > (as_of.number if isinstance(as_of, Position) else as_of):
+                    return _known(known, message_id)
+                folded.add(event)
+                known = MessageStatus(folded.message(), Position(partition, row.position))
+                version = row.version
+    return _known(known, message_id)
 
 
-def conversation_json(conversation: Conversation, *, masked: bool = False) -> JSONObject:
-    """A conversation in the shape of `GET /conversations/{conversationId}`."""
-    raise NotImplementedError
+def _known(known: MessageStatus | None, message_id: str) -> MessageStatus:
+    if known is None:
+        raise NotFound(f"the ledger knew nothing of message {message_id!r} then")
+    return known
 
 
-def conversation_message_json(message: ConversationMessage, *, masked: bool = False) -> JSONObject:
-    """An item of `GET /conversations/{conversationId}/messages`."""
-    raise NotImplementedError
+def _itself(_connection: Connection, generation: Generation) -> Generation:
+    return generation
 
 
-def projection_json(status: ProjectionStatus) -> JSONObject:
-    """An item of `GET /projections`."""
-    raise NotImplementedError
+def _row(
+    connection: Connection, generation: Generation, projection: Projection, partition: int, stream: bytes
+) -> list[tuple[object, ...]]:
+    kind, place = projection.tables[0], placeholder_of(connection)
+    statement = f"SELECT {', '.join(kind.columns)} FROM {kind.of(generation)} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608, E501 - no value in it
+    return fetch(connection, statement, (partition, stream))

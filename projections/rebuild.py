@@ -35,8 +35,10 @@ from projections.register import (
     change,
     delete_some,
     drop,
+    drop_index,
     entry,
     forget_generation,
+    index_names,
     new_generation,
     now_us,
     table_names,
@@ -72,6 +74,7 @@ class RebuildReport(NamedTuple):
 
 
 OnProgress = Callable[[RebuildProgress], None]
+OnSwitch = Callable[[], None]
 
 
 class Stores(NamedTuple):
@@ -90,8 +93,11 @@ class NotYetSwitched(Exception):  # noqa: N818 - no error; the transaction must 
 class Rebuild:
     """A claimed rebuild: this object alone may build the shadow generation. `run` it here, or `start` it in a thread."""
 
-    def __init__(self, stores: Stores, projection: Projection, target: Generation, owner: str, *, compares: bool) -> None:
+    def __init__(
+        self, stores: Stores, projection: Projection, target: Generation, owner: str, on_switch: OnSwitch, *, compares: bool
+    ) -> None:
         self._stores = stores
+        self._on_switch = on_switch
         self._projection = projection
         self._target = target
         self._owner = owner
@@ -120,6 +126,7 @@ class Rebuild:
         except BaseException:
             self._release()
             raise
+        self._on_switch()
         self._clean_up()
         return report
 
@@ -297,16 +304,26 @@ class Rebuild:
             kept = [number for number in (registered.live, registered.previous, registered.shadow) if number is not None]
             dropped = table_names(connection, self._projection, kept)
         for name, _number in dropped:
-            while True:
-                with rows.writing() as connection:
-                    if delete_some(connection, name) == 0:
-                        drop(connection, name)
-                        break
+            self._drop_bit_by_bit(name)
         with rows.writing() as connection:
             _forget_all_but(connection, self._projection.name, kept)
 
 
-def claim_rebuild(stores: Stores, projection: Projection) -> Rebuild:
+    def _drop_bit_by_bit(self, table: str) -> None:
+        rows = self._stores.rows
+        with rows.reading() as connection:
+            indexes = index_names(connection, table)
+        for index in indexes:
+            with rows.writing() as connection:
+                drop_index(connection, index)
+        while True:
+            with rows.writing() as connection:
+                if delete_some(connection, table) == 0:
+                    drop(connection, table)
+                    return
+
+
+def claim_rebuild(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
     """The right to rebuild, with a new shadow generation or the one that a dead rebuild left. RebuildRunning."""
     with stores.rows.writing() as connection:
         owner, registered = _claim(connection, projection.name)
@@ -315,10 +332,10 @@ def claim_rebuild(stores: Stores, projection: Projection) -> Rebuild:
         else:
             target = new_generation(connection, projection, stores.partitions)
             change(connection, projection.name, shadow=target.number, shadow_version=projection.version)
-    return Rebuild(stores, projection, target, owner, compares=True)
+    return Rebuild(stores, projection, target, owner, on_switch, compares=True)
 
 
-def claim_rollback(stores: Stores, projection: Projection) -> Rebuild:
+def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
     """The right to make the previous generation live again. RebuildRunning, NothingToRollBackTo."""
     with stores.rows.writing() as connection:
         registered = entry(connection, projection.name)
@@ -329,8 +346,9 @@ def claim_rollback(stores: Stores, projection: Projection) -> Rebuild:
                 f"the earlier generation of {projection.name} is of version {registered.previous_version}, "
                 f"this program goes on with version {projection.version}: start that program, and roll back there"
             )
-        owner, registered = _claim(connection, projection.name)
-    return Rebuild(stores, projection, Generation(projection.name, registered.previous or 0), owner, compares=False)
+        owner, _ = _claim(connection, projection.name)
+    target = Generation(projection.name, registered.previous)
+    return Rebuild(stores, projection, target, owner, on_switch, compares=False)
 
 
 def cancel_rebuild(rows: Database, name: str) -> bool:
@@ -365,12 +383,10 @@ def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
         seen_s = (now_us() - registered.rebuilder_seen_us) / 1_000_000
         raise RebuildRunning(f"a rebuild of {name} runs in {registered.rebuilder}, last seen {seen_s:.1f} s ago")
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    held_by = read_models.c.rebuilder.is_(None)
-    if registered.rebuilder is not None:
-        held_by = read_models.c.rebuilder == registered.rebuilder
+    is_unchanged = read_models.c.rebuilder.is_not_distinct_from(registered.rebuilder)
     claimed = connection.execute(
         update(read_models)
-        .where(read_models.c.name == name, held_by)
+        .where(read_models.c.name == name, is_unchanged)
         .values(
             rebuilder=owner, rebuilder_seen_us=now_us(), rebuild_cancelled=0, rebuild_done=0, rebuild_total=0, rebuild_rate=0.0
         )

@@ -119,6 +119,16 @@ def drop(connection: Connection, table: str) -> None:
     connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
 
 
+def index_names(connection: Connection, table: str) -> list[str]:
+    """The indexes of a table that can be dropped by themselves."""
+    return [str(index["name"]) for index in inspect(connection).get_indexes(table)]
+
+
+def drop_index(connection: Connection, index: str) -> None:
+    """Drops an index."""
+    connection.execute(text(f"DROP INDEX IF EXISTS {index}"))
+
+
 def now_us() -> int:
     """Microseconds since 1970."""
     return time.time_ns() // 1000

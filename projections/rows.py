@@ -42,7 +42,7 @@ def select_by_key(
 def fetch(connection: Connection, statement: str, values: Row) -> list[Row]:
     """All rows of a statement, as the driver gives them: a Row object for each would cost more than the query."""
     with connection.exec_driver_sql(statement, values) as found:
-        return list(found.cursor.fetchall())  # type: ignore[union-attr]  # a SELECT always has a cursor
+        return list(found.cursor.fetchall())
 
 
 def placeholder_of(connection: Connection) -> str:

@@ -74,6 +74,11 @@ class Runner:
         self._wake.set()
 
     @property
+    def silent_s(self) -> float:
+        """How long ago it last showed that it is alive."""
+        return time.monotonic() - self.last_seen
+
+    @property
     def is_alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread is not None and self._thread.is_alive()
@@ -163,6 +168,8 @@ class Runner:
         if self.last_seen < self._heartbeat_due:
             return
         self._heartbeat_due = self.last_seen + HEARTBEAT_S
+        # A rebuild in any process may have put another generation in place: look at the checkpoints again.
+        self._heads_done = []
         beats = [(projection.name, self.name, now_us()) for projection in self._projections]
         with self._rows.writing() as connection:
             upsert(connection, "heartbeats", ("projection", "runner", "seen_us"), 1, beats)

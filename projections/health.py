@@ -1,0 +1,108 @@
+"""How the projections are: how far behind, in events and in seconds, whether somebody projects, and what a rebuild does."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ledger.errors import UnreadableEvent
+from ledger.mapper import EventCodec
+from ledger.positions import Position
+from ledger.store import reads
+from ledger.store.database import Database
+from projections.checkpoints import Checkpoint, checkpoints_of
+from projections.log_batches import Bounds, batch_after
+from projections.projection import Projection
+from projections.rebuild import RebuildProgress, is_running, progress_of
+from projections.register import entry, now_us
+from projections.rows import fetch, placeholder_of
+
+RUNNER_SILENT_S_MAX = 5.0
+LAG_S_MAX = 30.0
+FIRST_WAITING = Bounds(1, 1)
+
+
+class ProjectionStatus(NamedTuple):
+    """One item of `GET /projections`. `position` and `head` are written "0-17", or "0-17,1-4" with several partitions."""
+
+    name: str
+    version: int
+    state: str  # live, rebuilding or stopped
+    position: str
+    head: str
+    lag_events: int
+    lag_seconds: float
+    parked: int
+    rebuild: RebuildProgress | None
+    runner_seen_s: float | None
+    """How long ago a runner, in any process, showed that it is alive; None where none ever did."""
+
+
+class Readiness(NamedTuple):
+    """Why the read side is not ready (empty: it is), and what an operator should know although it is."""
+
+    reasons: list[str]
+    warnings: list[str]
+
+
+def projection_status(rows: Database, log: Database, codec: EventCodec, projection: Projection) -> ProjectionStatus:
+    """The state of a projection, from any process."""
+    # The rows first: a head that is read later can only be further on, so the lag is never shown too small.
+    with rows.reading() as connection:
+        registered = entry(connection, projection.name)
+        at = checkpoints_of(connection, registered.live_generation)
+        place = placeholder_of(connection)
+        seen = fetch(connection, f"SELECT seen_us FROM heartbeats WHERE projection = {place}", (projection.name,))  # noqa: S608 - no value in it
+    with log.reading() as connection:
+        heads = [head.position for head in reads.heads(connection)]
+    seen_s = max((now_us() - seen[0][0]) / 1_000_000, 0.0) if seen else None
+    rebuild = None
+    if is_running(registered):
+        rebuild = progress_of(registered.rebuild_done, registered.rebuild_total, registered.rebuild_rate)
+    silent = seen_s is None or seen_s > RUNNER_SILENT_S_MAX
+    return ProjectionStatus(
+        name=projection.name,
+        version=registered.version,
+        state="rebuilding" if rebuild else "stopped" if silent else "live",
+        position=_written([each.position for each in at]),
+        head=_written(heads),
+        lag_events=sum(max(head - each.position, 0) for head, each in zip(heads, at, strict=True)),
+        lag_seconds=max(
+            (_waiting_s(log, codec, partition, each) for partition, each in enumerate(at) if each.position < heads[partition]),
+            default=0.0,
+        ),
+        parked=sum(each.parked for each in at),
+        rebuild=rebuild,
+        runner_seen_s=seen_s,
+    )
+
+
+def readiness(statuses: Sequence[ProjectionStatus], *, own_runner_alive: bool | None, own_error: str | None) -> Readiness:
+    """Whether the projections are alive and not lagging. `own_runner_alive` is None where this process runs none."""
+    reasons: list[str] = []
+    warnings: list[str] = []
+    if own_runner_alive is False:
+        reasons.append("the projections' runner of this server is dead")
+    if own_error is not None:
+        reasons.append(f"projecting fails with {own_error}")
+    for status in statuses:
+        if status.runner_seen_s is None or status.runner_seen_s > RUNNER_SILENT_S_MAX:
+            reasons.append(f"{status.name}: no runner has shown that it is alive for {RUNNER_SILENT_S_MAX:.0f} s")
+        if status.lag_seconds > LAG_S_MAX:
+            reasons.append(f"{status.name}: {status.lag_events} events, {status.lag_seconds:.0f} s behind")
+        if status.parked:
+            warnings.append(f"{status.name}: {status.parked} events are parked")
+    return Readiness(reasons, warnings)
+
+
+def _waiting_s(log: Database, codec: EventCodec, partition: int, at: Checkpoint) -> float:
+    """How long ago the first event that is not projected yet was received."""
+    for event in batch_after(log, partition, at.position, FIRST_WAITING).events:
+        try:
+            received_at_us = codec.decode(event[3], event[4]).receipt.received_at_us
+        except UnreadableEvent:
+            return 0.0  # it will be parked at once
+        return round(max((now_us() - received_at_us) / 1_000_000, 0.0), 3)
+    return 0.0
+
+
+def _written(numbers: Sequence[int]) -> str:
+    return ",".join(str(Position(partition, number)) for partition, number in enumerate(numbers))
