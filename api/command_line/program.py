@@ -4,21 +4,27 @@ from collections.abc import Callable
 
 import typer
 
+from api.command_line.backup import backup
+from api.command_line.conversation import conversation
 from api.command_line.demo import demo
 from api.command_line.explain import explain
 from api.command_line.history import history
+from api.command_line.project import project
+from api.command_line.projections import projections
 from api.command_line.quarantine import quarantine
+from api.command_line.rebuild import rebuild
 from api.command_line.serve import serve
 from api.command_line.simulate import simulate
+from api.command_line.status import status
 from api.command_line.tail import tail
 from api.command_line.upgrade import upgrade
 from api.command_line.verify import verify
 
 PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
     "Try it": (demo, simulate),
-    "Run it": (serve, upgrade),
-    "Ask it": (explain, history, tail),
-    "Keep it well": (verify, quarantine),
+    "Run it": (serve, project, upgrade),
+    "Ask it": (status, explain, history, conversation, tail),
+    "Keep it well": (projections, rebuild, verify, backup, quarantine),
 }
 """In the order in which `ledger --help` shows them."""
 

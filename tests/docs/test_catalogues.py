@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from ledger.events import MessageEvent
 from ledger.mapper import EVENT_CLASSES
 from ledger.provider import STATUS_OF, Effect, Status
 
@@ -33,22 +34,24 @@ def code(cell: str) -> str:
     return found[1] if found else ""
 
 
-def test_every_status_is_explained_once():
+def test_every_status_is_explained_once() -> None:
     assert sorted(code(row[0]) for row in rows("LIFECYCLE.md", "status")) == sorted(Status)
 
 
-def test_the_kind_that_brings_a_status_is_the_one_in_the_code():
+def test_the_kind_that_brings_a_status_is_the_one_in_the_code() -> None:
     documented = {code(row[1]): code(row[0]) for row in rows("LIFECYCLE.md", "status")}
 
     assert {kind: documented[kind] for kind in STATUS_OF} == STATUS_OF
 
 
-def test_every_effect_is_explained_once():
+def test_every_effect_is_explained_once() -> None:
     assert sorted(code(row[0]) for row in rows("LIFECYCLE.md", "effect")) == sorted(Effect)
 
 
 @pytest.mark.parametrize("event_class", EVENT_CLASSES, ids=lambda each: str(each.TOPIC))
-def test_every_event_is_in_the_catalogue_with_its_typed_fields_in_their_stored_order(event_class):
+def test_every_event_is_in_the_catalogue_with_its_typed_fields_in_their_stored_order(
+    event_class: type[MessageEvent],
+) -> None:
     documented = {code(row[0]): (code(row[1]), row[3].split(", ")) for row in rows("EVENTS.md", "topic")}
     stored = [field.name for field in msgspec.structs.fields(event_class)]
 
@@ -56,5 +59,5 @@ def test_every_event_is_in_the_catalogue_with_its_typed_fields_in_their_stored_o
     assert (stored[0], stored[-1]) == ("message_id", "receipt")
 
 
-def test_the_catalogue_has_no_event_that_does_not_exist():
+def test_the_catalogue_has_no_event_that_does_not_exist() -> None:
     assert len(rows("EVENTS.md", "topic")) == len(EVENT_CLASSES)

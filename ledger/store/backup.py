@@ -1,0 +1,44 @@
+"""A copy of an embedded ledger, taken while it is being written, complete up to one commit."""
+
+import os
+from contextlib import closing
+from pathlib import Path
+
+from ledger.errors import SettingRefused
+from ledger.positions import Position
+from ledger.store.database import SQLITE, Database
+
+UNFINISHED = ".unfinished"
+
+
+def back_up(database: Database, target: Path) -> list[str]:
+    """Copies an embedded ledger to a new file, which is on disk and whole when this returns; its heads, as `0-17:HASH`.
+
+    SettingRefused where it cannot be made.
+
+    The copy is one read transaction: writers go on meanwhile, and none of what they commit is half in it. It is made under
+    another name first, so that a file of the name that was asked for is always a whole backup.
+    """
+    if database.file is None:
+        raise SettingRefused("this ledger is in PostgreSQL: back it up with pg_dump (docs/OPERATING.md says how)")
+    if target.exists():
+        raise SettingRefused(f"there is a file {target} already; a backup never overwrites one")
+    unfinished = target.with_name(target.name + UNFINISHED)
+    unfinished.unlink(missing_ok=True)
+    with closing(SQLITE.connect(database.file)) as source, closing(SQLITE.connect(unfinished)) as copy:
+        source.backup(copy)
+        heads = copy.execute("SELECT partition, position, hash FROM partition_heads ORDER BY partition").fetchall()
+        # A backup is one file: without this it would open in WAL mode only together with a -wal file.
+        copy.execute("PRAGMA journal_mode=DELETE")
+    _to_disk(unfinished)
+    unfinished.rename(target)
+    _to_disk(target.parent)
+    return [f"{Position(partition, number)}:{digest.hex()}" for partition, number, digest in heads]
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
