@@ -106,8 +106,8 @@ class Running:
 @contextmanager
 def running(settings: Settings) -> Iterator[Running]:
     """A server for the length of a `with`; it ends as on SIGTERM."""
-    listener = listening("127.0.0.1", 0)
     service = Service.open(settings)
+    listener = listening("127.0.0.1", 0)
     is_ready = threading.Event()
     server = server_of(service, is_ready.set)
     thread = threading.Thread(target=run_server, args=(server, listener), name="the server under test")

@@ -6,7 +6,8 @@ import pytest
 from starlette.requests import HTTPConnection
 
 from api.access import Access, ApiKey, Scope, TooManyFailures, Unauthenticated, sha256_of
-from api.app import ROUTES, Guarded
+from api.routes import ROUTES
+from api.routing import Guarded
 from api.attempts import ADDRESSES_MAX, ATTEMPTS_MAX, FailedAttempts
 from tests.api.running import KEYS, WEBHOOKS, Running, key_of, running, settings_at
 from tests.builders import body, send_body
@@ -88,7 +89,12 @@ def test_the_scope_masked_sees_neither_numbers_nor_bodies(server: Running, messa
     server.deliver(body("message.inbound", f"{message_id}_in", **secret))
     server.deliver(b"+15557654321 a private word")
     version_1 = f"/messages/{message_id}_in/history/1/body"
-    paths = [f"/messages/{message_id}_in/history", f"/messages/{message_id}/history", "/feed", f"/sends/idem_{message_id}"]
+    paths = [
+        f"/messages/{message_id}_in/history",
+        f"/messages/{message_id}/history",
+        "/feed",
+        f"/sends/idem_{message_id}",
+    ]
 
     assert all("5557654321" in server.get(path).text or "5551234567" in server.get(path).text for path in paths)
     for path in [*paths, version_1, "/quarantine"]:

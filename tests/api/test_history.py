@@ -91,7 +91,14 @@ def test_the_exact_bytes_come_back_as_a_download(server: Running, message_id: st
 
 
 def test_case_21_markup_formulas_and_control_characters_are_inert_in_json(server: Running, message_id: str) -> None:
-    texts = ["<script>alert(1)</script>", "{{7*7}}", "=cmd|'/c calc'!A1", "\u001b[31m", "a\r\nSet-Cookie: x=1", "\u202e"]
+    texts = [
+        "<script>alert(1)</script>",
+        "{{7*7}}",
+        "=cmd|'/c calc'!A1",
+        "\u001b[31m",
+        "a\r\nSet-Cookie: x=1",
+        "\u202e",
+    ]
     for sequence, text in enumerate(texts):
         server.deliver(body("message.sent", message_id, sequence=sequence, note=text))
 

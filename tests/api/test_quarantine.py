@@ -57,7 +57,9 @@ def test_what_this_version_can_read_by_now_is_replayed_once(tmp_path: Path) -> N
     raw = body("message.sent", "msg_1", sequence=1)
     receipt = Receipt(1, raw)
     with running(settings_at(tmp_path)) as server:
-        server.service.ledger.commit([UnreadableDelivery(b"\x01" * 16, 0, "an older version could not read it", receipt)])
+        server.service.ledger.commit(
+            [UnreadableDelivery(b"\x01" * 16, 0, "an older version could not read it", receipt)]
+        )
         server.deliver(b"garbage")
 
         first, second = (server.post("/quarantine/replay", key="admin").json() for _ in range(2))

@@ -74,7 +74,9 @@ def test_case_5_a_replay_is_stored_once(server: Running, message_id: str) -> Non
     assert {answer.json()["position"] for answer in answers} == {answers[0].json()["position"]}
 
 
-@pytest.mark.parametrize("age_s, late", [(0, False), (7_100, False), (3 * 3_600, True), (-7_100, False), (-7_300, True)])
+@pytest.mark.parametrize(
+    "age_s, late", [(0, False), (7_100, False), (3 * 3_600, True), (-7_100, False), (-7_300, True)]
+)
 def test_case_6_a_signature_outside_the_window_is_recorded_and_marked(
     server: Running, message_id: str, age_s: int, late: bool
 ) -> None:

@@ -1,0 +1,139 @@
+"""Whatever comes from the network, the answer is never a 5xx but for 503, and a refusal is always a problem."""
+
+from urllib.parse import quote_from_bytes
+
+import httpx2
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from api.app import ROUTES
+from tests.api.running import KEYS, WEBHOOKS, Running, as_json, key_of
+from tests.api.wire import request
+
+on_one_server = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(["message.sent", "+1555", ""]),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    max_leaves=20,
+)
+KINDS = ["message.queued", "message.sent", "message.delivery", "message.failed", "message.inbound", "message.read", ""]
+WEBHOOK_BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "eventType": st.sampled_from(KINDS) | VALUES,
+        "messageId": st.sampled_from(["fuzz_1", "fuzz_2"]) | st.text(max_size=600) | VALUES,
+        "sequence": st.integers(-2, 5) | st.integers() | VALUES,
+        "externalReference": VALUES,
+        "occurredAt": st.text("0123456789-:TZ+.", max_size=30) | VALUES,
+        "conversationId": VALUES,
+        "from": VALUES,
+        "to": VALUES,
+        "body": VALUES,
+        "media": VALUES,
+    },
+)
+SENDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "idempotencyKey": st.text(max_size=20) | VALUES,
+        "request": st.dictionaries(st.sampled_from(["sendFrom", "externalReference", "to"]), VALUES) | VALUES,
+        "response": st.fixed_dictionaries(
+            {"results": st.lists(st.dictionaries(st.sampled_from(["to", "messageId", "status"]), VALUES), max_size=3)},
+            optional={"errors": VALUES},
+        )
+        | VALUES,
+    },
+)
+HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=80)
+SEGMENTS = st.sampled_from(["fuzz_1", "0", "1", ".."]) | st.binary(max_size=20).map(quote_from_bytes)
+QUERIES = st.lists(
+    st.tuples(
+        st.sampled_from(["limit", "cursor", "after", "asOf", "waitFor", "status", "phone", "updatedAfter", "x"]),
+        st.binary(max_size=20).map(quote_from_bytes) | st.sampled_from(["1", "50", "0-1", "2024-11-23T16:00:00Z"]),
+    ),
+    max_size=3,
+).map(lambda pairs: "&".join(f"{name}={value}" for name, value in pairs))
+PATHS = [route.path for route in ROUTES if route.path != "/feed/stream"]
+
+
+def is_well_answered(answer: httpx2.Response) -> bool:
+    """Whether it is an answer that we meant: no 5xx but 503, and every refusal a whole problem."""
+    if answer.status_code >= 400 and answer.request.method != "HEAD" and "reasons" not in answer.text:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert set(answer.json()) == {"type", "title", "status", "detail"}
+        assert answer.json()["status"] == answer.status_code
+        assert "Traceback" not in answer.text
+    return answer.status_code < 500 or answer.status_code == 503
+
+
+@on_one_server
+@given(st.binary(max_size=200) | WEBHOOK_BODIES.map(as_json))
+def test_whatever_is_signed_is_kept(server: Running, raw: bytes) -> None:
+    first, again = server.deliver(raw), server.deliver(raw)
+
+    assert (first.status_code in {200, 202}, again.status_code) == (True, 200)
+    assert {**again.json(), "outcome": ""} == {**first.json(), "outcome": ""}
+
+
+@on_one_server
+@given(WEBHOOK_BODIES.map(as_json), HEADER_VALUES, HEADER_VALUES)
+def test_whatever_is_not_signed_is_refused(server: Running, raw: bytes, timestamp: str, signature: str) -> None:
+    headers = {"X-RedCloud-Timestamp": timestamp.encode("latin-1"), "X-RedCloud-Signature": signature.encode("latin-1")}
+    with server.wire() as wire:
+        lines = b"".join(name.encode() + b": " + value + b"\r\n" for name, value in headers.items())
+        answer = wire.send(request("POST", WEBHOOKS, None, raw).replace(b"\r\n", b"\r\n" + lines, 1)).answer()
+
+    assert answer.status == 401
+
+
+@on_one_server
+@given(st.binary(max_size=200) | SENDS.map(as_json))
+def test_whatever_is_handed_over_is_recorded_or_refused(server: Running, raw: bytes) -> None:
+    answer = server.post("/sends", raw)
+
+    assert is_well_answered(answer)
+    assert answer.status_code in {200, 202, 409, 422}
+
+
+@on_one_server
+@given(
+    st.sampled_from(["GET", "GET", "GET", "HEAD", "POST", "PUT", "OPTIONS"]),
+    st.sampled_from(PATHS),
+    st.lists(SEGMENTS, min_size=2, max_size=2),
+    QUERIES,
+    st.sampled_from([None, *KEYS]),
+    st.dictionaries(st.sampled_from(["If-None-Match", "Last-Event-ID", "Accept", "Range", "Origin"]), HEADER_VALUES),
+)
+def test_whatever_is_asked_is_answered(
+    server: Running, method: str, path: str, segments: list[str], query: str, key: str | None, headers: dict[str, str]
+) -> None:
+    values = iter(segments)
+    target = "/".join(next(values) if part.startswith("{") else part for part in path.split("/")) + f"?{query}"
+    bearer = {} if key is None else {"Authorization": f"Bearer {key_of(key)}"}
+    said = [(name, value.strip().encode("latin-1")) for name, value in {**bearer, **headers}.items()]
+
+    assert is_well_answered(server.http.request(method, target, headers=said))
+
+
+@on_one_server
+@given(
+    st.binary(max_size=300) | st.binary(max_size=100).map(lambda raw: b"POST /webhooks/red-cloud HTTP/1.1\r\n" + raw)
+)
+def test_whatever_bytes_come_the_server_goes_on(server: Running, raw: bytes) -> None:
+    with server.wire() as wire:
+        wire.send_until_refused([raw])
+
+    assert server.http.get("/livez").status_code == 200
+
+
+def test_what_the_fuzz_left_behind_can_be_read(server: Running) -> None:
+    server.deliver(b'{"eventType": "message.sent", "messageId": "fuzz_1", "sequence": 1}')
+
+    assert all(event["messageId"] for event in server.stored())
+    assert server.get("/quarantine?limit=1000", "admin").status_code == 200

@@ -1,0 +1,111 @@
+"""Attack 27: the disk is full, or the database is down. Nothing is acknowledged, and after the repair nothing is missing."""
+
+import resource
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from tests.api.program import Program, program
+from tests.api.running import WEBHOOKS, Running, running, settings_at, signed, until
+from tests.builders import body
+from tests.engines import NotInstalled, PrivatePostgres
+from tests.requirements import missing
+
+UNAVAILABLE = {
+    "type": "docs/HTTP.md#problem-store-unavailable",
+    "title": "The store is unavailable",
+    "status": 503,
+    "detail": "The database cannot be used right now. Try again.",
+}
+NO_LIMIT = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[PrivatePostgres]:
+    """A PostgreSQL of this test's own, to be stopped."""
+    try:
+        server = PrivatePostgres()
+    except NotInstalled as error:
+        missing("postgresql", str(error))
+    with server:
+        yield server
+
+
+def facts(count: int) -> list[bytes]:
+    return [body("message.sent", f"msg_{number}", sequence=1, filler="x" * 20_000) for number in range(count)]
+
+
+def is_unavailable(answer: httpx2.Response) -> bool:
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json() == UNAVAILABLE
+    return answer.status_code == 503
+
+
+def test_case_27_with_the_database_down_nothing_is_acknowledged_and_it_serves_again_without_a_restart(
+    own_postgres: PrivatePostgres,
+) -> None:
+    before, during = facts(2)
+    with running(settings_at(own_postgres.new_database())) as server:
+        assert server.deliver(before).status_code == 202
+
+        own_postgres.stop(immediate=True)
+        assert is_unavailable(server.deliver(during))
+        assert is_unavailable(server.get("/feed"))
+        assert is_unavailable(server.get("/messages/msg_0/history"))
+        assert is_unavailable(server.post("/quarantine/replay", key="admin"))
+        until(lambda: server.http.get("/readyz").status_code == 503)
+        reasons = server.http.get("/readyz").json()
+        assert reasons == {"status": "not ready", "reasons": ["the store cannot be written"], "warnings": []}
+        assert server.http.get("/livez").json() == {"status": "alive"}
+
+        own_postgres.start()
+        until(lambda: server.deliver(during).status_code in {200, 202})
+        until(lambda: server.http.get("/readyz").status_code == 200)
+        assert server.deliver(during).json()["outcome"] == "duplicate"
+        assert [event["messageId"] for event in _events(server)] == ["msg_0", "msg_1"]
+
+
+def _events(server: Running) -> list[dict[str, str]]:
+    until(lambda: server.get("/feed").status_code == 200)
+    return server.stored()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits of another process can only be set on Linux")
+def test_case_27_with_the_disk_full_what_was_acknowledged_is_stored_and_the_rest_after_the_repair(
+    tmp_path: Path,
+) -> None:
+    """The limit is on the size of the files that the server writes: to it, a disk that is full."""
+    raws = facts(60)
+    with program(f"sqlite:///{tmp_path / 'ledger.db'}") as server, server.http as http:
+        first = {number: _delivered(http, raw) for number, raw in enumerate(raws[:5])}
+        limit = (tmp_path / "ledger.db-wal").stat().st_size + 200_000
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        statuses = first | {number: _delivered(http, raw) for number, raw in enumerate(raws[5:], start=5)}
+        assert http.get("/livez").status_code == 200
+        acknowledged = {f"msg_{number}" for number, status in statuses.items() if status == 202}
+        assert (set(statuses.values()), len(acknowledged) > 5) == ({202, 503}, True)
+
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
+        again = [_delivered(http, raw) for raw in raws]
+        assert [status == 200 for status in again] == [f"msg_{number}" in acknowledged for number in range(len(raws))]
+        assert set(again) == {200, 202}
+        assert sorted(_stored(http)) == sorted(f"msg_{number}" for number in range(len(raws)))
+        until(lambda: http.get("/readyz").status_code == 200)
+        assert _ended_in_order(server)
+
+
+def _delivered(http: httpx2.Client, raw: bytes) -> int:
+    answer = http.post(WEBHOOKS, content=raw, headers=signed(raw))
+    return answer.status_code if answer.status_code != 503 or is_unavailable(answer) else 0
+
+
+def _stored(http: httpx2.Client) -> list[str]:
+    return [event["messageId"] for event in http.get("/feed?limit=1000").json()["events"]]
+
+
+def _ended_in_order(server: Program) -> bool:
+    server.terminate()
+    return server.exit_status() == 0
