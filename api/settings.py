@@ -73,6 +73,13 @@ def read_database_url(environ: Mapping[str, str] | None = None) -> str:
     return _read(config, "LEDGER_DATABASE_URL", _database_url, DATABASE_URL_DEFAULT)
 
 
+def read_log_settings(environ: Mapping[str, str] | None = None) -> tuple[str, bool | None]:
+    """The log level, and whether to write JSON (None: where nobody sits at a terminal), for commands that run for long."""
+    config = _config(os.environ if environ is None else environ)
+    level = _read(config, "LEDGER_LOG_LEVEL", _log_level, "info")
+    return level, _read(config, "LEDGER_LOG_FORMAT", _log_format, "auto")
+
+
 def _config(environ: Mapping[str, str]) -> Config:
     file = environ.get("LEDGER_ENV_FILE")
     if file is not None and not _is_file(file):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from api.command_line.terminal import counted
 from api.settings import read_database_url
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
@@ -31,7 +32,7 @@ def behind(read_models: ReadModels, name: str) -> str | None:
     (status,) = [each for each in read_models.projections() if each.name == name]
     if not status.lag_events:
         return None
-    return f"{name} is {status.lag_events} events behind the log; it catches up while `ledger serve` runs"
+    return f"{name} is {counted(status.lag_events, 'event')} behind the log; it catches up while `ledger serve` runs"
 
 
 def existing_url() -> str:

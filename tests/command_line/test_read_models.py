@@ -1,0 +1,210 @@
+"""`ledger status`, `conversation`, `projections`, `rebuild`: the read models, beside a server or without one."""
+
+import signal
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ledger.ledger import Ledger
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from tests.builders import body
+from tests.command_line.conftest import Run, command, in_a_terminal, process_environment, record
+
+QUEUED = body("message.queued", sequence=1, externalReference="order_789")
+FAILED = body("message.failed", sequence=3, errorCode=30003, failure={"permanent": True})
+PARTIES = {"conversationId": "conv_1", "numberId": "num_abc123", "from": "+15557654321", "to": "+15551234567"}
+FIRST = body("message.inbound", "in_1", body="Where is my order?", occurredAt="2024-11-23T15:00:00Z", **PARTIES)
+SECOND = body("message.inbound", "in_2", body="\x1b[2J", media=["https://x.example/1.jpg"], **PARTIES)
+NAMES = [MESSAGE_STATUS, INBOUND_CONVERSATIONS]
+
+
+def project(url: str) -> None:
+    """Bring the read models up to date, as a server would."""
+    with Ledger.open(url) as ledger, closing(ReadModels.open(ledger)) as read_models:
+        read_models.catch_up()
+
+
+def test_a_status_is_what_the_read_model_says(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FAILED)
+    project(store_url)
+
+    ended = run("status", "msg_1", LEDGER_DATABASE_URL=store_url)
+    as_json = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert {
+        ("status", "failed"),
+        ("failureCode", "30003"),
+        ("failure.failure.permanent", "true"),
+        ("missingSequences", "[2]"),
+        ("providerMessageRef", ""),
+    } <= {tuple(line.split("\t")) for line in ended.stdout.splitlines()}
+    assert (as_json["status"], as_json["failure"]) == ("failed", {"errorCode": 30003, "failure": {"permanent": True}})
+
+
+def test_a_status_as_of_then_is_folded_from_the_log(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FAILED)
+
+    by_position = run("status", "msg_1", "--as-of", "0-1", "--json", LEDGER_DATABASE_URL=store_url).json
+    by_time = run("status", "msg_1", "--as-of", "2024-11-23T16:00:00.5Z", "--json", LEDGER_DATABASE_URL=store_url).json
+    before = run("status", "msg_1", "--as-of", "2020-01-01T00:00:00Z", LEDGER_DATABASE_URL=store_url)
+    nonsense = run("status", "msg_1", "--as-of", "yesterday", LEDGER_DATABASE_URL=store_url)
+    elsewhere = run("status", "msg_1", "--as-of", "7-1", LEDGER_DATABASE_URL=store_url)
+
+    assert by_position == by_time
+    assert by_position["status"] == "accepted"
+    assert (before.status, before.stdout) == (1, "")
+    assert (nonsense.status, elsewhere.status) == (2, 2)
+    assert nonsense.stderr.startswith("ledger: --as-of: expected RFC 3339")
+
+
+def test_a_read_model_that_is_behind_says_so(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+    project(store_url)
+    record(store_url, FAILED)
+
+    ended = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.json["status"]) == (0, "accepted")
+    assert ended.stderr == "message-status is 1 event behind the log; it catches up while `ledger serve` runs\n"
+
+
+def test_what_is_not_there_is_status_1(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+    project(store_url)
+
+    for arguments in (
+        ["status", "msg_2"],
+        ["conversation", "conv_2"],
+        ["rebuild", MESSAGE_STATUS, "--message", "msg_2"],
+    ):
+        ended = run(*arguments, LEDGER_DATABASE_URL=store_url)
+
+        assert (ended.status, ended.stdout) == (1, "")
+        assert len(ended.stderr.splitlines()) == 1
+
+
+def test_a_conversation_is_what_a_customer_wrote_oldest_first(run: Run, store_url: str) -> None:
+    record(store_url, SECOND, FIRST)
+    project(store_url)
+
+    ended = run("conversation", "conv_1", LEDGER_DATABASE_URL=store_url)
+    as_json = run("conversation", "conv_1", "--json", LEDGER_DATABASE_URL=store_url).json
+
+    assert [line[2:] for line in ended.lines] == [
+        ["in_1", "+15557654321", "+15551234567", "Where is my order?", ""],
+        ["in_2", "+15557654321", "+15551234567", "␛[2J", '["https://x.example/1.jpg"]'],
+    ]
+    assert (as_json["messageCount"], as_json["participants"]) == (2, ["+15551234567", "+15557654321"])
+    assert [each["messageId"] for each in as_json["messages"]] == ["in_1", "in_2"]
+
+
+def test_projections_are_listed(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FIRST)
+    project(store_url)
+
+    listed = run("projections", LEDGER_DATABASE_URL=store_url)
+    as_json = run("projections", "--json", LEDGER_DATABASE_URL=store_url).json
+
+    assert [(line[0], line[3], line[4], line[5], line[7]) for line in listed.lines] == [
+        (name, "0-2", "0-2", "0", "0") for name in NAMES
+    ]
+    assert [each["name"] for each in as_json["items"]] == NAMES
+    assert run("projections", "retry", MESSAGE_STATUS, "--json", LEDGER_DATABASE_URL=store_url).json == {
+        "healed": 0,
+        "parked": 0,
+    }
+
+
+def test_a_rebuild_gives_the_same_rows_and_says_so(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FAILED, FIRST)
+    project(store_url)
+    before = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json
+
+    one = run("rebuild", MESSAGE_STATUS, LEDGER_DATABASE_URL=store_url)
+    both = run("rebuild", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (one.status, one.stderr) == (0, "")
+    assert one.stdout.startswith("message-status rebuilt from 3 events in ")
+    assert "all 2 rows are as they were" in one.stdout
+    assert [(each["name"], each["rowsDiffering"]) for each in both.json["items"]] == [(name, 0) for name in NAMES]
+    assert run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json == before
+    assert run("rebuild", MESSAGE_STATUS, "--rollback", LEDGER_DATABASE_URL=store_url).status == 0
+    assert run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json == before
+
+
+def test_one_message_is_rebuilt_alone(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+    project(store_url)
+
+    ended = run("rebuild", MESSAGE_STATUS, "--message", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.json) == (0, {"name": MESSAGE_STATUS, "messageId": "msg_1", "changed": False})
+
+
+@pytest.mark.parametrize(
+    "arguments, status",
+    [
+        (["rebuild", "no-such"], 2),
+        (["projections", "retry", "no-such"], 2),
+        (["rebuild", "--rollback"], 2),
+        (["rebuild", MESSAGE_STATUS, "--rollback", "--cancel"], 2),
+        (["rebuild", MESSAGE_STATUS, "--rollback"], 1),
+        (["rebuild", MESSAGE_STATUS, "--cancel"], 1),
+    ],
+)
+def test_an_order_that_cannot_be_followed_is_refused(
+    run: Run, store_url: str, arguments: list[str], status: int
+) -> None:
+    record(store_url, QUEUED)
+    project(store_url)
+
+    ended = run(*arguments, LEDGER_DATABASE_URL=store_url)
+
+    assert ended.status == status
+
+
+def test_a_second_rebuild_is_refused_while_one_runs(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+    with Ledger.open(store_url) as ledger, closing(ReadModels.open(ledger)) as read_models:
+        read_models.claim_rebuild(MESSAGE_STATUS)
+
+        ended = run("rebuild", MESSAGE_STATUS, LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.stdout) == (1, "")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+def test_in_a_terminal_a_status_and_a_conversation_are_for_people(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, QUEUED, FAILED, FIRST, SECOND)
+    project(url)
+
+    status = in_a_terminal(tmp_path, "status", "msg_1")
+    conversation = in_a_terminal(tmp_path, "conversation", "conv_1")
+
+    assert "Red Cloud gave up on it." in status
+    assert "null" not in status
+    assert "Where is my order?" in conversation
+    assert "\x1b[2J" not in conversation
+
+
+def test_projecting_once_brings_the_read_models_up_to_date(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FAILED)
+
+    assert run("project", "--once", LEDGER_DATABASE_URL=store_url).status == 0
+    assert run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json["status"] == "failed"
+
+
+def test_a_projecting_process_ends_in_order_on_sigterm(tmp_path: Path) -> None:
+    record(f"sqlite:///{tmp_path}/ledger.db", QUEUED)
+    projecting = subprocess.Popen(command("project"), cwd=tmp_path, env=process_environment(), stderr=subprocess.PIPE)
+    assert projecting.stderr is not None
+    assert b"projecting" in projecting.stderr.readline()
+
+    projecting.send_signal(signal.SIGTERM)
+    projecting.communicate(timeout=20)
+
+    assert projecting.returncode == 0
