@@ -18,7 +18,7 @@ from ledger.message import Fold, Message
 from ledger.positions import Position
 from ledger.store.database import Database
 from ledger.store.reads import events_of_stream
-from projections import queries_conversations, queries_messages
+from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
 from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of
 from projections.comparison import Difference
@@ -32,6 +32,7 @@ from projections.parked import ParkedEvent, list_parked, some_parked_streams
 from projections.projecting import Projector, is_poison
 from projections.projection import Projection
 from projections.queries_conversations import Conversation, ConversationMessage
+from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageFilters, MessageStatus, Page
 from projections.rebuild import (
     Rebuild,
@@ -66,6 +67,8 @@ __all__ = [
     "Conversation",
     "ConversationMessage",
     "Difference",
+    "FailureGroup",
+    "Failures",
     "MessageFilters",
     "MessageStatus",
     "NothingToRollBackTo",
@@ -184,6 +187,15 @@ class ReadModels:
     ) -> Page[MessageStatus]:
         """Messages, newest update first. MalformedQuestion for a cursor that is not ours or a limit out of 1–1000."""
         return self._ask(MESSAGE_STATUS, queries_messages.messages, filters, cursor=cursor, limit=limit)
+
+    def count_messages(self, filters: MessageFilters, *, at_most: int) -> int:
+        """How many messages there are, but at most `at_most`; cheap whatever the table holds."""
+        return self._ask(MESSAGE_STATUS, queries_counts.count_messages, filters, at_most=at_most)
+
+    def failures_by_code(self, *, updated_after_us: int, look_at_most: int) -> Failures:
+        """Failed messages updated since then, by code; of very many, the newest `look_at_most`."""
+        question = queries_counts.failures_by_code
+        return self._ask(MESSAGE_STATUS, question, updated_after_us=updated_after_us, look_at_most=look_at_most)
 
     def conversation(self, conversation_id: str) -> Conversation:
         """One conversation; NotFound where there is none."""

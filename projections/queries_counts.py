@@ -1,0 +1,67 @@
+"""How many: counts of messages that stay cheap whatever the table holds, because each stops at a bound.
+
+A count reads one range of an index, and never more of it than `at_most`; whoever shows it says "1,000 or more".
+"""
+
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from ledger.provider import Status
+from projections.checkpoints import Generation
+from projections.message_status import MESSAGES
+from projections.queries_messages import MessageFilters, ranges_of
+from projections.rows import fetch, placeholder_of
+
+
+class FailureGroup(NamedTuple):
+    """Failed messages with the same code (None: the provider told none), and when the latest was updated."""
+
+    failure_code: str | None
+    messages: int
+    latest_us: int
+
+
+class Failures(NamedTuple):
+    """Failed messages by code, the most frequent first. `looked_at` messages were counted, the newest ones."""
+
+    groups: list[FailureGroup]
+    looked_at: int
+
+
+def count_messages(connection: Connection, generation: Generation, filters: MessageFilters, *, at_most: int) -> int:
+    """How many messages there are, but at most `at_most`."""
+    place, counted = placeholder_of(connection), 0
+    for conditions in ranges_of(filters):
+        every = list(conditions)
+        if filters.updated_after_us is not None:
+            every.append(("updated_at_us >= {}", (filters.updated_after_us,)))
+        if filters.updated_before_us is not None:
+            every.append(("updated_at_us < {}", (filters.updated_before_us,)))
+        where = " AND ".join(text.replace("{}", place) for text, _ in every)
+        statement = (
+            f"SELECT count(*) FROM (SELECT 1 FROM {MESSAGES.of(generation)} "  # noqa: S608 - no value in it
+            f"{'WHERE ' + where if where else ''} LIMIT {place}) AS counted"
+        )
+        values = tuple(value for _, values in every for value in values)
+        ((some,),) = fetch(connection, statement, (*values, at_most - counted))
+        counted += some
+        if counted >= at_most:
+            break
+    return counted
+
+
+def failures_by_code(
+    connection: Connection, generation: Generation, *, updated_after_us: int, look_at_most: int
+) -> Failures:
+    """Failed messages updated since then, by code; of very many, the newest `look_at_most`."""
+    place = placeholder_of(connection)
+    statement = (
+        f"SELECT failure_code, count(*), max(updated_at_us) FROM (SELECT failure_code, updated_at_us "  # noqa: S608 - no value in it
+        f"FROM {MESSAGES.of(generation)} WHERE status = {place} AND updated_at_us >= {place} "
+        f"ORDER BY updated_at_us DESC, partition DESC, position DESC LIMIT {place}) AS newest "
+        f"GROUP BY failure_code ORDER BY 2 DESC, 3 DESC"
+    )
+    found = fetch(connection, statement, (Status.FAILED.value, updated_after_us, look_at_most))
+    groups = [FailureGroup(*row) for row in found]
+    return Failures(groups, sum(group.messages for group in groups))

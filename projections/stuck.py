@@ -1,0 +1,23 @@
+"""When a message is called stuck: it has had the same unfinished status for longer than is usual.
+
+Red Cloud retries a webhook for 81 minutes. A message that only its request speaks of is odd sooner: nothing at all has come.
+"""
+
+from collections.abc import Mapping
+
+from ledger.provider import Status
+from projections.queries_messages import MessageFilters
+
+MINUTE_S = 60
+
+STUCK_AFTER_S: Mapping[Status, int] = {
+    Status.SUBMITTED: 15 * MINUTE_S,
+    Status.ACCEPTED: 90 * MINUTE_S,
+    Status.SENT: 90 * MINUTE_S,
+}
+"""Seconds since the last update; the other statuses are ends."""
+
+
+def stuck_filters(status: Status, now_us: int) -> MessageFilters:
+    """The messages of a status that are stuck."""
+    return MessageFilters(status=status, updated_before_us=now_us - STUCK_AFTER_S[status] * 1_000_000)
