@@ -5,7 +5,7 @@ The command line prints these same shapes with `--json`.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -14,8 +14,23 @@ from ledger.ledger import LogEntry, RecordedSend
 from ledger.store.registers import QuarantinedDelivery
 from ledger.times import write_time
 from projections.masking import mask_phone
+from projections.read_models import Page
 
 JSON = dict[str, Any]
+T = TypeVar("T")
+Shown_contra = TypeVar("Shown_contra", contravariant=True)
+
+
+class Shape(Protocol[Shown_contra]):
+    """How an item of a list is shown."""
+
+    def __call__(self, item: Shown_contra, /, *, masked: bool) -> JSON:
+        """The item in the shape of the contract."""
+
+
+def page_answer(page: Page[T], shape: Shape[T], *, masked: bool) -> JSON:
+    """A page of a list."""
+    return {"items": [shape(item, masked=masked) for item in page.items], "next": page.next}
 
 
 def history_answer(message_id: str, entries: Sequence[LogEntry], *, masked: bool, following: str | None) -> JSON:

@@ -6,8 +6,9 @@ The webhook's path is answered before Starlette's own routing, because it is the
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from inspect import iscoroutinefunction
-from typing import NamedTuple, cast
+from typing import cast
 
+import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -18,54 +19,19 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from api.access import Caller, Scope
-from api.feed import get_feed, get_feed_stream
-from api.health import get_livez, get_readyz
-from api.history import get_body, get_history
+from api.access import Scope
+from api.gauges import Gauges
+from api.observing import ROUTE_KEY, observed
+from api.openapi import openapi_document
 from api.problems import answer_error, answer_http_exception
-from api.quarantine import get_quarantine, get_quarantined_body, post_replay
 from api.receiving import WebhookEndpoint
-from api.sending import get_send, post_send
+from api.routes import ROUTES, WEBHOOK
+from api.routing import AsyncHandler, Guarded, Open, SyncHandler
 from api.service import Service
 from api.settings import Settings
 from ledger.errors import LedgerError
 
-WEBHOOK_PATH = b"/webhooks/red-cloud"
-
-SyncHandler = Callable[[Service, Caller, Request], Response]
-AsyncHandler = Callable[[Service, Caller, Request], Awaitable[Response]]
-OpenHandler = Callable[[Service, Request], Response | Awaitable[Response]]
-
-
-class Guarded(NamedTuple):
-    """A route that needs a scope."""
-
-    method: str
-    path: str
-    scope: Scope
-    handler: SyncHandler | AsyncHandler
-
-
-class Open(NamedTuple):
-    """A route that anybody may ask, and that shows nothing personal."""
-
-    path: str
-    handler: OpenHandler
-
-
-ROUTES: tuple[Guarded | Open, ...] = (
-    Guarded("POST", "/sends", Scope.WRITE, post_send),
-    Guarded("GET", "/sends/{idempotencyKey}", Scope.MASKED, get_send),
-    Guarded("GET", "/messages/{messageId}/history", Scope.MASKED, get_history),
-    Guarded("GET", "/messages/{messageId}/history/{version}/body", Scope.MASKED, get_body),
-    Guarded("GET", "/feed", Scope.MASKED, get_feed),
-    Guarded("GET", "/feed/stream", Scope.MASKED, get_feed_stream),
-    Guarded("GET", "/quarantine", Scope.ADMIN, get_quarantine),
-    Guarded("GET", "/quarantine/{id}/body", Scope.ADMIN, get_quarantined_body),
-    Guarded("POST", "/quarantine/replay", Scope.ADMIN, post_replay),
-    Open("/livez", get_livez),
-    Open("/readyz", get_readyz),
-)
+WEBHOOK_PATH = WEBHOOK.path.encode("ascii")
 
 
 def create_app(settings: Settings) -> ASGIApp:
@@ -95,19 +61,21 @@ def app_of(service: Service) -> ASGIApp:
         lifespan=lifespan,
     )
     starlette.router.redirect_slashes = False
-    return _entrance(WebhookEndpoint(service), starlette)
+    starlette.state.openapi = msgspec.json.encode(openapi_document([WEBHOOK, *ROUTES]))
+    service.metrics.registry.register(Gauges(service))
+    return _entrance(WebhookEndpoint(service), observed(starlette, service.metrics, service.request_ids), starlette)
 
 
-def _entrance(webhook: ASGIApp, starlette: ASGIApp) -> ASGIApp:
+def _entrance(webhook: ASGIApp, others: ASGIApp, lifespan: ASGIApp) -> ASGIApp:
     async def enter(scope: ASGIScope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await starlette(scope, receive, send)
+            return await lifespan(scope, receive, send)
         raw_path: bytes = scope["raw_path"].partition(b"?")[0]
         if raw_path == WEBHOOK_PATH:
             return await webhook(scope, receive, send)
         # Routes are matched before percent-decoding, because "%2F" belongs to an id.
         scope["path"] = raw_path.decode("ascii", "replace")
-        return await starlette(scope, receive, send)
+        return await others(scope, receive, send)
 
     return enter
 
@@ -115,19 +83,21 @@ def _entrance(webhook: ASGIApp, starlette: ASGIApp) -> ASGIApp:
 def _route(service: Service, route: Guarded | Open) -> Route:
     match route:
         case Guarded(method, path, scope, handler):
-            return Route(path, _guarded(service, scope, handler), methods=[method])
+            return Route(path, _guarded(service, path, scope, handler), methods=[method])
         case Open(path, handler):
 
             async def answer(request: Request) -> Response:
+                request.scope[ROUTE_KEY] = path
                 return await _called(handler, service, request)
 
             return Route(path, answer, methods=["GET"])
 
 
 def _guarded(
-    service: Service, scope: Scope, handler: SyncHandler | AsyncHandler
+    service: Service, path: str, scope: Scope, handler: SyncHandler | AsyncHandler
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
+        request.scope[ROUTE_KEY] = path
         caller = service.access.authorise(request, scope)
         return await _called(handler, service, caller, request)
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -11,8 +12,10 @@ from starlette.responses import Response
 
 from api.access import Forbidden, TooManyFailures, Unauthenticated
 from ledger import errors
+from projections.errors import RebuildRunning
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
+log = structlog.get_logger(__name__)
 TYPE_BASE = "docs/HTTP.md#problem-"
 
 
@@ -45,6 +48,19 @@ class BodyCutOff(errors.SenderMustFix):
     """The connection ended before the body did."""
 
 
+class NotReachedInTime(errors.TryAgain):
+    """The read model did not reach the position that was waited for."""
+
+    retry_after_s = 1
+
+    def __init__(self, wanted: str, reached: str, lag_events: int, lag_seconds: float) -> None:
+        super().__init__(
+            f"the read model is at {reached} and did not reach {wanted} in time; "
+            f"it is {lag_events} events and {lag_seconds:.1f} s behind the log"
+        )
+        self.lag = {"lagEvents": lag_events, "lagSeconds": lag_seconds}
+
+
 STORE_DETAIL = "The database cannot be used right now. Try again."
 SIGNATURE_DETAIL = "The signature could not be verified. Nothing was stored."
 
@@ -56,6 +72,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.NotFound: Kind(404, "not-found", "Not found"),
     BodyTooSlow: Kind(408, "body-too-slow", "The body took too long"),
     BodyCutOff: Kind(400, "body-cut-off", "The body ended early"),
+    RebuildRunning: Kind(409, "rebuild-running", "A rebuild is running"),
     errors.SendConflict: Kind(409, "idempotency-key-reused", "The idempotency key has other content"),
     BodyTooLarge: Kind(413, "body-too-large", "The body is too large"),
     EncodingRefused: Kind(415, "encoding-refused", "Content-Encoding refused"),
@@ -64,6 +81,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.SenderMustFix: Kind(400, "refused", "Refused"),
     errors.QueueFull: Kind(503, "queue-full", "Too many deliveries are waiting"),
     errors.ShuttingDown: Kind(503, "shutting-down", "The server is shutting down"),
+    NotReachedInTime: Kind(504, "read-model-behind", "The read model is behind"),
     TooManyStreams: Kind(503, "too-many-streams", "Too many streams are open"),
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
@@ -90,19 +108,23 @@ def problem(status: int, slug: str, title: str, detail: str, headers: Mapping[st
     return Response(problem_content(status, slug, title, detail), status, headers, PROBLEM_MEDIA_TYPE)
 
 
-def problem_content(status: int, slug: str, title: str, detail: str) -> bytes:
-    """The members of a problem."""
-    return msgspec.json.encode({"type": TYPE_BASE + slug, "title": title, "status": status, "detail": detail})
+def problem_content(status: int, slug: str, title: str, detail: str, **more: object) -> bytes:
+    """The members of a problem, and more of its own."""
+    return msgspec.json.encode({"type": TYPE_BASE + slug, "title": title, "status": status, "detail": detail, **more})
 
 
 def problem_of(error: Exception) -> Response:
     """The answer for one of our errors."""
     kind = kind_of(error)
-    return problem(kind.status, kind.slug, kind.title, kind.detail or str(error), _headers_of(error))
+    more = error.lag if isinstance(error, NotReachedInTime) else {}
+    content = problem_content(kind.status, kind.slug, kind.title, kind.detail or str(error), **more)
+    return Response(content, kind.status, _headers_of(error), PROBLEM_MEDIA_TYPE)
 
 
 async def answer_error(_request: Request, error: Exception) -> Response:
-    """Starlette's handler for our errors."""
+    """Starlette's handler for our errors. What an operator must act on is told to the log as well."""
+    if not isinstance(error, errors.SenderMustFix | Unauthenticated | TooManyFailures | Forbidden | NotReachedInTime):
+        log.error("a request could not be answered", problem=kind_of(error).slug, error=type(error).__name__)
     return problem_of(error)
 
 

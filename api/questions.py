@@ -3,16 +3,24 @@
 import base64
 import binascii
 import re
+from enum import StrEnum
+from typing import TypeVar
 from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 
 from ledger.errors import MalformedQuestion
+from ledger.ledger import Ledger
+from ledger.positions import Position
+from ledger.times import read_rfc3339
 
 PAGE_DEFAULT = 50
 PAGE_MAX = 1_000
 
+Choice = TypeVar("Choice", bound=StrEnum)
+
 _LIMIT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_LOST_PLUS_OF_A_ZONE = re.compile(r"(?<=[0-9]) (?=[0-9]{2}:[0-9]{2}\Z)", re.ASCII)
 
 
 def path_text(request: Request, name: str) -> str:
@@ -41,6 +49,45 @@ def query_limit(request: Request, default: int = PAGE_DEFAULT) -> int:
     if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= PAGE_MAX:
         raise MalformedQuestion(f"limit: expected a whole number from 1 to {PAGE_MAX}, got {text[:20]!r}")
     return int(text)
+
+
+def query_choice(request: Request, name: str, choices: type[Choice]) -> Choice | None:
+    """A query parameter that is one of a few words."""
+    text = query_text(request, name)
+    if text is None:
+        return None
+    try:
+        return choices(text)
+    except ValueError:
+        raise MalformedQuestion(f"{name}: expected one of {', '.join(choices)}, got {text[:40]!r}") from None
+
+
+def query_time(request: Request, name: str) -> int | None:
+    """A query parameter that is a time, as microseconds since 1970."""
+    text = query_text(request, name)
+    if text is None:
+        return None
+    time_us = time_asked(text)
+    if time_us is None:
+        raise MalformedQuestion(f"{name}: expected a time such as 2026-11-23T16:00:00Z, got {text[:40]!r}")
+    return time_us
+
+
+def time_asked(text: str) -> int | None:
+    """Microseconds since 1970 of a time as people ask with it: a "+" that nobody escaped arrives as a space."""
+    return read_rfc3339(_LOST_PLUS_OF_A_ZONE.sub("+", text))
+
+
+def query_phone(request: Request, name: str) -> str | None:
+    """A query parameter that is a phone number. No number begins with a space: it was a "+" that nobody escaped."""
+    text = query_text(request, name)
+    return f"+{text[1:]}" if text is not None and text.startswith(" ") else text
+
+
+def query_position(request: Request, name: str, ledger: Ledger) -> Position | None:
+    """A query parameter that is a position of this ledger."""
+    text = query_text(request, name)
+    return None if text is None else ledger.position(text)
 
 
 def write_cursor(*parts: object) -> str:

@@ -7,6 +7,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.errors import LedgerError
 from ledger.ledger import Ledger
+from projections.read_models import ReadModels
 
 PROOF_VALID_S = 1.0
 
@@ -14,11 +15,17 @@ PROOF_VALID_S = 1.0
 class Readiness:
     """Whether the server can do its work. A proof holds for a second, so that asking often costs no writes."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, read_models: ReadModels) -> None:
         self._ledger = ledger
+        self._read_models = read_models
         self._proving = Lock()
         self._proved_at_s = 0.0
         self._reasons: list[str] = []
+        self._warnings: list[str] = []
+
+    def warnings(self) -> list[str]:
+        """What an operator should know although it can; as old as the last `reasons`."""
+        return self._warnings
 
     def reasons(self) -> list[str]:
         """Why not; empty where it can."""
@@ -27,7 +34,7 @@ class Readiness:
             blocking=self._proved_at_s == 0
         ):
             try:
-                self._reasons = self._store_reasons()
+                self._reasons = [*self._store_reasons(), *self._projection_reasons()]
                 self._proved_at_s = time.monotonic()
             finally:
                 self._proving.release()
@@ -39,3 +46,11 @@ class Readiness:
         except (LedgerError, SQLAlchemyError):
             return ["the store cannot be written"]
         return []
+
+    def _projection_reasons(self) -> list[str]:
+        try:
+            found = self._read_models.readiness()
+        except (LedgerError, SQLAlchemyError):
+            return ["the read models cannot be read"]
+        self._warnings = found.warnings
+        return found.reasons

@@ -8,10 +8,12 @@ from collections.abc import Iterable
 
 import msgspec
 import structlog
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.bodies import read_body
-from api.problems import problem, problem_of
+from api.problems import kind_of, problem, problem_of
+from api.request_ids import REQUEST_ID_HEADER
 from api.service import Service
 from ledger.errors import LedgerError, SignatureRefused
 from ledger.facts import Fact, Outcome, Placed, Quarantined, UnreadableDelivery
@@ -37,27 +39,35 @@ class WebhookEndpoint:
             )
             await refused(scope, receive, send)
             return
+        request_id = self._service.request_ids.of(scope["headers"])
         try:
             status, content = await self._record(scope["headers"], receive)
-        except LedgerError as error:
-            if isinstance(error, SignatureRefused):
-                log.warning("a delivery was refused", reason=str(error))
-            await problem_of(error)(scope, receive, send)
+        except Exception as error:  # noqa: BLE001 - whatever it was, the provider is told to try again
+            await self._refused(error, request_id)(scope, receive, send)
             return
-        except Exception as error:
-            log.exception("a delivery could not be received")
-            await problem_of(error)(scope, receive, send)
-            return
-        headers = [JSON_HEADER, (b"content-length", b"%d" % len(content))]
+        headers = [JSON_HEADER, (b"content-length", b"%d" % len(content)), (REQUEST_ID_HEADER, request_id)]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
     async def _record(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> tuple[int, bytes]:
+        started_s = time.perf_counter()
         body = await read_body(headers, receive)
         item = self._service.reception.receive(headers, body, now_us=time.time_ns() // 1000)
         outcome = await self._service.submit(item)
         self._service.clock.saw(late=item.late)
+        self._service.metrics.webhook_answered(item, outcome, time.perf_counter() - started_s)
         return (RECORDED if outcome.is_new else FOUND), answer_of(item, outcome)
+
+    def _refused(self, error: Exception, request_id: bytes) -> Response:
+        self._service.metrics.webhook_refused(kind_of(error).slug)
+        with structlog.contextvars.bound_contextvars(request_id=request_id.decode("ascii")):
+            if isinstance(error, SignatureRefused):
+                log.warning("a delivery was refused", reason=str(error))
+            elif not isinstance(error, LedgerError):
+                log.error("a delivery could not be received", exc_info=error)
+        answer = problem_of(error)
+        answer.headers["x-request-id"] = request_id.decode("ascii")
+        return answer
 
 
 def answer_of(item: Fact | UnreadableDelivery, outcome: Outcome) -> bytes:

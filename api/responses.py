@@ -13,6 +13,11 @@ def json_answer(content: object, status: int = 200, headers: Mapping[str, str] |
     return Response(_encode(content), status, {"Cache-Control": "no-store"} | dict(headers or {}), "application/json")
 
 
+def not_modified(etag: str) -> Response:
+    """The client has this answer already."""
+    return Response(None, 304, {"Cache-Control": "no-store", "ETag": etag})
+
+
 def bytes_answer(content: bytes) -> Response:
     """Exact bytes as a download, so that no browser ever renders them."""
     headers = {

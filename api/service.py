@@ -2,16 +2,23 @@
 
 import asyncio
 import contextlib
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from api.access import Access
 from api.clock import ClockWatch
+from api.metrics import Metrics
 from api.readiness import Readiness
+from api.request_ids import RequestIds
 from api.settings import Settings
 from ledger.facts import Item, Outcome
 from ledger.group_commit import GroupCommit
 from ledger.ledger import Ledger
 from ledger.reception import Reception
+from projections.read_models import ReadModels
+
+WAIT_FOR_S_MAX = 5.0
 
 
 class Appended:
@@ -38,6 +45,7 @@ class Service:
 
     settings: Settings
     ledger: Ledger
+    read_models: ReadModels
     reception: Reception
     access: Access
     appended: Appended = field(default_factory=Appended)
@@ -45,31 +53,58 @@ class Service:
     writers: list[GroupCommit] = field(default_factory=list)
     open_streams: int = 0
     clock: ClockWatch = field(default_factory=ClockWatch)
+    metrics: Metrics = field(default_factory=Metrics)
+    request_ids: RequestIds = field(default_factory=RequestIds)
+    wait_for_s_max: float = WAIT_FOR_S_MAX
     readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:
-        self.readiness = Readiness(self.ledger)
+        self.readiness = Readiness(self.ledger, self.read_models)
 
     @classmethod
     def open(cls, settings: Settings) -> "Service":
         """Opens the ledger, and creates it where there is none."""
         ledger = Ledger.open(settings.database_url, partitions=settings.partitions)
         reception = Reception(settings.secrets, ledger.partitions, settings.replay_window_s, ledger.codec)
-        return cls(settings, ledger, reception, Access(settings.api_keys))
+        return cls(settings, ledger, _read_models_of(ledger), reception, Access(settings.api_keys))
 
     def start(self) -> None:
-        """Starts a writer a partition."""
+        """Starts a writer a partition, and the projections."""
         self.writers = [
-            GroupCommit(self.ledger.commit, on_commit=self.appended.tell, on_idle=self.ledger.database.tidy)
+            GroupCommit(self._commit, on_commit=self._on_commit, on_idle=self.ledger.database.tidy)
             for _ in range(self.ledger.partitions)
         ]
+        self.read_models.start()
 
     async def stop(self) -> None:
         """Commits what waits, then closes."""
         self.closing.set()
         await asyncio.gather(*(writer.close() for writer in self.writers))
+        await asyncio.to_thread(self.read_models.close)
         self.ledger.close()
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item once it is on disk, by the writer of its partition."""
         return self.writers[item.partition].submit(item)
+
+    def _commit(self, items: Sequence[Item]) -> list[Outcome]:
+        """In a writer's thread."""
+        started_s, failed = time.perf_counter(), True
+        try:
+            outcomes = self.ledger.commit(items)
+            failed = False
+            return outcomes
+        finally:
+            self.metrics.committed(items, time.perf_counter() - started_s, failed=failed)
+
+    def _on_commit(self) -> None:
+        self.read_models.wake()
+        self.appended.tell()
+
+
+def _read_models_of(ledger: Ledger) -> ReadModels:
+    try:
+        return ReadModels.open(ledger)
+    except BaseException:
+        ledger.close()
+        raise

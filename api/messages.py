@@ -1,0 +1,97 @@
+"""GET /messages and GET /messages/{messageId}: the status of messages, from the read model; `asOf` from the log itself."""
+
+import re
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+
+from api.access import Caller
+from api.answers import page_answer
+from api.conditional import etag_of, is_known
+from api.problems import NotReachedInTime
+from api.questions import (
+    path_text,
+    query_choice,
+    query_limit,
+    query_phone,
+    query_position,
+    query_text,
+    query_time,
+    time_asked,
+)
+from api.responses import json_answer, not_modified
+from api.service import Service
+from ledger.errors import MalformedQuestion
+from ledger.positions import Position
+from ledger.provider import Direction, Status
+from projections.read_models import MESSAGE_STATUS, MessageFilters, MessageStatus, status_json
+
+_LIKE_A_POSITION = re.compile(r"[0-9]+-[0-9]+", re.ASCII)
+
+
+async def get_message(service: Service, caller: Caller, request: Request) -> Response:
+    """The status of a message now, or as the ledger knew it then."""
+    message_id = path_text(request, "messageId")
+    as_of = _as_of(service, request)
+    wait_for = query_position(request, "waitFor", service.ledger)
+    if wait_for is not None:
+        await _wait(service, wait_for)
+    return await run_in_threadpool(_answer, service, caller, request, message_id, as_of)
+
+
+def get_messages(service: Service, caller: Caller, request: Request) -> Response:
+    """Messages, newest update first."""
+    limit, cursor = query_limit(request), query_text(request, "cursor")
+    page = service.read_models.messages(_filters(request), cursor=cursor, limit=limit)
+    return json_answer(page_answer(page, status_json, masked=caller.is_masked))
+
+
+def _answer(
+    service: Service, caller: Caller, request: Request, message_id: str, as_of: Position | int | None
+) -> Response:
+    status = _status(service, message_id, as_of)
+    etag = etag_of(status.position)
+    if is_known(etag, request.headers.getlist("if-none-match")):
+        return not_modified(etag)
+    return json_answer(status_json(status, masked=caller.is_masked), headers={"ETag": etag})
+
+
+def _status(service: Service, message_id: str, as_of: Position | int | None) -> MessageStatus:
+    if as_of is None:
+        return service.read_models.current_status(message_id)
+    return service.read_models.status_as_of(message_id, as_of)
+
+
+async def _wait(service: Service, position: Position) -> None:
+    """Waits for the read model, or raises NotReachedInTime with its lag."""
+    if not await service.read_models.wait_for(position, timeout_s=service.wait_for_s_max):
+        behind = await run_in_threadpool(service.read_models.projections)
+        (status,) = (each for each in behind if each.name == MESSAGE_STATUS)
+        raise NotReachedInTime(str(position), status.position, status.lag_events, status.lag_seconds)
+
+
+def _as_of(service: Service, request: Request) -> Position | int | None:
+    text = query_text(request, "asOf")
+    if text is None:
+        return None
+    if _LIKE_A_POSITION.fullmatch(text):
+        return service.ledger.position(text)
+    time_us = time_asked(text)
+    if time_us is None:
+        raise MalformedQuestion(f"asOf: expected a time such as 2026-11-23T16:00:00Z or a position, got {text[:40]!r}")
+    return time_us
+
+
+def _filters(request: Request) -> MessageFilters:
+    return MessageFilters(
+        status=query_choice(request, "status", Status),
+        direction=query_choice(request, "direction", Direction),
+        external_reference=query_text(request, "externalReference"),
+        provider_message_ref=query_text(request, "providerMessageRef"),
+        number_id=query_text(request, "numberId"),
+        phone=query_phone(request, "phone"),
+        failure_code=query_text(request, "failureCode"),
+        updated_after_us=query_time(request, "updatedAfter"),
+        updated_before_us=query_time(request, "updatedBefore"),
+    )

@@ -1,0 +1,46 @@
+"""Around every request but a webhook: its id, how long it took, and one line in the log output, without its address.
+
+The path is told by its template: what stands in a path or a query may be personal.
+"""
+
+import time
+
+import structlog
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.metrics import Metrics
+from api.request_ids import REQUEST_ID_HEADER, RequestIds
+
+ROUTE_KEY = "ledger.route"
+"""Where the route that answers leaves its template, in the request's ASGI scope."""
+NO_ROUTE = "none"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Any other word is counted as `other`: a method is whatever a client writes."""
+
+log = structlog.get_logger(__name__)
+
+
+def observed(app: ASGIApp, metrics: Metrics, request_ids: RequestIds) -> ASGIApp:
+    """The application with its requests named, counted and timed."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        started_s = time.perf_counter()
+        request_id = request_ids.of(scope["headers"])
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID_HEADER, request_id)]
+                _note(metrics, scope, message["status"], time.perf_counter() - started_s)
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id.decode("ascii")):
+            await app(scope, receive, send_named)
+
+    return answer
+
+
+def _note(metrics: Metrics, scope: Scope, status: int, seconds: float) -> None:
+    method = scope["method"] if scope["method"] in METHODS else "other"
+    route = scope.get(ROUTE_KEY, NO_ROUTE)
+    metrics.request_answered(method, route, status, seconds)
+    log.debug("answered", method=method, route=route, status=status, milliseconds=round(seconds * 1_000, 1))

@@ -1,0 +1,296 @@
+"""The one table of routes: who may ask what, who answers, and what comes back. `GET /openapi.json` is written from it."""
+
+from api import described, shapes
+from api.access import Scope
+from api.conversations import get_conversation, get_conversation_messages, get_conversations
+from api.described import (
+    EVENT_STREAM_MEDIA_TYPE,
+    METRICS_MEDIA_TYPE,
+    Answer,
+    Content,
+    Description,
+    bytes_of,
+    json_of,
+)
+from api.feed import get_feed, get_feed_stream
+from api.health import get_livez, get_readyz
+from api.history import get_body, get_history
+from api.messages import get_message, get_messages
+from api.metrics_route import get_metrics
+from api.openapi import get_openapi
+from api.projection_states import get_projections, post_rebuild
+from api.quarantine import get_quarantine, get_quarantined_body, post_replay
+from api.routing import Guarded, Open, Signed
+from api.sending import get_send, post_send
+
+WEBHOOK = Signed(
+    "POST",
+    "/webhooks/red-cloud",
+    Description(
+        "Deliver a webhook, signed by Red Cloud. 2xx means that it is on disk.",
+        "Receiving",
+        answers=(
+            json_of(shapes.RecordedWebhook | shapes.QuarantinedWebhook, "Recorded, or kept in quarantine.", 202),
+            json_of(shapes.DuplicateWebhook | shapes.QuarantinedWebhook, "The ledger holds this already.", 200),
+        ),
+        problems=(400, 401, 408, 413, 415, 503),
+        body=Content(shapes.Webhook),
+    ),
+)
+
+RECEIVING = (
+    Guarded(
+        "POST",
+        "/sends",
+        Scope.WRITE,
+        post_send,
+        Description(
+            "Hand over that Red Cloud accepted a request to send.",
+            "Receiving",
+            answers=(
+                json_of(shapes.SendRecorded, "Each result is recorded on its message.", 202),
+                json_of(shapes.SendRecorded, "The same was handed over before.", 200),
+            ),
+            problems=(400, 408, 409, 413, 415, 422),
+            body=Content(shapes.SendHandedOver),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/sends/{idempotencyKey}",
+        Scope.MASKED,
+        get_send,
+        Description(
+            "What was handed over under an idempotency key.",
+            "Receiving",
+            answers=(json_of(shapes.Send, "The send, and where its results stand in the log."),),
+            problems=(400, 404),
+            parameters=(described.IDEMPOTENCY_KEY,),
+        ),
+    ),
+)
+
+MESSAGES = (
+    Guarded(
+        "GET",
+        "/messages",
+        Scope.MASKED,
+        get_messages,
+        Description(
+            "Find messages, newest update first.",
+            "Messages",
+            answers=(json_of(shapes.Page[shapes.Message], "A page of messages."),),
+            problems=(400,),
+            parameters=(*described.MESSAGE_FILTERS, described.LIMIT, described.CURSOR),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/messages/{messageId}",
+        Scope.MASKED,
+        get_message,
+        Description(
+            "The status of a message, now or as it was known then.",
+            "Messages",
+            answers=(
+                json_of(shapes.Message, "The status.", headers=("ETag",)),
+                Answer(304, "The client has it already.", headers=("ETag",)),
+            ),
+            problems=(400, 404, 504),
+            parameters=(described.MESSAGE_ID, described.WAIT_FOR, described.AS_OF, described.IF_NONE_MATCH),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/messages/{messageId}/history",
+        Scope.MASKED,
+        get_history,
+        Description(
+            "Everything that the log holds of a message, in the order of recording.",
+            "Messages",
+            answers=(json_of(shapes.History, "The events."),),
+            problems=(400, 404),
+            parameters=(described.MESSAGE_ID, described.CURSOR),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/messages/{messageId}/history/{version}/body",
+        Scope.MASKED,
+        get_body,
+        Description(
+            "The exact bytes of an event. Refused to keys that have only the scope `masked`.",
+            "Messages",
+            answers=(bytes_of("The body as it was received."),),
+            problems=(400, 404),
+            parameters=(described.MESSAGE_ID, described.VERSION),
+        ),
+    ),
+)
+
+CONVERSATIONS = (
+    Guarded(
+        "GET",
+        "/conversations",
+        Scope.MASKED,
+        get_conversations,
+        Description(
+            "Find conversations, latest message first.",
+            "Conversations",
+            answers=(json_of(shapes.Page[shapes.Conversation], "A page of conversations."),),
+            problems=(400,),
+            parameters=(described.NUMBER_ID, described.PARTICIPANT, described.LIMIT, described.CURSOR),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/conversations/{conversationId}",
+        Scope.MASKED,
+        get_conversation,
+        Description(
+            "One conversation.",
+            "Conversations",
+            answers=(json_of(shapes.Conversation, "The conversation."),),
+            problems=(400, 404),
+            parameters=(described.CONVERSATION_ID,),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/conversations/{conversationId}/messages",
+        Scope.MASKED,
+        get_conversation_messages,
+        Description(
+            "What was written in a conversation, oldest first.",
+            "Conversations",
+            answers=(json_of(shapes.Page[shapes.ConversationMessage], "A page of messages."),),
+            problems=(400, 404),
+            parameters=(described.CONVERSATION_ID, described.LIMIT, described.CURSOR),
+        ),
+    ),
+)
+
+FEED = (
+    Guarded(
+        "GET",
+        "/feed",
+        Scope.MASKED,
+        get_feed,
+        Description(
+            "Every event of the ledger, in order within a partition.",
+            "Feed",
+            answers=(json_of(shapes.Feed, "Events after the cursor; `next` is always given."),),
+            problems=(400,),
+            parameters=(described.AFTER, described.LIMIT),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/feed/stream",
+        Scope.MASKED,
+        get_feed_stream,
+        Description(
+            "The same as server-sent events: `id` is the cursor after the event, `data` its JSON.",
+            "Feed",
+            answers=(Answer(200, "The stream.", Content(str, EVENT_STREAM_MEDIA_TYPE)),),
+            problems=(400,),
+            parameters=(described.AFTER, described.LAST_EVENT_ID),
+        ),
+    ),
+)
+
+OPERATION = (
+    Guarded(
+        "GET",
+        "/projections",
+        Scope.MASKED,
+        get_projections,
+        Description(
+            "How far the read models are.",
+            "Operation",
+            answers=(json_of(shapes.Projections, "Every read model."),),
+        ),
+    ),
+    Guarded(
+        "POST",
+        "/projections/{name}/rebuild",
+        Scope.ADMIN,
+        post_rebuild,
+        Description(
+            "Build a read model again from the log, beside the live one.",
+            "Operation",
+            answers=(json_of(shapes.RebuildStarted, "It has begun.", 202, headers=("Location",)),),
+            problems=(400, 404, 409),
+            parameters=(described.PROJECTION,),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/quarantine",
+        Scope.ADMIN,
+        get_quarantine,
+        Description(
+            "Authentic deliveries that could not be read, oldest first.",
+            "Operation",
+            answers=(json_of(shapes.Page[shapes.QuarantinedDelivery], "A page of deliveries."),),
+            problems=(400,),
+            parameters=(described.LIMIT, described.CURSOR),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/quarantine/{id}/body",
+        Scope.ADMIN,
+        get_quarantined_body,
+        Description(
+            "The exact bytes of a delivery in quarantine.",
+            "Operation",
+            answers=(bytes_of("The body as it was received."),),
+            problems=(400, 404),
+            parameters=(described.QUARANTINE_ID,),
+        ),
+    ),
+    Guarded(
+        "POST",
+        "/quarantine/replay",
+        Scope.ADMIN,
+        post_replay,
+        Description(
+            "Record what this version can read by now.",
+            "Operation",
+            answers=(json_of(shapes.Replay, "How many were recorded, and how many remain."),),
+        ),
+    ),
+)
+
+OPEN = (
+    Open("/livez", get_livez, Description("Does the process live?", "Health", (json_of(shapes.Alive, "It does."),))),
+    Open(
+        "/readyz",
+        get_readyz,
+        Description(
+            "Can the server do its work?",
+            "Health",
+            (
+                json_of(shapes.Readiness, "It can."),
+                json_of(shapes.Readiness, "It cannot, for these reasons.", 503),
+            ),
+        ),
+    ),
+    Open(
+        "/metrics",
+        get_metrics,
+        Description(
+            "What operators watch.",
+            "Health",
+            (Answer(200, "Metrics for Prometheus.", Content(str, METRICS_MEDIA_TYPE)),),
+        ),
+    ),
+    Open(
+        "/openapi.json",
+        get_openapi,
+        Description("This description.", "Health", (json_of(dict, "OpenAPI 3.1."),)),
+    ),
+)
+
+ROUTES: tuple[Guarded | Open, ...] = (*RECEIVING, *MESSAGES, *CONVERSATIONS, *FEED, *OPERATION, *OPEN)

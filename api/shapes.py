@@ -1,0 +1,311 @@
+"""The shapes of the HTTP contract as types: what `GET /openapi.json` describes and tests hold real answers to.
+
+Answers are written by `api/answers.py` and `projections/`; nothing is read through these types. The scope `masked` sees the
+same members, some of them null.
+"""
+
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from msgspec import UNSET, Meta, Struct, UnsetType, field
+
+from ledger.provider import MESSAGE_ID_CHARACTERS_MAX, SEQUENCE_MAX, Direction, Effect, Status
+
+T = TypeVar("T")
+
+Identifier = Annotated[str, Meta(min_length=1, max_length=MESSAGE_ID_CHARACTERS_MAX)]
+Sequence = Annotated[int, Meta(ge=0, le=SEQUENCE_MAX)]
+Count = Annotated[int, Meta(ge=0)]
+PositionText = Annotated[
+    str,
+    Meta(
+        pattern=r"^(0|[1-9][0-9]{0,4})-(0|[1-9][0-9]{0,18})$",
+        examples=["0-17"],
+        description="A partition and a number in it, as text.",
+    ),
+]
+PositionsText = Annotated[str, Meta(pattern=r"^[0-9]+-[0-9]+(,[0-9]+-[0-9]+)*$", description="A position a partition.")]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339.")]
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+
+
+class Shape(Struct, rename="camel", forbid_unknown_fields=True):
+    """A JSON object with exactly these members."""
+
+
+class Problem(Struct, rename="camel"):
+    """RFC 9457. A 504 also says how far behind the read model is."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    lag_events: Count | UnsetType = UNSET
+    lag_seconds: float | UnsetType = UNSET
+
+
+class Page(Shape, Generic[T]):
+    """Some items of a list, and the cursor of what comes after them."""
+
+    items: list[T]
+    next: str | None
+
+
+class Webhook(Struct, rename="camel"):
+    """What Red Cloud sends, as far as we read it; every other member is kept as well. A body unlike this is quarantined."""
+
+    event_type: Annotated[str, Meta(min_length=1)]
+    message_id: Identifier
+    sequence: Sequence | UnsetType = UNSET
+    external_reference: str | UnsetType = UNSET
+    provider_message_ref: str | UnsetType = UNSET
+
+
+class RecordedWebhook(Shape, tag_field="outcome", tag="recorded"):
+    """A new event, on disk."""
+
+    message_id: Identifier
+    version: Annotated[int, Meta(ge=1)]
+    position: PositionText
+
+
+class DuplicateWebhook(RecordedWebhook, tag_field="outcome", tag="duplicate"):
+    """A fact that the log held already: the place of the original."""
+
+
+class QuarantinedWebhook(Shape, tag_field="outcome", tag="quarantined"):
+    """Authentic, but not readable as a webhook."""
+
+    quarantine_id: str
+    reason: str
+
+
+class SendResult(Struct, rename="camel"):
+    """One recipient's result in Red Cloud's response."""
+
+    to: str
+    message_id: Identifier
+    status: str
+
+
+class SendResponse(Struct, rename="camel"):
+    """Red Cloud's answer to the request."""
+
+    results: Annotated[list[SendResult], Meta(max_length=1_000)]
+    errors: list[Any] | UnsetType = UNSET
+
+
+class SendHandedOver(Struct, rename="camel"):
+    """Layer one of the state, handed over by the user's own application."""
+
+    idempotency_key: Identifier
+    request: dict[str, Any]
+    response: SendResponse
+
+
+class PlacedResult(Shape):
+    """Where a result stands in the log."""
+
+    message_id: Identifier
+    position: PositionText
+
+
+class SendRecorded(Shape):
+    """What became of a request acceptance."""
+
+    outcome: Literal["recorded", "duplicate"]
+    messages: list[PlacedResult]
+    rejected: list[Any]
+
+
+class SentMessage(Shape):
+    """One result of a recorded send. Its position is null while the recording is under way."""
+
+    message_id: Identifier
+    to: str
+    status: str
+    position: PositionText | None
+
+
+class Send(Shape):
+    """A recorded send."""
+
+    idempotency_key: Identifier
+    recorded_at: Time
+    request: dict[str, Any] | None
+    messages: list[SentMessage]
+    rejected: list[Any] | None
+
+
+class RequestAcceptance(Shape):
+    """Layer one of a message's state."""
+
+    status: str
+    to: str
+    idempotency_key: str
+    recorded_at: Time
+
+
+class Message(Shape):
+    """The current status of a message. The last four members are there where they are known."""
+
+    message_id: Identifier
+    direction: Direction | None
+    status: Status
+    sequence: Sequence | None
+    external_reference: str | None
+    provider_message_ref: str | None
+    failure: dict[str, Any] | None
+    failure_code: str | None
+    request_acceptance: RequestAcceptance | None
+    missing_sequences: Annotated[list[Sequence], Meta(max_length=100)]
+    conflicting_sequences: list[Sequence]
+    event_count: Annotated[int, Meta(ge=1)]
+    first_recorded_at: Time
+    status_changed_at: Time
+    updated_at: Time
+    position: PositionText
+    conversation_id: str | UnsetType | None = UNSET
+    number_id: str | UnsetType | None = UNSET
+    from_: str | UnsetType | None = field(default=UNSET, name="from")
+    to: str | UnsetType | None = UNSET
+
+
+class Signature(Shape):
+    """What proves who sent an event."""
+
+    timestamp: str
+    secret_id: str
+    verified: bool
+
+
+class HistoryEvent(Shape):
+    """One event of a message."""
+
+    version: Annotated[int, Meta(ge=1)]
+    position: PositionText
+    event_type: str
+    sequence: Sequence | None
+    effect: Effect
+    late: bool
+    received_at: Time
+    occurred_at: Time | None
+    signature: Signature | None
+    body: Any
+    body_sha256: Sha256
+    hash: Sha256
+
+
+class History(Shape):
+    """The events of a message in the order of recording; `next` is null unless there are more than 1000."""
+
+    message_id: Identifier
+    events: list[HistoryEvent]
+    next: str | None
+
+
+class FeedEvent(HistoryEvent, kw_only=True):
+    """One event of the ledger."""
+
+    message_id: Identifier
+
+
+class Feed(Shape):
+    """A page of the feed; poll again with `next`."""
+
+    events: list[FeedEvent]
+    next: str
+
+
+class Conversation(Shape):
+    """A conversation."""
+
+    conversation_id: str
+    number_id: str | None
+    participants: list[str]
+    message_count: Annotated[int, Meta(ge=1)]
+    first_message_at: Time
+    last_message_at: Time
+    position: PositionText
+
+
+class ConversationMessage(Shape):
+    """One message of a conversation."""
+
+    message_id: Identifier
+    body: Any
+    media: Any
+    occurred_at: Time | None
+    received_at: Time
+    position: PositionText
+    from_: str | None = field(name="from")
+    to: str | None
+
+
+class RebuildProgress(Shape):
+    """How far a rebuild is, in events."""
+
+    done: Count
+    total: Count
+    events_per_second: float
+    seconds_left: float | None
+
+
+class Projection(Shape):
+    """A read model."""
+
+    name: str
+    version: int
+    state: Literal["live", "rebuilding", "stopped"]
+    position: PositionsText
+    head: PositionsText
+    lag_events: Count
+    lag_seconds: Annotated[float, Meta(ge=0)]
+    parked: Count
+    rebuild: RebuildProgress | None
+
+
+class Projections(Shape):
+    """All read models."""
+
+    items: list[Projection]
+
+
+class RebuildStarted(Shape):
+    """A rebuild that has begun; `progress` is where to look."""
+
+    name: str
+    state: Literal["rebuilding"]
+    progress: str
+
+
+class QuarantinedDelivery(Shape):
+    """A delivery in quarantine."""
+
+    quarantine_id: str
+    reason: str
+    received_at: Time
+    attempts: Annotated[int, Meta(ge=1)]
+    body_sha256: Sha256
+    body_bytes: Count
+    replayed_at: Time | None
+
+
+class Replay(Shape):
+    """What a replay did."""
+
+    replayed: Count
+    remaining: Count
+
+
+class Alive(Shape):
+    """The process lives."""
+
+    status: Literal["alive"]
+
+
+class Readiness(Shape):
+    """Whether the server can do its work, and why not."""
+
+    status: Literal["ready", "not ready"]
+    reasons: list[str]
+    warnings: list[str]
