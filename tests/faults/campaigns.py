@@ -1,0 +1,27 @@
+"""The table of campaigns, each with the number of trials that docs/GUARANTEES.md reports."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from tests.faults.crash_points import crash_points
+from tests.faults.disk import disk_errors, disk_full
+from tests.faults.figures import Figures
+from tests.faults.kill import kill_postgresql, kill_sqlite
+from tests.faults.power_loss import power_loss
+
+
+class Campaign(NamedTuple):
+    """A fault to inject so many times."""
+
+    run: Callable[[int, int], Figures]
+    trials: int
+
+
+CAMPAIGNS = {
+    "crash-points": Campaign(crash_points, 1_000),
+    "disk-errors": Campaign(disk_errors, 100),
+    "disk-full": Campaign(disk_full, 20),
+    "kill-sqlite": Campaign(kill_sqlite, 1_000),
+    "power-loss": Campaign(power_loss, 2_000),
+    "kill-postgresql": Campaign(kill_postgresql, 200),
+}

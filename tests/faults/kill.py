@@ -1,0 +1,115 @@
+"""kill -9 under load: real servers, 32 connections, and a client that remembers every 2xx.
+
+On SQLite one server is killed and started again. On PostgreSQL three serve one ledger, one of them is killed, and the
+others go on. After each restart everything is compared; the unanswered is delivered again, as Red Cloud would.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from ledger.ledger import Ledger
+from tests.engines import PrivatePostgres
+from tests.faults.checks import violations
+from tests.faults.figures import Figures
+from tests.faults.load import CONNECTIONS, Journal, Traffic, deliver
+from tests.faults.places import fresh_folder, sqlite_url
+from tests.faults.read_models import read_model_violations
+from tests.faults.serving import Serving, serve
+
+KILLS_PER_LEDGER = 10
+POSTGRES_SERVERS = 3
+LOAD_S = (0.02, 0.4)
+
+
+def kill_sqlite(trials: int, seed: int) -> Figures:
+    """One server on an embedded ledger, killed again and again."""
+    figures = Figures("kill-sqlite")
+    for begun in range(0, trials, KILLS_PER_LEDGER):
+        with fresh_folder() as folder:
+            dice = Random(f"{seed}/{begun}")
+            _kill_again_and_again(figures, sqlite_url(folder), folder, 1, min(KILLS_PER_LEDGER, trials - begun), dice)
+    return figures
+
+
+def kill_postgresql(trials: int, seed: int) -> Figures:
+    """Three servers on one PostgreSQL, of which one is killed each time."""
+    figures = Figures("kill-postgresql")
+    with PrivatePostgres() as server:
+        for begun in range(0, trials, KILLS_PER_LEDGER):
+            kills = min(KILLS_PER_LEDGER, trials - begun)
+            with fresh_folder() as folder, server.fresh_database() as url:
+                _kill_again_and_again(figures, url, folder, POSTGRES_SERVERS, kills, Random(f"{seed}/{begun}"))
+    return figures
+
+
+def _kill_again_and_again(figures: Figures, url: str, folder: Path, servers: int, kills: int, dice: Random) -> None:
+    journal = Journal()
+    traffic = Traffic("kill", dice, journal)
+    with _servers(url, folder, servers) as cast:
+        for _ in range(kills):
+            asyncio.run(_kill_one(figures, cast, traffic, dice))
+            cast.restart()
+            figures.violated(*_whatever_is_wrong(url, journal))
+    figures.counts["acknowledged"] += len(journal.acknowledged)
+    figures.counts["2xx"] += sum(count for status, count in journal.answers.items() if status < 300)
+
+
+def _whatever_is_wrong(url: str, journal: Journal) -> list[str]:
+    with Ledger.open_existing(url) as ledger:
+        return [*violations(ledger, journal), *read_model_violations(ledger)]
+
+
+async def _kill_one(figures: Figures, cast: "_Cast", traffic: Traffic, dice: Random) -> None:
+    victim = dice.choice(cast.running)
+    end = asyncio.Event()
+    journal = traffic.journal
+    acknowledged, cut_off = len(journal.acknowledged), journal.cut_off
+    each = CONNECTIONS // len(cast.running)
+    loads = [asyncio.create_task(deliver(one.port, traffic, end, connections=each)) for one in cast.running]
+    await asyncio.sleep(dice.uniform(*LOAD_S))
+    under_load = len(journal.acknowledged) > acknowledged
+    victim.kill()
+    if len(cast.running) > 1:  # the others go on for a while without it
+        await asyncio.sleep(dice.uniform(*LOAD_S))
+    end.set()
+    await asyncio.gather(*loads)
+    # A kill counts where it cut off work: there had been acknowledgements, and some deliveries were never answered.
+    figures.trials += 1
+    figures.hits += under_load and journal.cut_off > cut_off
+    figures.counts["deliveries cut off"] += journal.cut_off - cut_off
+
+
+@dataclass
+class _Cast:
+    """The servers of one ledger."""
+
+    url: str
+    folder: Path
+    running: list[Serving]
+
+    def restart(self) -> None:
+        """Starts those again that were killed."""
+        self.running = [one if one.is_running else self.start(number) for number, one in enumerate(self.running)]
+
+    def end(self) -> None:
+        """Kills them all."""
+        for one in self.running:
+            one.kill()
+
+    def start(self, number: int) -> Serving:
+        """Starts one."""
+        return serve(self.url, self.folder / f"server-{number}.log")
+
+
+@contextmanager
+def _servers(url: str, folder: Path, count: int) -> Iterator[_Cast]:
+    cast = _Cast(url, folder, [])
+    with ExitStack() as ends:
+        ends.callback(cast.end)
+        for number in range(count):
+            cast.running.append(cast.start(number))
+        yield cast

@@ -1,0 +1,20 @@
+"""Where a campaign keeps its ledgers: fresh SQLite files in a folder, or fresh databases on a private PostgreSQL."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+SECRET_ID, SECRET = "main", b"a secret of the fault campaigns"
+
+
+@contextmanager
+def fresh_folder() -> Iterator[Path]:
+    """A folder that is gone afterwards. On a disk, not in memory: what is measured there is synced."""
+    with tempfile.TemporaryDirectory(prefix="ledger-faults-") as folder:
+        yield Path(folder)
+
+
+def sqlite_url(folder: Path) -> str:
+    """The URL of an embedded ledger in a folder."""
+    return f"sqlite:///{folder}/ledger.db"
