@@ -13,7 +13,15 @@ import pytest
 
 from ledger.errors import QueueFull, ShuttingDown, StoreUnavailable
 from ledger.facts import Fact, Item, Outcome, Placed, UnreadableDelivery
-from ledger.group_commit import BATCH_BYTES_MAX, BATCH_ITEMS_MAX, QUEUE_BYTES_MAX, QUEUE_ITEMS_MAX, Commit, GroupCommit, size_of
+from ledger.group_commit import (
+    BATCH_BYTES_MAX,
+    BATCH_ITEMS_MAX,
+    QUEUE_BYTES_MAX,
+    QUEUE_ITEMS_MAX,
+    Commit,
+    GroupCommit,
+    size_of,
+)
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.reception import Reception
@@ -71,8 +79,8 @@ async def writer(gate: Gate) -> AsyncIterator[GroupCommit]:
         in_hand.exception()
 
 
-def many(count: int, **members: object) -> list[Fact]:
-    return facts(queued(message_id=f"msg_{number}", **members) for number in range(count))
+def many(count: int, text: str = "") -> list[Fact]:
+    return facts(queued(message_id=f"msg_{number}", text=text) for number in range(count))
 
 
 def test_what_is_answered_is_in_the_log(ledger: Ledger, gate: Gate) -> None:
@@ -132,7 +140,7 @@ def test_a_full_queue_is_refused_at_once_and_accepts_again_when_it_has_drained(l
         async with writer(gate) as group:
             waiting = [group.submit(each) for each in many(QUEUE_ITEMS_MAX)]
             with pytest.raises(QueueFull, match=f"{QUEUE_ITEMS_MAX} deliveries wait"):
-                group.submit(fact(queued()))
+                await group.submit(fact(queued()))
             gate.open.set()
             await asyncio.gather(*waiting)
 
@@ -145,12 +153,11 @@ def test_a_full_queue_is_refused_at_once_and_accepts_again_when_it_has_drained(l
 
 def test_the_queue_and_a_batch_are_bounded_in_bytes_too(gate: Gate) -> None:
     async def story() -> None:
-        large = many(QUEUE_BYTES_MAX // 1_000_000 + 1, text="x" * 1_000_000)
+        large = many(QUEUE_BYTES_MAX // 1_000_000 + 1, text="x" * 999_000)
         async with writer(gate) as group:
-            waiting = []
+            waiting = [group.submit(each) for each in large[:-1]]
             with pytest.raises(QueueFull):
-                for each in large:
-                    waiting.append(group.submit(each))
+                await group.submit(large[-1])
             gate.open.set()
             await asyncio.gather(*waiting)
 
@@ -167,7 +174,7 @@ def test_closing_commits_what_waits_and_takes_nothing_new(ledger: Ledger, gate: 
             closing = asyncio.create_task(group.close())
             await asyncio.sleep(0)
             with pytest.raises(ShuttingDown):
-                group.submit(fact(queued(message_id="too late")))
+                await group.submit(fact(queued(message_id="too late")))
             gate.open.set()
             await closing
 

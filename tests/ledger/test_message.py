@@ -25,7 +25,7 @@ CONFLICTING, NOTED, CREATED = Effect.CONFLICTING, Effect.NOTED, Effect.CREATED
 
 
 @pytest.mark.parametrize(
-    ("lifecycle", "status"),
+    "lifecycle, status",
     [
         (given(), Status.UNKNOWN),
         (given(accepted()), Status.SUBMITTED),
@@ -144,7 +144,7 @@ def test_an_unknown_kind_leaves_the_direction_to_the_next_event() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lifecycle", "missing"),
+    "lifecycle, missing",
     [
         (given(), []),
         (given(queued(1)), []),

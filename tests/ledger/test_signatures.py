@@ -70,9 +70,28 @@ def test_a_signature_of_another_timestamp_is_refused() -> None:
 
 @pytest.mark.parametrize(
     "timestamp",
-    ["1e9", "-1", "+1", "１７", "1_0", "1.5", "0x10", "", " 1732377600", "1732377600 ", "1" * 14, "1" * 400]
-    + ["2024-11-23", "2024-11-23T16:00:00", "2024-13-23T16:00:00Z", "2024-11-23T16:00:00.Z", "2024-11-23T16:00:00+1"]
-    + ["2024-11-23T16:00:00." + "1" * 60 + "Z", "nan", "Sat, 23 Nov 2024 16:00:00 GMT"],
+    [
+        "1e9",
+        "-1",
+        "+1",
+        "１７",
+        "1_0",
+        "1.5",
+        "0x10",
+        "",
+        " 1732377600",
+        "1732377600 ",
+        "1" * 14,
+        "1" * 400,
+        "2024-11-23",
+        "2024-11-23T16:00:00",
+        "2024-13-23T16:00:00Z",
+        "2024-11-23T16:00:00.Z",
+        "2024-11-23T16:00:00+1",
+        "2024-11-23T16:00:00." + "1" * 60 + "Z",
+        "nan",
+        "Sat, 23 Nov 2024 16:00:00 GMT",
+    ],
 )
 def test_a_timestamp_in_any_other_form_is_refused_even_when_it_is_signed(timestamp: str) -> None:
     with pytest.raises(SignatureRefused, match="timestamp header"):
@@ -137,9 +156,17 @@ def test_while_two_secrets_are_active_both_verify_and_the_one_that_did_is_named(
 
 
 @pytest.mark.parametrize(
-    ("signed_s_ago", "late"),
-    [(0, False), (2 * HOUR_S, False), (2 * HOUR_S + 1, True), (-2 * HOUR_S, False), (-2 * HOUR_S - 1, True)]
-    + [(3 * HOUR_S, True), (24 * HOUR_S, True), (1_732_377_600, True)],
+    "signed_s_ago, late",
+    [
+        (0, False),
+        (2 * HOUR_S, False),
+        (2 * HOUR_S + 1, True),
+        (-2 * HOUR_S, False),
+        (-2 * HOUR_S - 1, True),
+        (3 * HOUR_S, True),
+        (24 * HOUR_S, True),
+        (1_732_377_600, True),
+    ],
 )
 def test_outside_the_replay_window_a_delivery_is_marked_late_and_never_dropped(
     signed_s_ago: int, *, late: bool

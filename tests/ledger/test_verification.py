@@ -32,7 +32,16 @@ from tests.builders import (
     unknown,
 )
 
-EVERY_KIND = [accepted(), queued(1), sent(2), delivered(3), unknown(), inbound("msg_2"), queued(1, "msg_3"), sent(2, "msg_3")]
+EVERY_KIND = [
+    accepted(),
+    queued(1),
+    sent(2),
+    delivered(3),
+    unknown(),
+    inbound("msg_2"),
+    queued(1, "msg_3"),
+    sent(2, "msg_3"),
+]
 
 Tamper = Callable[..., None]
 
@@ -82,7 +91,9 @@ def test_each_partition_has_its_own_chain_and_its_own_head(store_url: str) -> No
         before = verify(spread)
 
         assert (before.events, before.findings) == (40, ())
-        assert [head.split(":")[0] for head in before.heads] == [f"{p}-{h.position}" for p, h in enumerate(spread.heads())]
+        assert [head.split(":")[0] for head in before.heads] == [
+            f"{p}-{h.position}" for p, h in enumerate(spread.heads())
+        ]
         assert verify(spread, noted_heads=before.heads) == before
 
 
@@ -104,7 +115,7 @@ def test_one_changed_column_is_found_at_its_position(ledger: Ledger, tamper: Tam
     with ledger.database.reading() as connection:
         state, stream = connection.execute(text("SELECT state, stream_id FROM events WHERE position = 4")).one()
     altered = {"altered": bytes(state[:-1]) + b"?", "id16": b"\7" * 16, "id17": bytes(stream) + b"\0", "empty": b""}
-    tamper(f"UPDATE events SET {edit} WHERE position = 4", **{k: v for k, v in altered.items() if f":{k}" in edit})
+    tamper(f"UPDATE events SET {edit} WHERE position = 4", **{k: v for k, v in altered.items() if f":{k}" in edit})  # noqa: S608 - the test is the attacker
 
     # A changed hash breaks two links: its own, and the one that was made from it.
     assert places(verify(ledger))[: 1 + edit.startswith("hash")] == ["0-4", "0-5"][: 1 + edit.startswith("hash")]
@@ -123,9 +134,9 @@ def test_any_one_changed_byte_of_a_state_is_one_finding(ledger: Ledger, tamper: 
         assert finding.message.startswith("the event was changed")
 
 
-@pytest.mark.parametrize(("position", "found"), [(1, "0-1"), (5, "0-5"), (7, "0-7")])
+@pytest.mark.parametrize("position, found", [(1, "0-1"), (5, "0-5"), (7, "0-7")])
 def test_a_deleted_row_is_found_where_it_is_missing(ledger: Ledger, tamper: Tamper, position: int, found: str) -> None:
-    tamper(f"DELETE FROM events WHERE position = {position}")
+    tamper(f"DELETE FROM events WHERE position = {position}")  # noqa: S608 - the test is the attacker
 
     assert verify(ledger).findings[0].position == Position(0, position)
     assert f"event {position} is missing: the next event stands at {position + 1}" in str(verify(ledger).findings[0])
@@ -210,12 +221,14 @@ def test_a_head_row_that_was_moved_is_found(ledger: Ledger, tamper: Tamper) -> N
 def test_a_head_row_that_is_gone_is_found(ledger: Ledger, tamper: Tamper) -> None:
     tamper("DELETE FROM partition_heads")
 
-    assert [finding.message.split(";")[0] for finding in verify(ledger).findings] == ["the head of partition 0 is missing"]
+    assert [finding.message.split(";")[0] for finding in verify(ledger).findings] == [
+        "the head of partition 0 is missing"
+    ]
 
 
 def test_an_inserted_row_is_found(ledger: Ledger, tamper: Tamper) -> None:
     columns = "partition, {} , stream_id, {}, topic, NULL, state, hash"
-    tamper(f"INSERT INTO events SELECT {columns.format('9', '99')} FROM events WHERE position = 8")
+    tamper(f"INSERT INTO events SELECT {columns.format('9', '99')} FROM events WHERE position = 8")  # noqa: S608 - the test is the attacker
 
     assert places(verify(ledger))[0] == "0-9"
 
@@ -322,9 +335,16 @@ def test_what_only_sqlite_lets_a_column_hold_is_found(tmp_path: Path) -> None:
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         ledger.commit(facts(EVERY_KIND))
         with ledger.database.writing() as connection:
-            for edit in ["stream_id = 7", "state = 'text'", "topic = 3.5", "hash = 'text'", "version = 'x'", "position = 'x'"]:
+            for edit in [
+                "stream_id = 7",
+                "state = 'text'",
+                "topic = 3.5",
+                "hash = 'text'",
+                "version = 'x'",
+                "position = 'x'",
+            ]:
                 at = {"stream_id": 1, "state": 2, "topic": 3, "hash": 4, "version": 6, "position": 8}[edit.split()[0]]
-                connection.exec_driver_sql(f"UPDATE events SET {edit} WHERE position = {at}")
+                connection.exec_driver_sql(f"UPDATE events SET {edit} WHERE position = {at}")  # noqa: S608 - the test is the attacker
 
         assert places(verify(ledger))[:6] == ["0-1", "0-2", "0-3", "0-4", "0-5", "0-6"]
         assert "stands at 'x', expected 8" in " ".join(map(str, verify(ledger, deep=True).findings))
@@ -334,9 +354,8 @@ def test_a_file_that_the_database_cannot_read_on_is_a_finding(tmp_path: Path) ->
     file = tmp_path / "ledger.db"
     with Ledger.open(f"sqlite:///{file}") as ledger:
         ledger.commit(facts(queued(1, f"msg_{number}") for number in range(3_000)))
-    with Ledger.open(f"sqlite:///{file}") as ledger:
-        with ledger.database.writing() as connection:
-            root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").scalar_one()
+    with Ledger.open(f"sqlite:///{file}") as ledger, ledger.database.writing() as connection:
+        root = connection.exec_driver_sql("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").scalar_one()
     # The last pages of the table's own b-tree are somewhere in the file; every page but the first ones goes.
     content = bytearray(file.read_bytes())
     content[40 * 4096 : 60 * 4096] = b"\xff" * (20 * 4096)

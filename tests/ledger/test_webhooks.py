@@ -61,7 +61,7 @@ def test_a_webhook_becomes_a_typed_claim() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raw", "reason"),
+    "raw, reason",
     [
         (b"", "not JSON"),
         (b"   ", "not JSON"),
@@ -157,7 +157,7 @@ def test_members_that_no_database_takes_are_made_legible_and_the_body_keeps_them
 
 
 @pytest.mark.parametrize(
-    ("value", "read"),
+    "value, read",
     [("text", "text"), (7, "7"), (10**40, "1" + "0" * 40), (True, None), (1.5, None), ([], None), ({}, None)],
 )
 def test_a_member_of_an_unexpected_type_is_left_out_of_the_claim(value: object, read: str | None) -> None:
@@ -174,7 +174,7 @@ def test_an_inbound_message_has_no_sequence() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "occurred_at_us"),
+    "members, occurred_at_us",
     [
         ({}, None),
         ({"timestamp": 1_732_377_600}, 1_732_377_600_000_000),
@@ -201,11 +201,11 @@ def test_member_order_and_white_space_make_no_other_fact() -> None:
 
 
 def test_escapes_make_no_other_fact() -> None:
-    assert same_fact(body("e", "ä😀/"), '{"messageId":"\\u00e4\\ud83d\\ude00\\/","eventType":"e"}'.encode())
+    assert same_fact(body("e", "ä😀/"), b'{"messageId":"\\u00e4\\ud83d\\ude00\\/","eventType":"e"}')
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    "one, other",
     [
         (1, 1.0),
         (1, True),
@@ -217,8 +217,10 @@ def test_escapes_make_no_other_fact() -> None:
         ("a", "A"),
         ("é", "e\u0301"),
         (-0.0, 0.0),
-    ]
-    + [(10**20, 10**20 + 1), (2**53, 2**53 + 1), ("\ud800", "\ufffd")],
+        (10**20, 10**20 + 1),
+        (2**53, 2**53 + 1),
+        ("\ud800", "\ufffd"),
+    ],
 )
 def test_other_values_are_other_facts(one: object, other: object) -> None:
     assert not same_fact(body("e", x=one), body("e", x=other))

@@ -103,7 +103,8 @@ def test_bodies_are_stored_verbatim(ledger: Ledger) -> None:
 
 
 @pytest.mark.parametrize(
-    "message_id", ["a/b", "%00", "../x", "' OR 1=1 --", "a\nb", "\u202eabc", "😀" * 512, "x" * 512, "%s", "?", ":id", "{0}"]
+    "message_id",
+    ["a/b", "%00", "../x", "' OR 1=1 --", "a\nb", "\u202eabc", "😀" * 512, "x" * 512, "%s", "?", ":id", "{0}"],
 )
 def test_an_id_of_any_characters_names_its_own_message(ledger: Ledger, message_id: str) -> None:
     ledger.commit(facts([queued(1, message_id), queued(1, "another")]))

@@ -5,7 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine
+from sqlalchemy import event as engine_events
 
 from ledger.errors import StoreUnavailable
 from ledger.facts import Placed
@@ -13,7 +14,7 @@ from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store.database import SQLITE
 from ledger.verification import verify
-from tests.builders import delivered, fact, facts, queued, sent, stored_facts
+from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, sent, stored_facts
 from tests.engines import PrivatePostgres
 from tests.store.severing_proxy import Sever, SeveringProxy
 
@@ -48,11 +49,11 @@ def failing_statement(engine: Engine, words: str) -> Iterator[None]:
         if words in statement:
             raise IO_ERROR
 
-    event.listen(engine, "do_execute", fail)
+    engine_events.listen(engine, "do_execute", fail)
     try:
         yield
     finally:
-        event.remove(engine, "do_execute", fail)
+        engine_events.remove(engine, "do_execute", fail)
 
 
 @pytest.mark.parametrize("where", list(Sever))
@@ -76,11 +77,13 @@ def test_a_connection_lost_in_commit_is_resolved_and_answered_as_recorded(proxy:
 def test_what_was_stored_before_an_unknown_outcome_stays_a_duplicate(proxy: SeveringProxy, where: Sever) -> None:
     with Ledger.open(proxy.url) as ledger:
         ledger.commit([fact(queued(1))])
-        later = facts([queued(1), sent(2)])
-        later[0] = fact(type(queued(1))("msg_1", 1, None, None, None, queued(1).receipt.__class__(1, queued(1).receipt.body)))
+        again = event(body("message.queued", sequence=1), received_at_us=NOW_US + 1)
         proxy.plan.append(where)
 
-        assert [outcome.is_new for outcome in ledger.commit(later) if isinstance(outcome, Placed)] == [False, True]
+        assert ledger.commit(facts([again, sent(2)])) == [
+            Placed(Position(0, 1), 1, is_new=False),
+            Placed(Position(0, 2), 2, is_new=True),
+        ]
 
 
 def test_where_the_outcome_stays_unknown_the_sender_is_told_to_try_again_and_is_then_recorded_once(
@@ -171,5 +174,5 @@ def test_a_damaged_file_is_not_written_to_after_an_io_error(tmp_path: Path) -> N
         content[6 * 4096 : 12 * 4096] = b"\xff" * (6 * 4096)
         file.write_bytes(content)
 
-        with pytest.raises(StoreUnavailable, match="damaged|malformed"):
+        with pytest.raises(StoreUnavailable, match=r"damaged|malformed"):
             ledger.commit([fact(sent(2))])

@@ -68,7 +68,7 @@ def cases_of(*suites: type[unittest.TestCase]) -> list[object]:
 
 
 @pytest.mark.parametrize(
-    ("suite", "name"), cases_of(AggregateRecorderSuite, ApplicationRecorderSuite, NonInterleavingSuite)
+    "suite, name", cases_of(AggregateRecorderSuite, ApplicationRecorderSuite, NonInterleavingSuite)
 )
 def test_the_recorder_passes_the_library_s_own_suite(
     store_url: str, suite: Callable[[str], unittest.TestCase], name: str

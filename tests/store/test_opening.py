@@ -82,7 +82,9 @@ def test_the_migrations_make_exactly_the_tables_that_the_program_uses(store_url:
             stored = inspect(connection).get_pk_constraint(table.name)["constrained_columns"]
             assert stored == [column.name for column in table.primary_key]
             unique = {index["name"]: index["unique"] for index in inspect(connection).get_indexes(table.name)}
-            assert {index.name: bool(index.unique) for index in table.indexes} == {n: bool(u) for n, u in unique.items()}
+            assert {index.name: bool(index.unique) for index in table.indexes} == {
+                n: bool(u) for n, u in unique.items()
+            }
 
 
 def test_another_number_of_partitions_is_refused(store_url: str) -> None:
@@ -104,7 +106,9 @@ def test_a_schema_that_is_too_new_is_refused_by_opening_and_by_upgrading(store_u
 
     database = Database(store_url)
     for refused in (lambda: Ledger.open(store_url), lambda: Ledger.open_existing(store_url), lambda: upgrade(database)):
-        with pytest.raises(SchemaMismatch, match="version later, this program knows up to .*: install a newer program"):
+        with pytest.raises(
+            SchemaMismatch, match=r"version later, this program knows up to .*: install a newer program"
+        ):
             refused()
     database.close()
 
@@ -136,7 +140,9 @@ def test_who_reads_cannot_write(store_url: str) -> None:
 def test_a_commit_waits_for_the_disk(store_url: str) -> None:
     with Ledger.open(store_url) as opened, opened.database.writing() as connection:
         if opened.database.is_sqlite:
-            settings = [connection.exec_driver_sql(f"PRAGMA {each}").scalar_one() for each in ("journal_mode", "synchronous")]
+            settings = [
+                connection.exec_driver_sql(f"PRAGMA {each}").scalar_one() for each in ("journal_mode", "synchronous")
+            ]
             assert settings == ["wal", 2]
         else:
             assert connection.exec_driver_sql("SHOW synchronous_commit").scalar_one() == "on"
@@ -144,7 +150,15 @@ def test_a_commit_waits_for_the_disk(store_url: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["", "nonsense", "sqlite://", "sqlite:///:memory:", "mysql://h/d", "postgresql+psycopg2://h/d", "sqlite+aiosqlite:///x"],
+    [
+        "",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://h/d",
+        "postgresql+psycopg2://h/d",
+        "sqlite+aiosqlite:///x",
+    ],
 )
 def test_a_database_url_that_makes_no_sense_is_refused(url: str) -> None:
     with pytest.raises(SettingRefused):

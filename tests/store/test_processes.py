@@ -15,13 +15,15 @@ from tests.builders import stored_facts
 from tests.store.worker import FACTS_PER_MESSAGE, Acknowledged, acknowledged, fact_number, go, line_of, start
 
 Worker = subprocess.Popen[str]
+PARTITIONS = 2
+FACTS = 300
 
 
 @contextmanager
 def workers(url: str, seeds: list[int], facts: int) -> Iterator[list[Worker]]:
     """Some workers that have opened the ledger and wait."""
     with ExitStack() as stack:
-        started = [stack.enter_context(start(url, seed, facts)) for seed in seeds]
+        started = [stack.enter_context(start(url, PARTITIONS, seed, facts)) for seed in seeds]
         try:
             yield started
         finally:
@@ -42,37 +44,27 @@ def together(started: list[Worker]) -> list[str]:
     return [line_of(worker) for worker in started]
 
 
-@pytest.mark.parametrize("partitions", [1, 4])
-def test_processes_that_commit_the_same_facts_at_once_store_each_once(store_url: str, partitions: int) -> None:
-    facts = 300
-    Ledger.open(store_url, partitions=partitions).close()
-    with workers(store_url, [1, 2, 3], facts) as started, ThreadPoolExecutor() as threads:
-        together(started)
+def test_processes_that_create_a_ledger_and_commit_the_same_facts_at_once_store_each_once(store_url: str) -> None:
+    with workers(store_url, [1, 2, 3], FACTS) as started, ThreadPoolExecutor() as threads:
+        ids = set(together(started))
         for worker in started:
             go(worker)
         answers = [each for answer in threads.map(all_lines, started) for each in answer]
 
-    expected = {fact_number(number, partitions).fact_key.hex() for number in range(facts)}
-    with Ledger.open(store_url) as ledger:
+    expected = {fact_number(number, PARTITIONS).fact_key.hex() for number in range(FACTS)}
+    with Ledger.open_existing(store_url) as ledger:
         stored = {key.hex(): (position, version) for position, version, key in stored_facts(ledger)}
         verification = verify(ledger, deep=True)
 
-    assert (verification.events, verification.findings) == (facts, ())
+    assert ids == {ledger.identity.ledger_id}
+    assert (verification.events, verification.findings) == (FACTS, ())
     assert stored.keys() == expected
-    assert len(answers) == 3 * facts
+    assert len(answers) == 3 * FACTS
     assert sorted(key for key, _, _, is_new in answers if is_new) == sorted(expected)
     assert {(key, position, version) for key, position, version, _ in answers} == {
         (key, *place) for key, place in stored.items()
     }
-    assert sorted(version for _, version in stored.values()) == sorted([1, 2, 3] * (facts // FACTS_PER_MESSAGE))
-
-
-def test_processes_that_create_a_ledger_at_once_create_one(store_url: str) -> None:
-    with workers(store_url, [1, 2, 3, 4], 0) as started:
-        ids = set(together(started))
-
-    with Ledger.open_existing(store_url) as ledger:
-        assert ids == {ledger.identity.ledger_id}
+    assert sorted(version for _, version in stored.values()) == sorted([1, 2, 3] * (FACTS // FACTS_PER_MESSAGE))
 
 
 def killed_while_committing(url: str, chance: Random, writers: int, facts: int) -> list[Acknowledged]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from random import Random
+from typing import NoReturn
 
 import pytest
 
@@ -21,6 +22,10 @@ TRANSACTIONS = 25
 
 class ChangedItsMind(Exception):
     """A writer rolls back."""
+
+
+def change_mind() -> NoReturn:
+    raise ChangedItsMind
 
 
 @pytest.fixture
@@ -50,7 +55,7 @@ def test_a_later_session_never_overtakes_one_that_has_not_committed(sessions: li
                     overtaking.result(A_WHILE_S)
                 assert positions(reader) == ["0-1"]
                 if not commits:
-                    raise ChangedItsMind
+                    change_mind()
         except ChangedItsMind:
             pass
         overtaking.result()
@@ -73,7 +78,7 @@ def write_with_delays_and_rollbacks(ledger: Ledger, seed: int) -> int:
                 append(connection, 0, items)
                 ledger.feed(Cursor((chance.randint(0, 50),)), 20)  # takes a while, with the head locked
                 if chance.random() < 0.25:
-                    raise ChangedItsMind
+                    change_mind()
         except ChangedItsMind:
             continue
         committed += size
@@ -101,7 +106,9 @@ def test_a_tailing_reader_sees_each_event_once_and_in_order_while_many_write(ses
 
 def test_the_same_fact_from_many_sessions_at_once_is_stored_once(sessions: list[Ledger]) -> None:
     with ThreadPoolExecutor() as threads:
-        outcomes = list(threads.map(lambda each: commit_each(each, facts([queued(1), sent(2), delivered(3)])), sessions))
+        outcomes = list(
+            threads.map(lambda each: commit_each(each, facts([queued(1), sent(2), delivered(3)])), sessions)
+        )
 
     assert sum(outcome.is_new for answer in outcomes for outcome in answer) == 3
     assert {outcome._replace(is_new=False) for answer in outcomes for outcome in answer} == {

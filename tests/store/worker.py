@@ -1,8 +1,8 @@
 """A writer in a process of its own, so that a test can race several and kill them.
 
-    python -m tests.store.worker URL SEED FACTS
+    python -m tests.store.worker URL PARTITIONS SEED FACTS
 
-It waits for a line on its input, opens the ledger and says its id; waits for another line, and then commits facts in an
+It waits for a line on its input, opens or creates the ledger and says its id; waits for another line, and then commits facts in an
 order of its own, some at a time, and acknowledges each batch on its output only after the commit: one JSON line of
 [fact key, position, version, whether it was new] for each.
 """
@@ -29,9 +29,9 @@ def fact_number(number: int, partitions: int) -> Fact:
     return fact(sent(number % FACTS_PER_MESSAGE, f"msg_{number // FACTS_PER_MESSAGE}"), partitions=partitions)
 
 
-def start(url: str, seed: int, facts: int) -> "subprocess.Popen[str]":
+def start(url: str, partitions: int, seed: int, facts: int) -> "subprocess.Popen[str]":
     """Starts a worker, which waits for its first line."""
-    command = [sys.executable, "-m", "tests.store.worker", url, str(seed), str(facts)]
+    command = [sys.executable, "-m", "tests.store.worker", url, *map(str, (partitions, seed, facts))]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
@@ -55,9 +55,9 @@ def acknowledged(line: str) -> list[Acknowledged]:
     return [tuple(each) for each in said]
 
 
-def main(url: str, seed: str, facts: str) -> None:
+def main(url: str, partitions: str, seed: str, facts: str) -> None:
     sys.stdin.readline()
-    with Ledger.open(url) as ledger:
+    with Ledger.open(url, partitions=int(partitions)) as ledger:
         sys.stdout.write(f"{ledger.identity.ledger_id}\n")
         sys.stdout.flush()
         sys.stdin.readline()
