@@ -5,11 +5,13 @@
 """
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple, assert_never
 
 import msgspec
 
 from ledger.events import (
+    OUTBOUND_CLASSES,
     InboundMessageReceived,
     MessageEvent,
     MessageFailed,
@@ -190,17 +192,16 @@ class Fold:
             case OutboundReported():
                 return self._effect_of_outbound(event)
             case InboundMessageReceived():
-                return Effect.CREATED if self.direction is None else Effect.CONFLICTING
+                return self._effect_of_inbound()
             case RequestAccepted():
-                return Effect.CONFLICTING if self.direction is Direction.INBOUND else Effect.NOTED
+                return self._effect_of_acceptance()
             case UnknownKindReported():
                 return Effect.NOTED
             case _:
                 assert_never(event)
 
     def add(self, event: MessageEvent) -> Effect:
-        """Takes the next event; what it did."""
-        effect = self.effect_of(event)
+        """Takes the next event; what it did. An event of the other direction is counted and changes nothing else."""
         received_at_us = event.receipt.received_at_us
         if self.event_count == 0:
             self.message_id = event.message_id
@@ -208,20 +209,32 @@ class Fold:
         status_before = self.status
         match event:
             case OutboundReported():
+                effect = self._effect_of_outbound(event)
                 self._report(event, effect)
-            case InboundMessageReceived() if effect is Effect.CREATED:
-                self._create(event)
-            case RequestAccepted() if effect is Effect.NOTED:
-                self._accept(event)
+            case InboundMessageReceived():
+                effect = self._effect_of_inbound()
+                if effect is Effect.CREATED:
+                    self._create(event)
+            case RequestAccepted():
+                effect = self._effect_of_acceptance()
+                if effect is Effect.NOTED:
+                    self._accept(event)
             case UnknownKindReported():
+                effect = Effect.NOTED
                 self._fill(event)
             case _:
-                pass  # an event of the other direction is kept in the history and changes nothing
+                assert_never(event)
         if self.status is not status_before:
             self.status_changed_at_us = received_at_us
         self.event_count += 1
         self.updated_at_us = received_at_us
         return effect
+
+    def _effect_of_inbound(self) -> Effect:
+        return Effect.CREATED if self.direction is None else Effect.CONFLICTING
+
+    def _effect_of_acceptance(self) -> Effect:
+        return Effect.CONFLICTING if self.direction is Direction.INBOUND else Effect.NOTED
 
     def _effect_of_outbound(self, event: OutboundEvent) -> Effect:
         if self.direction is Direction.INBOUND:
@@ -235,8 +248,10 @@ class Fold:
 
     def _report(self, event: OutboundEvent, effect: Effect) -> None:
         sequence = event.sequence
-        self.external_reference = _higher(self.external_reference, event.external_reference, sequence)
-        self.provider_message_ref = _higher(self.provider_message_ref, event.provider_message_ref, sequence)
+        if event.external_reference is not None:
+            self.external_reference = _higher(self.external_reference, event.external_reference, sequence)
+        if event.provider_message_ref is not None:
+            self.provider_message_ref = _higher(self.provider_message_ref, event.provider_message_ref, sequence)
         if effect is Effect.CONFLICTING and sequence not in self.conflicting:
             self.conflicting = tuple(sorted((*self.conflicting, sequence)))
         if self.direction is Direction.INBOUND:
@@ -247,7 +262,7 @@ class Fold:
             self.claims[sequence] = (*kinds_before, event.KIND)
         if effect is Effect.APPLIED:
             self.sequence = sequence
-            self.status = STATUS_OF[event.KIND]
+            self.status = _STATUS_OF_CLASS[type(event)]
             self.failure_body = event.receipt.body if isinstance(event, MessageFailed) else None
 
     def _create(self, event: InboundMessageReceived) -> None:
@@ -280,7 +295,7 @@ def missing_sequences(message: Message) -> list[int]:
     missing: list[int] = []
     seen = sorted(claimed.union(message.filled))
     lowest, highest = min(claimed, default=0), max(claimed, default=0)
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in pairwise(seen):
         if lowest <= before and after <= highest:
             room = MISSING_SEQUENCES_SHOWN_MAX - len(missing)
             missing.extend(range(before + 1, min(after, before + 1 + room)))
@@ -301,7 +316,9 @@ def number_id(message: Message) -> str | None:
     return message.acceptance.number_id if message.acceptance else None
 
 
-def _higher(held: Reference | None, text: str | None, sequence: int) -> Reference | None:
-    if text is None or (held is not None and held.sequence >= sequence):
-        return held
-    return Reference(text, sequence)
+def _higher(held: Reference | None, text: str, sequence: int) -> Reference:
+    return Reference(text, sequence) if held is None or held.sequence < sequence else held
+
+
+# By class, because an Enum member is hashed in Python, which in the fold of a large log is felt.
+_STATUS_OF_CLASS = {OUTBOUND_CLASSES[kind]: status for kind, status in STATUS_OF.items()}

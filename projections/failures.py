@@ -3,6 +3,7 @@
 The contract does not name the members of a failure, so likely names are tried in order.
 """
 
+from ledger.errors import UnreadableBody
 from ledger.json_values import JSONObject, legible, parse_object
 
 NOT_DETAILS = frozenset({"eventType", "messageId", "externalReference", "sequence", "providerMessageRef"})
@@ -21,7 +22,11 @@ CODE_PATHS = (
 
 def failure_details(body: bytes) -> JSONObject:
     """All members of a failure's body that say something of the failure, as sent."""
-    return {name: value for name, value in parse_object(body).items() if name not in NOT_DETAILS}
+    try:
+        members = parse_object(body)
+    except UnreadableBody:
+        return {}  # written by a program of its own, not received by us; the exact bytes are in the history
+    return {name: value for name, value in members.items() if name not in NOT_DETAILS}
 
 
 def failure_code(details: JSONObject) -> str | None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, MetaData, SmallInteger, Table, Text, delete
 
-from ledger.message import Fold, Message, external_reference, number_id
+from ledger.message import Fold, Message, external_reference
 from projections.checkpoints import Generation
 from projections.failures import failure_code, failure_details
 from projections.log_batches import Batch, Event
@@ -108,19 +108,24 @@ class MessageStatusProjection:
 def row_of(partition: int, stream: bytes, position: int, message: Message) -> Row:
     """The row of a message, in the order of COLUMNS."""
     inbound, acceptance = message.inbound, message.acceptance
-    recipient = inbound.recipient if inbound else acceptance.recipient if acceptance else None
-    body, provider_ref = message.failure_body, message.provider_message_ref
+    number = recipient = sender = None
+    if inbound is not None:
+        number, sender, recipient = inbound.number_id, inbound.sender, inbound.recipient
+    elif acceptance is not None:
+        number, recipient = acceptance.number_id, acceptance.recipient
+    reference, provider_ref = external_reference(message), message.provider_message_ref
+    body = message.failure_body
     return (
         partition,
         stream,
         position,
         message.message_id,
-        message.status.value,
-        indexed(external_reference(message)),
-        indexed(provider_ref.text) if provider_ref else None,
-        indexed(number_id(message)),
-        indexed(inbound.sender) if inbound else None,
-        indexed(recipient),
+        str(message.status),
+        reference and indexed(reference),
+        provider_ref and indexed(provider_ref.text),
+        number and indexed(number),
+        sender and indexed(sender),
+        recipient and indexed(recipient),
         None if body is None else indexed(failure_code(failure_details(body))),
         message.updated_at_us,
         encode_message(message),

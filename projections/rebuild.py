@@ -50,6 +50,7 @@ LEASE_S = 15
 TELL_EVERY_S = 0.25
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
+WAL_PAGES = 8_000
 
 log = logging.getLogger(__name__)
 
@@ -156,6 +157,8 @@ class Rebuild:
             log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
 
     def _catch_up(self) -> None:
+        with self._stores.rows.writing() as connection:
+            checkpoint_seldom(connection)
         with ThreadPoolExecutor(1, "ledger-rebuild-writer") as writer:
             for projector in self._projectors:
                 self._catch_up_partition(projector, writer)
@@ -394,6 +397,12 @@ def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
     if claimed.rowcount != 1:
         raise RebuildRunning(f"another rebuild of {name} was started at the same moment")
     return owner, registered
+
+
+def checkpoint_seldom(connection: Connection) -> None:
+    """Lets SQLite's WAL grow further before it is copied back: a page that many batches change is then copied once."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
 
 
 def _finish(pending: Future[None] | None) -> None:
