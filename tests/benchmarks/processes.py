@@ -1,0 +1,130 @@
+"""Servers as processes of their own: started on a free port, watched, ended."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.prepared import SECRET, SECRET_ID
+
+ROOT = Path(__file__).parent.parent.parent
+STARTS_WITHIN_S = 60.0
+ENDS_WITHIN_S = 60.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class DidNotStart(Exception):
+    """A server did not listen; the message is its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A server that listens."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    started_in_s: float
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def cpu_s(self) -> float:
+        """Processor time that all its threads have used (Linux; elsewhere 0)."""
+        try:
+            stat = Path(f"/proc/{self.process.pid}/stat").read_text()
+        except OSError:
+            return 0.0
+        fields = stat.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def peak_mib(self) -> float:
+        """The most memory that it has held so far (Linux; elsewhere 0)."""
+        return peak_mib(self.process.pid)
+
+
+def peak_mib(pid: int) -> float:
+    """The most memory that a process has held (Linux; elsewhere 0)."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+
+
+@contextmanager
+def serving(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, *, port_name: str = "PORT"
+) -> Iterator[Server]:
+    """Runs a server that takes its port from the environment, until the block ends. Raises DidNotStart."""
+    port = free_port()
+    log = folder / f"server-{port}.log"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "PG"))}
+    began_s = time.perf_counter()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, *command],
+            env={**clean, "PYTHONPATH": str(ROOT), **environment, port_name: str(port)},
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        _wait_until_it_listens(process, port, log)
+        yield Server(process, port, time.perf_counter() - began_s)
+    finally:
+        process.terminate()
+        try:
+            process.wait(ENDS_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+@contextmanager
+def ledger_servers(url: str, folder: Path, *, processes: int = 1, **settings: str) -> Iterator[list[Server]]:
+    """`ledger serve`, as many as wanted on one database."""
+    with ExitStack() as stack:
+        yield [
+            stack.enter_context(
+                serving(
+                    ["-m", "api.command_line", "serve"],
+                    ledger_environment(url, **settings),
+                    folder,
+                    port_name="LEDGER_PORT",
+                )
+            )
+            for _ in range(processes)
+        ]
+
+
+def ledger_environment(url: str, **settings: str) -> dict[str, str]:
+    """The settings of every server that is measured here."""
+    secrets = f"{SECRET_ID}:{SECRET.decode()}"
+    return {"LEDGER_DATABASE_URL": url, "LEDGER_WEBHOOK_SECRETS": secrets, "LEDGER_LOG_LEVEL": "warning", **settings}
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    deadline_s = time.monotonic() + STARTS_WITHIN_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.005)
+        else:
+            return
+    process.kill()
+    process.wait()
+    raise DidNotStart(log.read_text(errors="replace")[-2_000:])
