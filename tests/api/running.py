@@ -19,7 +19,8 @@ from api.settings import Settings
 from ledger.signatures import Secret
 from tests.api.wire import Wire
 
-SECRETS = {"main": b"secret_of_the_tests", "old": b"the_old_secret"}
+MAIN = "main"
+SECRETS = {MAIN: b"secret_of_the_tests", "old": b"the_old_secret"}
 KEYS = {
     "reader": frozenset({Scope.READ}),
     "masked": frozenset({Scope.MASKED}),
@@ -45,7 +46,7 @@ def settings_at(place: str | Path, **changes: Any) -> Settings:  # noqa: ANN401 
     return Settings(**(chosen | changes))
 
 
-def signed(body: bytes, *, secret: str = "main", timestamp: str | None = None) -> dict[str, str]:
+def signed(body: bytes, *, secret: str = MAIN, timestamp: str | None = None) -> dict[str, str]:
     """The two headers with which Red Cloud signs a body, now unless a timestamp is given."""
     moment = str(int(time.time())) if timestamp is None else timestamp
     digest = hmac.digest(SECRETS[secret], moment.encode() + b"." + body, "sha256").hex()

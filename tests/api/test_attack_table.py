@@ -2,17 +2,17 @@
 
 | case | what arrives | what happens |
 | --- | --- | --- |
-| 1–4 | no signature; another secret; one byte changed; JSON written otherwise | 401 |
+| 1 to 4 | no signature; another secret; one byte changed; JSON written otherwise | 401 |
 | 5 | a replay | 200, stored once |
 | 6 | signed 3 h ago | recorded, late |
-| 7–9 | odd timestamps; a moved border; a header twice | 401 |
+| 7 to 9 | odd timestamps; a moved border; a header twice | 401 |
 | 10 | upper-case hex; a prefix, other characters | accepted; 401 |
 | 11 | the old secret | accepted while active, then 401 |
-| 12–14 | a body without end; a wrong length; compressed | 413; 400, closed; 415 |
+| 12 to 14 | a body without end; a wrong length; compressed | 413; 400, closed; 415 |
 | 15 | 500 slow connections | others are served within 1 s |
-| 16–19 | garbage; a sequence twice; 64 copies; an unknown kind | quarantined; both kept; one row; recorded |
-| 20–23 | GET; markup and formulas; odd ids; `//webhooks/red-cloud` | 405; inert; 400 or 404; 404 |
-| 24–26 | a wrong key; an odd limit or cursor; a forged X-Forwarded-For | 401 or 403; 400; ignored |
+| 16 to 19 | garbage; a sequence twice; 64 copies; an unknown kind | quarantined; both kept; one row; recorded |
+| 20 to 23 | GET; markup and formulas; odd ids; `//webhooks/red-cloud` | 405; inert; 400 or 404; 404 |
+| 24 to 26 | a wrong key; an odd limit or cursor; a forged X-Forwarded-For | 401 or 403; 400; ignored |
 | 27, 28 | the disk full or the database down; a clock a day off | 503, stored after the repair; nothing lost, alarm |
 
 Where each is: `CASES`.

@@ -1,6 +1,7 @@
 """A raw connection to the server under test: for what no well-behaved client would send."""
 
 import json
+import select
 import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -71,6 +72,10 @@ class Wire:
             self._read += self._more()
         body, self._read = self._read[:length], self._read[length:]
         return Answer(int(head[0].split(" ")[1]), headers, body)
+
+    def is_answered(self) -> bool:
+        """Whether something has come that was not read yet."""
+        return bool(select.select([self._socket], [], [], 0)[0])
 
     def is_closed(self) -> bool:
         """Whether the other side closed the connection, after whatever it still had to say. Waits for it."""
