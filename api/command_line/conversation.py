@@ -8,8 +8,8 @@ import msgspec
 import typer
 from rich.padding import Padding
 
-from api.command_line.opening import behind, opened_read_models
-from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stderr, to_stdout, when
+from api.command_line.opening import opened_read_models, warn_if_behind
+from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stdout, when
 from projections.read_models import (
     INBOUND_CONVERSATIONS,
     LIMIT_MAX,
@@ -40,8 +40,7 @@ def conversation(
     settings.
     """
     with opened_read_models() as read_models:
-        if warning := behind(read_models, INBOUND_CONVERSATIONS):
-            to_stderr().print(said(warning, "yellow"), soft_wrap=True)
+        warn_if_behind(read_models, INBOUND_CONVERSATIONS)
         found = read_models.conversation(conversation_id)
         messages = list(_messages(read_models, conversation_id))
     if as_json:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from api.command_line.terminal import counted
+from api.command_line.terminal import counted, said, to_stderr
 from api.settings import read_database_url
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
@@ -27,12 +27,12 @@ def opened_read_models() -> Iterator[ReadModels]:
         yield read_models
 
 
-def behind(read_models: ReadModels, name: str) -> str | None:
-    """What to warn of where a read model has not seen everything, or None."""
-    (status,) = [each for each in read_models.projections() if each.name == name]
-    if not status.lag_events:
-        return None
-    return f"{name} is {counted(status.lag_events, 'event')} behind the log; it catches up while `ledger serve` runs"
+def warn_if_behind(read_models: ReadModels, name: str) -> None:
+    """Says so where a read model has not seen everything yet."""
+    lag_events = read_models.projection_status(name).lag_events
+    if lag_events:
+        told = f"{name} is {counted(lag_events, 'event')} behind the log; it catches up while `ledger serve` runs"
+        to_stderr().print(said(told, "yellow"), soft_wrap=True)
 
 
 def existing_url() -> str:

@@ -9,6 +9,7 @@ from api.command_line.conversation import conversation
 from api.command_line.demo import demo
 from api.command_line.explain import explain
 from api.command_line.history import history
+from api.command_line.messages import conversations, messages
 from api.command_line.project import project
 from api.command_line.projections import projections
 from api.command_line.quarantine import quarantine
@@ -23,7 +24,7 @@ from api.command_line.verify import verify
 PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
     "Try it": (demo, simulate),
     "Run it": (serve, project, upgrade),
-    "Ask it": (status, explain, history, conversation, tail),
+    "Ask it": (status, explain, history, conversation, messages, conversations, tail),
     "Keep it well": (projections, rebuild, verify, backup, quarantine),
 }
 """In the order in which `ledger --help` shows them."""

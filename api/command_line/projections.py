@@ -8,11 +8,15 @@ from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, to_stdout
 from ledger.errors import MalformedQuestion
+from ledger.positions import Position
+from ledger.times import write_time
+from projections.parked import ParkedEvent
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus, ReadModels, projection_json
 
 COLUMNS = ("name", "version", "state", "position", "head", "lag", "seconds", "parked", "rebuild")
+PARKED_SHOWN = 20
 
-projections = typer.Typer(name="projections", help="How the read models are.", invoke_without_command=True)
+projections = typer.Typer(name="projections", invoke_without_command=True)
 
 
 def names_to_complete(incomplete: str) -> list[str]:
@@ -45,12 +49,17 @@ def list_projections(context: typer.Context, *, as_json: AsJson = False) -> None
         return
     with opened_read_models() as read_models:
         found = read_models.projections()
+        parked = [(each.name, event) for each in found if each.parked for event in read_models.parked(each.name)]
     if as_json:
-        print_json({"items": [projection_json(each) for each in found]})
+        items = [projection_json(each) for each in found]
+        print_json({"items": items, "parkedEvents": [_parked_as_json(name, event) for name, event in parked]})
         return
     print_table(COLUMNS, map(_row, found))
-    if any(each.parked for each in found):
-        to_stderr().print(said("Parked events are tried again with `ledger projections retry NAME`.", "yellow"))
+    if parked:
+        to_stderr().print(said("Parked events; `ledger projections retry NAME` tries them again:", "yellow"))
+    for name, event in parked[:PARKED_SHOWN]:
+        place = Position(event.partition, event.position)
+        to_stderr().print(said(f"  {name} {place} {event.topic}: {event.error}"), soft_wrap=True)
 
 
 @projections.command("retry")
@@ -76,6 +85,16 @@ def known_name(read_models: ReadModels, name: str) -> str:
     if name not in names:
         raise MalformedQuestion(f"there is no projection {name!r}, expected {' or '.join(names)}")
     return name
+
+
+def _parked_as_json(name: str, event: ParkedEvent) -> dict[str, object]:
+    return {
+        "name": name,
+        "position": str(Position(event.partition, event.position)),
+        "topic": event.topic,
+        "error": event.error,
+        "parkedAt": write_time(event.parked_at_us),
+    }
 
 
 def _row(status: ProjectionStatus) -> tuple[object, ...]:

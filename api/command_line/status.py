@@ -10,8 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 
 from api.command_line.history import MessageId
-from api.command_line.opening import behind, opened_read_models
-from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stderr, to_stdout
+from api.command_line.opening import opened_read_models, warn_if_behind
+from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout
 from api.explanation import MEANINGS
 from api.visible import visible
 from ledger.errors import MalformedQuestion
@@ -51,8 +51,8 @@ def status(
     2 wrong usage or settings.
     """
     with opened_read_models() as read_models:
-        if as_of is None and (warning := behind(read_models, MESSAGE_STATUS)):
-            to_stderr().print(said(warning, "yellow"), soft_wrap=True)
+        if as_of is None:
+            warn_if_behind(read_models, MESSAGE_STATUS)
         found = _status(read_models, message_id, as_of)
     if as_json:
         print_json(status_json(found))

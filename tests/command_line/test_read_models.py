@@ -208,3 +208,43 @@ def test_a_projecting_process_ends_in_order_on_sigterm(tmp_path: Path) -> None:
     projecting.communicate(timeout=20)
 
     assert projecting.returncode == 0
+
+
+def test_messages_are_found_without_their_id(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FAILED, FIRST)
+    project(store_url)
+
+    for arguments in (["--reference", "order_789"], ["--status", "failed"], ["--failure-code", "30003"]):
+        listed = run("messages", *arguments, LEDGER_DATABASE_URL=store_url)
+
+        assert listed.lines == [["msg_1", "failed", "2024-11-23 16:00:01.000", "order_789", "", "30003"]]
+    by_phone = run("messages", "--phone", "+15557654321", "--json", LEDGER_DATABASE_URL=store_url).json
+    assert [each["messageId"] for each in by_phone["items"]] == ["in_1"]
+    assert run("messages", "--limit", "1", LEDGER_DATABASE_URL=store_url).stderr.startswith(
+        "There are more than these 1"
+    )
+    assert run("messages", "--status", "lost", LEDGER_DATABASE_URL=store_url).status == 2
+
+
+def test_what_is_stuck_is_listed_with_status_1(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FIRST)
+    project(store_url)
+
+    stuck = run("messages", "--stuck", LEDGER_DATABASE_URL=store_url)
+    record(store_url, FAILED)
+    project(store_url)
+    none = run("messages", "--stuck", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (stuck.status, [line[0] for line in stuck.lines]) == (1, ["msg_1"])
+    assert (none.status, none.json) == (0, {"items": [], "next": None})
+
+
+def test_conversations_are_found_by_who_takes_part(run: Run, store_url: str) -> None:
+    record(store_url, FIRST, SECOND)
+    project(store_url)
+
+    listed = run("conversations", "--participant", "+15557654321", LEDGER_DATABASE_URL=store_url)
+    nobody = run("conversations", "--participant", "+1", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert [(line[0], line[2], line[3]) for line in listed.lines] == [("conv_1", "2", "+15551234567 +15557654321")]
+    assert nobody.json == {"items": [], "next": None}
