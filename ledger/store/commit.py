@@ -37,15 +37,15 @@ def _commit(database: Database, partition: int, items: Sequence[Item], *, again:
         if len(facts) < len(items):
             lock_head(connection, partition)
         placed = iter(append(connection, partition, facts, again=again) if facts else ())
-        return [next(placed) if isinstance(item, Fact) else _keep(connection, item) for item in items]
+        return [next(placed) if isinstance(item, Fact) else _keep(connection, item, again=again) for item in items]
 
 
-def _keep(connection: Connection, item: UnreadableDelivery | Send) -> Outcome:
+def _keep(connection: Connection, item: UnreadableDelivery | Send, *, again: bool) -> Outcome:
     match item:
         case UnreadableDelivery():
-            return keep_unreadable(connection, item)
+            return keep_unreadable(connection, item, again=again)
         case Send():
-            return register_send(connection, item)
+            return register_send(connection, item, again=again)
 
 
 def _worth_another_try(error: SQLAlchemyError) -> bool:

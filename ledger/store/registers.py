@@ -23,9 +23,15 @@ class QuarantinedDelivery(NamedTuple):
     replayed_at_us: int | None
 
 
-def keep_unreadable(connection: Connection, delivery: UnreadableDelivery) -> Quarantined:
-    """Keeps an unreadable delivery, or counts one more attempt of one that is kept already."""
+def keep_unreadable(connection: Connection, delivery: UnreadableDelivery, *, again: bool = False) -> Quarantined:
+    """Keeps an unreadable delivery, or counts one more attempt of one that is kept already.
+
+    `again` says that an earlier try of this very delivery may have been committed without our learning of it.
+    """
     this = (quarantine.c.partition == delivery.partition) & (quarantine.c.quarantine_id == delivery.quarantine_id)
+    ours = (quarantine.c.received_at_us == delivery.receipt.received_at_us) & (quarantine.c.attempts == 1)
+    if again and connection.execute(select(quarantine.c.attempts).where(this, ours)).first():
+        return Quarantined(delivery.quarantine_id.hex(), delivery.reason, is_new=True)
     kept = connection.execute(
         update(quarantine).where(this).values(attempts=quarantine.c.attempts + 1).returning(quarantine.c.reason)
     ).scalar_one_or_none()
@@ -75,12 +81,13 @@ def mark_replayed(connection: Connection, quarantine_id: bytes, replayed_at_us: 
     connection.execute(update(quarantine).where(this).values(replayed_at_us=replayed_at_us))
 
 
-def register_send(connection: Connection, send: Send) -> Registered:
-    """Registers an idempotency key, or tells whether it was registered with the same content."""
+def register_send(connection: Connection, send: Send, *, again: bool = False) -> Registered:
+    """Registers an idempotency key, or tells whether it was registered with the same content. `again` as above."""
     this = (sends.c.partition == send.partition) & (sends.c.send_id == send.send_id)
-    held = connection.execute(select(sends.c.digest).where(this)).scalar_one_or_none()
+    held = connection.execute(select(sends.c.digest, sends.c.recorded_at_us).where(this)).one_or_none()
     if held is not None:
-        return Registered(is_new=False, is_same=bytes(held) == send.digest)
+        is_same = bytes(held.digest) == send.digest
+        return Registered(is_new=again and is_same and held.recorded_at_us == send.recorded_at_us, is_same=is_same)
     connection.execute(
         insert(sends).values(
             partition=send.partition,

@@ -1,20 +1,23 @@
 """Promise 1 where the store fails: nothing acknowledged is lost, and what is tried again is stored once."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy import event as engine_events
 
 from ledger.errors import StoreUnavailable
-from ledger.facts import Placed
+from ledger.facts import Placed, Quarantined, Registered, UnreadableDelivery
 from ledger.ledger import Ledger
 from ledger.positions import Position
-from ledger.store.database import SQLITE
+from ledger.reception import Reception
+from ledger.sends import parse_send, send_of
+from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
-from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, sent, stored_facts
+from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
 from tests.engines import PrivatePostgres
 from tests.store.severing_proxy import Sever, SeveringProxy
 
@@ -84,6 +87,22 @@ def test_what_was_stored_before_an_unknown_outcome_stays_a_duplicate(proxy: Seve
             Placed(Position(0, 1), 1, is_new=False),
             Placed(Position(0, 2), 2, is_new=True),
         ]
+
+
+@pytest.mark.parametrize("where", list(Sever))
+def test_what_is_kept_beside_the_log_is_answered_as_new_after_an_unknown_outcome_too(
+    proxy: SeveringProxy, where: Sever
+) -> None:
+    raw = send_body(["msg_1"])
+    unreadable = Reception(None).receive([], b"?", now_us=NOW_US)
+    assert isinstance(unreadable, UnreadableDelivery)
+    with Ledger.open(proxy.url) as ledger:
+        proxy.plan.append(where)
+        kept, registered = ledger.commit([unreadable, send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US)])
+
+        assert kept == Quarantined(unreadable.quarantine_id.hex(), unreadable.reason, is_new=True)
+        assert registered == Registered(is_new=True, is_same=True)
+        assert [each.attempts for each in ledger.quarantined(limit=5)] == [1]
 
 
 def test_where_the_outcome_stays_unknown_the_sender_is_told_to_try_again_and_is_then_recorded_once(
@@ -176,3 +195,41 @@ def test_a_damaged_file_is_not_written_to_after_an_io_error(tmp_path: Path) -> N
 
         with pytest.raises(StoreUnavailable, match=r"damaged|malformed"):
             ledger.commit([fact(sent(2))])
+
+
+def test_a_commit_that_gave_up_its_synchronous_standby_is_not_acknowledged(postgres: PrivatePostgres) -> None:
+    """PostgreSQL then commits on its own disk with nothing but a warning: what is sent again is found, and stored once."""
+    url = postgres.new_database()
+    (item,) = facts([queued(sequence=1)])
+    with Ledger.open(url) as ledger, ThreadPoolExecutor() as another_thread:
+        with waiting_for_a_standby_that_never_comes(url) as operator:
+            answer = another_thread.submit(ledger.commit, [item])
+            while not operator.exec_driver_sql(CANCEL_WAITING).all():
+                pass
+            with pytest.raises(StoreUnavailable, match="standby"):
+                answer.result()
+        assert [outcome.is_new for outcome in ledger.commit([item])] == [False]
+        assert len(ledger.history("msg_1")) == 1
+
+
+CANCEL_WAITING = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+
+
+@contextmanager
+def waiting_for_a_standby_that_never_comes(url: str) -> Iterator[Connection]:
+    """A server whose commits wait for a standby that there is none of; the connection of its operator."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as operator:
+        _name_standby(operator, "nobody")
+        try:
+            yield operator
+        finally:
+            _name_standby(operator, "")
+    engine.dispose()
+
+
+def _name_standby(operator: Connection, names: str) -> None:
+    operator.exec_driver_sql(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+    operator.exec_driver_sql("SELECT pg_reload_conf()")
+    while operator.exec_driver_sql("SHOW synchronous_standby_names").scalar_one() != names:
+        pass
