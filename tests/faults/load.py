@@ -19,7 +19,8 @@ from tests.faults.places import SECRET
 CONNECTIONS = 32
 ANSWER_WITHIN_S = 30.0
 SHARE_DUPLICATES = 0.1
-KINDS = (("message.queued", 1), ("message.sent", 2), ("message.delivery", 3))
+KINDS = (("message.queued", 1), ("message.sent", 2), ("message.delivery", 3), ("message.inbound", None))
+CONVERSATIONS = 50
 OK, REFUSED = range(200, 300), 503
 
 
@@ -80,10 +81,14 @@ class Traffic:
         return body
 
     def _new(self) -> bytes:
+        """Three facts of an outbound message, and then a message from a customer."""
         message, step = divmod(self._made, len(KINDS))
         self._made += 1
         kind, sequence = KINDS[step]
         said = {"eventType": kind, "messageId": f"msg_{self.name}_{message}", "sequence": sequence, "text": "ü" * 20}
+        if sequence is None:
+            parties = {"conversationId": f"conv_{message % CONVERSATIONS}", "from": f"+1555200{message % 100:04d}"}
+            said = {"eventType": kind, "messageId": f"in_{self.name}_{message}", **parties, "body": "Ja"}
         return json.dumps(said).encode()
 
 
