@@ -88,7 +88,7 @@ async def _kill_one(figures: Figures, cast: "_Cast", traffic: Traffic, dice: Ran
 async def _first_answer(journal: Journal, acknowledged: int) -> bool:
     """Waits until more is acknowledged than before; False where nothing is for a long time."""
     deadline_s = time.monotonic() + FIRST_ANSWER_S_MAX
-    while len(journal.acknowledged) == acknowledged and time.monotonic() < deadline_s:
+    while len(journal.acknowledged) == acknowledged and time.monotonic() < deadline_s:  # noqa: ASYNC110 - nobody tells
         await asyncio.sleep(0.002)
     return len(journal.acknowledged) > acknowledged
 

@@ -9,11 +9,12 @@ from sqlalchemy import Connection
 from ledger.ledger import Ledger
 from ledger.message import fold
 from ledger.store import reads
+from ledger.store.database import Database
 from projections.checkpoints import Generation
 from projections.inbound_conversations import InboundConversationsProjection
 from projections.message_status import COLUMNS, MESSAGE_STATUS, MESSAGES, MessageStatusProjection, row_of
 from projections.projection import Projection
-from projections.read_models import ReadModels
+from projections.read_models import ReadModels, read_models_url
 from projections.register import live
 from projections.rows import Row, fetch
 
@@ -41,21 +42,25 @@ def served_read_model_violations(ledger: Ledger, *, rebuilding: bool = False) ->
 
 def compared(ledger: Ledger, models: ReadModels, *, rebuilding: bool) -> list[str]:
     """Where read models that have caught up are not what the log says."""
-    found = _unlike_the_fold(ledger, models)
+    found = _unlike_the_fold(ledger)
     for projection in (MessageStatusProjection(), InboundConversationsProjection(ledger.partitions)):
         if rebuilding:
-            before = rows_of(models, projection)
+            before = rows_of(ledger, projection)
             models.claim_rebuild(projection.name).run()
-            if rows_of(models, projection) != before:
+            if rows_of(ledger, projection) != before:
                 found.append(f"READ MODEL: a rebuild of {projection.name} gives other rows")
     return found
 
 
-def rows_of(models: ReadModels, projection: Projection) -> dict[str, list[Row]]:
+def rows_of(ledger: Ledger, projection: Projection) -> dict[str, list[Row]]:
     """Every row of the live generation, by table."""
-    with models._rows.reading() as connection:  # noqa: SLF001 - the rows themselves are what is compared
-        generation = live(connection, projection.name)
-        return {kind.name: _rows(connection, kind, generation) for kind in projection.tables}
+    database = Database(read_models_url(ledger.database.url).render_as_string(hide_password=False), durable=False)
+    try:
+        with database.reading() as connection:
+            generation = live(connection, projection.name)
+            return {kind.name: _rows(connection, kind, generation) for kind in projection.tables}
+    finally:
+        database.close()
 
 
 def _rows(connection: Connection, kind: Any, generation: Generation) -> list[Row]:  # noqa: ANN401 - any table kind
@@ -68,10 +73,10 @@ def _plain(row: Row) -> Row:
     return tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
 
 
-def _unlike_the_fold(ledger: Ledger, models: ReadModels) -> list[str]:
+def _unlike_the_fold(ledger: Ledger) -> list[str]:
     """Messages whose row is not that of a fold of all their events."""
     expected = sorted(_folded(ledger))
-    found = rows_of(models, MessageStatusProjection())[MESSAGES.name]
+    found = rows_of(ledger, MessageStatusProjection())[MESSAGES.name]
     if sorted(found) == expected:
         return []
     unlike = [row for row in found if row not in expected] or [row for row in expected if row not in found]
