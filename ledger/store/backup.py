@@ -6,7 +6,8 @@ from pathlib import Path
 
 from ledger.errors import SettingRefused
 from ledger.positions import Position
-from ledger.store.database import SQLITE, Database
+from ledger.store.database import Database
+from ledger.store.sqlite import SQLITE
 
 UNFINISHED = ".unfinished"
 

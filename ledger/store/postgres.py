@@ -1,0 +1,60 @@
+"""Connections to PostgreSQL: a commit waits for the disk, and nothing waits for ever."""
+
+import logging
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from ledger.errors import StoreUnavailable
+
+CONNECTIONS_MAX = 16
+TIMEOUTS_MS = {"statement_timeout": 60_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
+CONNECT_TIMEOUT_S = 5
+KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+WARNED = "warned"
+
+log = logging.getLogger(__name__)
+
+
+def postgres_engine(url: URL, *, durable: bool) -> Engine:
+    """The engine of a PostgreSQL database; `durable` is whether a commit waits for the disk."""
+    settings = TIMEOUTS_MS | {"synchronous_commit": "on" if durable else "off"}
+    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
+    engine = create_engine(
+        url,
+        pool_size=CONNECTIONS_MAX // 2,
+        max_overflow=CONNECTIONS_MAX // 2,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        connect_args=connect_args,
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, record: Any) -> None:  # noqa: ANN401 - DBAPI connections and pool records have no type
+        _watch_warnings(connection, record.info)
+        if durable:
+            _expect_durable(connection)
+
+    return engine
+
+
+def _watch_warnings(connection: Any, info: dict[str, object]) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    """Remembers warnings: a COMMIT whose wait for a synchronous standby is cancelled succeeds with nothing but one."""
+
+    def remember(diagnostic: Any) -> None:  # noqa: ANN401 - psycopg is an optional dependency
+        if diagnostic.severity_nonlocalized == "WARNING":
+            info[WARNED] = True
+
+    connection.add_notice_handler(remember)
+
+
+def _expect_durable(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('synchronous_commit'), current_setting('fsync')")
+        synchronous_commit, fsync = cursor.fetchone()
+    connection.rollback()
+    if synchronous_commit != "on":
+        raise StoreUnavailable(f"PostgreSQL refused synchronous_commit=on: it answered {synchronous_commit}")
+    if fsync != "on":
+        log.warning("PostgreSQL runs with fsync=off: a power cut can take back what was acknowledged; set fsync=on")

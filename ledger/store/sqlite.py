@@ -1,0 +1,95 @@
+"""Connections to SQLite: WAL, and a sync before every commit is answered.
+
+The bundled SQLite of pysqlite3 is used where there is a wheel for the platform, because Python's own is usually older and
+can corrupt a WAL database.
+"""
+
+import logging
+import sqlite3
+from threading import Event
+from types import ModuleType
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.pool import QueuePool
+
+from ledger.errors import StoreUnavailable
+
+try:
+    import pysqlite3.dbapi2 as bundled_sqlite
+except ImportError:  # no wheel for this platform
+    bundled_sqlite = None
+
+SQLITE: ModuleType = bundled_sqlite or sqlite3
+WAL_BUG = ((3, 7, 0), (3, 51, 3))
+"""SQLite from the first to before the second can corrupt a WAL database when connections checkpoint at once."""
+
+FILE_ERRORS = (
+    "disk I/O error",
+    "database disk image is malformed",
+    "file is not a database",
+    "unable to open database file",
+)
+READERS_MAX = 16
+BUSY_TIMEOUT_MS = 10_000
+
+log = logging.getLogger(__name__)
+
+
+def warn_of_the_wal_bug(module: ModuleType) -> None:
+    """Says so where the SQLite at hand can corrupt a WAL database under concurrent checkpoints."""
+    first, fixed = WAL_BUG
+    if first <= module.sqlite_version_info < fixed:
+        log.warning(
+            "SQLite %s can corrupt a WAL database when connections checkpoint at once (fixed in 3.51.3): install pysqlite3",
+            module.sqlite_version,
+        )
+
+
+def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> Engine:
+    """The engine of the one connection that writes, or of those that only read. `suspect` asks the next writer for a check."""
+    engine = create_engine(
+        url,
+        module=SQLITE,
+        poolclass=QueuePool,
+        pool_size=1 if writes else READERS_MAX,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT_MS / 1000,
+        connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000, "cached_statements": 512},
+    )
+    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+        connection.isolation_level = None
+        _set_pragmas(connection, writes=writes, durable=durable)
+        if writes and suspect.is_set():
+            _check_file(connection)
+            suspect.clear()
+
+    @event.listens_for(engine, "begin")
+    def begin_transaction(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    level = 2 if durable else 1
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute(f"PRAGMA synchronous={level}")
+    connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
+    connection.execute(f"PRAGMA query_only={0 if writes else 1}")
+    journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
+    synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
+    if (journal_mode, synchronous) != ("wal", level):
+        raise StoreUnavailable(
+            f"SQLite refused journal_mode=wal, synchronous={level}: it answered {journal_mode}, {synchronous}"
+        )
+
+
+def _check_file(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if found != "ok":
+        raise StoreUnavailable(f"the ledger's file is damaged: {found}; restore it from a backup (docs/RUNBOOK.md)")
