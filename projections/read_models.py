@@ -102,8 +102,7 @@ class ReadModels:
 
     def __init__(self, ledger: Ledger, rows: Database) -> None:
         self._ledger = ledger
-        self._rows = rows
-        self._stores = Stores(rows, ledger.database, ledger.codec, ledger.partitions)
+        self.stores = Stores(rows, ledger.database, ledger.codec, ledger.partitions)
         self._projections: dict[str, Projection] = {
             MESSAGE_STATUS: MessageStatusProjection(),
             INBOUND_CONVERSATIONS: InboundConversationsProjection(ledger.partitions),
@@ -129,11 +128,15 @@ class ReadModels:
         if self._runner is not None:
             return
         self._runner = Runner(
-            self._rows, self._ledger.database, self._ledger.codec, list(self._projections.values()), self._waiters.reached
+            self.stores.rows,
+            self._ledger.database,
+            self._ledger.codec,
+            list(self._projections.values()),
+            self._waiters.reached,
         )
         self._runner.start()
         for name, projection in self._projections.items():
-            with self._rows.reading() as connection:
+            with self.stores.rows.reading() as connection:
                 is_other_version = entry(connection, name).version != projection.version
             if is_other_version:
                 self._rebuild_unless_somebody_does(name)
@@ -150,7 +153,7 @@ class ReadModels:
     def close(self) -> None:
         """`stop`, and closes every connection."""
         self.stop()
-        self._rows.close()
+        self.stores.rows.close()
 
     def __enter__(self) -> Self:
         return self
@@ -166,7 +169,11 @@ class ReadModels:
     def catch_up(self) -> None:
         """Projects everything that the log has now, here and without a thread: `ledger project --once`, and tests."""
         runner = Runner(
-            self._rows, self._ledger.database, self._ledger.codec, list(self._projections.values()), self._waiters.reached
+            self.stores.rows,
+            self._ledger.database,
+            self._ledger.codec,
+            list(self._projections.values()),
+            self._waiters.reached,
         )
         while runner.pass_once():
             pass
@@ -241,7 +248,7 @@ class ReadModels:
     def projection_status(self, name: str) -> ProjectionStatus:
         """The state of a projection, from any process; NotFound."""
         projection = self._projection(name)
-        return projection_status(self._rows, self._ledger.database, self._ledger.codec, projection)
+        return projection_status(self.stores.rows, self._ledger.database, self._ledger.codec, projection)
 
     def projections(self) -> list[ProjectionStatus]:
         """The state of every projection, from any process."""
@@ -255,15 +262,15 @@ class ReadModels:
 
     def claim_rebuild(self, name: str) -> Rebuild:
         """The right to rebuild a projection; goes on with one that was killed or paused. RebuildRunning, NotFound."""
-        return self._own(claim_rebuild(self._stores, self._projection(name), self.wake))
+        return self._own(claim_rebuild(self.stores, self._projection(name), self.wake))
 
     def cancel_rebuild(self, name: str) -> bool:
         """Asks a rebuild in any process to end and drops what it built; False where none runs."""
-        return cancel_rebuild(self._rows, self._projection(name).name)
+        return cancel_rebuild(self.stores.rows, self._projection(name).name)
 
     def rollback(self, name: str) -> None:
         """Makes the previous generation live again, once it has caught up. NothingToRollBackTo, RebuildRunning."""
-        self._own(claim_rollback(self._stores, self._projection(name), self.wake)).run()
+        self._own(claim_rollback(self.stores, self._projection(name), self.wake)).run()
 
     def parked(self, name: str) -> list[ParkedEvent]:
         """The first 1,000 parked events of a projection."""
@@ -293,10 +300,14 @@ class ReadModels:
         return self._ask(name, _row, projection, partition, stream) != before
 
     def _ask(
-        self, name: str, question: Callable[Concatenate[Connection, Generation, P], T], *args: P.args, **kwargs: P.kwargs
+        self,
+        name: str,
+        question: Callable[Concatenate[Connection, Generation, P], T],
+        *args: P.args,
+        **kwargs: P.kwargs,
     ) -> T:
         """A question to the generation that is live, in one state of the database."""
-        with self._rows.reading() as connection:
+        with self.stores.rows.reading() as connection:
             return question(connection, live(connection, name), *args, **kwargs)
 
     def _projection(self, name: str) -> Projection:
@@ -305,7 +316,7 @@ class ReadModels:
         return self._projections[name]
 
     def _projector(self, projection: Projection, generation: Generation, partition: int) -> Projector:
-        stores = self._stores
+        stores = self.stores
         return Projector(stores.rows, stores.log, stores.codec, projection, generation, partition)
 
     def _refold(self, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
@@ -328,7 +339,7 @@ class ReadModels:
             return  # in another process, which will switch for all of us
 
     def _create(self) -> None:
-        with self._rows.writing() as connection:
+        with self.stores.rows.writing() as connection:
             open_register(
                 connection, list(self._projections.values()), self._ledger.identity.ledger_id, self._ledger.partitions
             )
@@ -337,7 +348,7 @@ class ReadModels:
         for projection in self._projections.values():
             if self._is_of_this_log(projection):
                 continue
-            with self._rows.writing() as connection:
+            with self.stores.rows.writing() as connection:
                 for name, _number in table_names(connection, projection, ()):
                     drop(connection, name)
                 for table in (checkpoints, parked_events):
@@ -346,7 +357,7 @@ class ReadModels:
             self._create()
 
     def _is_of_this_log(self, projection: Projection) -> bool:
-        with self._rows.reading() as connection:
+        with self.stores.rows.reading() as connection:
             registered = entry(connection, projection.name)
             at = checkpoints_of(connection, registered.live_generation)
         is_ours = registered.ledger_id == self._ledger.identity.ledger_id and len(at) == self._ledger.partitions
@@ -364,7 +375,9 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
     stream = stream_key(message_id)
     partition = partition_of(stream, ledger.partitions)
     if isinstance(as_of, Position) and as_of.partition != partition:
-        raise MalformedQuestion(f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}")
+        raise MalformedQuestion(
+            f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}"
+        )
     folded, known, version = Fold(Message()), None, 0
     with ledger.database.reading() as connection:
         while rows := events_of_stream(connection, partition, stream, after_version=version, limit=FOLD_PAGE):
@@ -394,5 +407,7 @@ def _row(
     connection: Connection, generation: Generation, projection: Projection, partition: int, stream: bytes
 ) -> list[tuple[object, ...]]:
     kind, place = projection.tables[0], placeholder_of(connection)
-    statement = f"SELECT {', '.join(kind.columns)} FROM {kind.of(generation)} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608, E501 - no value in it
+    statement = (
+        f"SELECT {', '.join(kind.columns)} FROM {kind.of(generation)} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608, E501 - no value in it
+    )
     return fetch(connection, statement, (partition, stream))

@@ -1,0 +1,140 @@
+"""A ledger with its read models, fed with webhooks in a line each, and a plain fold of its log to compare with."""
+
+import json
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import Self
+
+from sqlalchemy import Connection
+
+from ledger.events import stream_key
+from ledger.facts import Fact, Placed, partition_of
+from ledger.ledger import Ledger
+from ledger.message import Fold, Message
+from ledger.positions import Cursor, Position
+from ledger.reception import Reception
+from ledger.sends import acceptances_of, parse_send
+from projections.checkpoints import Generation
+from projections.inbound_conversations import InboundConversationsProjection
+from projections.message_status import MessageStatusProjection, row_of
+from projections.projection import Projection
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.register import live
+from projections.rows import Row, fetch
+
+START_US = 1_763_900_000_000_000
+
+JSON = dict[str, object]
+
+
+class Scene(AbstractContextManager["Scene"]):
+    """One ledger and its read models; `deliver` and `send` append at a clock that moves a second each time."""
+
+    def __init__(self, store_url: str, *, partitions: int = 1) -> None:
+        self.store_url = store_url
+        self.ledger = Ledger.open(store_url, partitions=partitions)
+        self.read_models = ReadModels.open(self.ledger)
+        self.now_us = START_US
+        self._reception = Reception(None, partitions=partitions)
+
+    def __exit__(self, *_: object) -> None:
+        self.read_models.close()
+        self.ledger.close()
+
+    def reopened(self) -> Self:
+        """The same, as another process would find it."""
+        self.read_models.close()
+        self.read_models = ReadModels.open(self.ledger)
+        return self
+
+    def deliver(self, *webhooks: JSON, at_us: int | None = None) -> list[Position]:
+        """Appends webhooks, each a second after the one before."""
+        return [self._commit(self._fact(webhook, at_us)) for webhook in webhooks]
+
+    def send(self, message_id: str, **said: object) -> Position:
+        """Appends a request acceptance."""
+        self.now_us += 1_000_000
+        request = {"sendFrom": said.get("number", "num_1"), "externalReference": said.get("reference")}
+        result = {"to": said.get("to", "+15551234567"), "messageId": message_id, "status": "QUEUED"}
+        body = {
+            "idempotencyKey": said.get("key", f"key_{message_id}"),
+            "request": request,
+            "response": {"results": [result]},
+        }
+        accepted = parse_send(json.dumps(body).encode())
+        (fact,) = acceptances_of(accepted, self.ledger.codec, partitions=self.ledger.partitions, now_us=self.now_us)
+        return self._commit(fact)
+
+    def append_unreadable(self, message_id: str) -> Position:
+        """Appends an event that no version of ours can read, as a newer program would leave one behind."""
+        stream = stream_key(message_id)
+        partition = partition_of(stream, self.ledger.partitions)
+        self.now_us += 1_000_000
+        key = self.now_us.to_bytes(16, "big")
+        return self._commit(Fact(message_id, partition, stream, "message.of-the-future", key, b"\x01\x90"))
+
+    def live_rows(self, name: str) -> list[list[Row]]:
+        """All rows of the live generation, table by table."""
+        return self.rows(name, self._live(name))
+
+    def rows(self, name: str, generation: Generation) -> list[list[Row]]:
+        """All rows of a generation, table by table, by key."""
+        with self.read_models.stores.rows.reading() as connection:
+            return [
+                _all_rows(connection, kind.of(generation), kind.columns, kind.keys)
+                for kind in projection_of(self, name).tables
+            ]
+
+    def folded_rows(self) -> list[Row]:
+        """What the rows of message-status must be: each message folded from the log, event by event."""
+        folds: dict[str, tuple[Fold, Position]] = {}
+        cursor = Cursor.start(self.ledger.partitions)
+        while True:
+            entries, cursor = self.ledger.feed(cursor, 500)
+            for entry in entries:
+                fold, _ = folds.get(entry.event.message_id, (Fold(Message()), None))
+                fold.add(entry.event)
+                folds[entry.event.message_id] = (fold, entry.position)
+            if not entries:
+                break
+        return sorted(
+            row_of(position.partition, stream_key(message_id), position.number, fold.message())
+            for message_id, (fold, position) in folds.items()
+        )
+
+    def _live(self, name: str) -> Generation:
+        with self.read_models.stores.rows.reading() as connection:
+            return live(connection, name)
+
+    def _fact(self, webhook: JSON, at_us: int | None) -> Fact:
+        self.now_us = self.now_us + 1_000_000 if at_us is None else at_us
+        fact = self._reception.receive((), json.dumps(webhook).encode(), now_us=self.now_us)
+        assert isinstance(fact, Fact)
+        return fact
+
+    def _commit(self, fact: Fact) -> Position:
+        (placed,) = self.ledger.commit([fact])
+        assert isinstance(placed, Placed)
+        return placed.position
+
+
+def _all_rows(connection: Connection, table: str, columns: Sequence[str], keys: int) -> list[Row]:
+    return sorted(fetch(connection, f"SELECT {', '.join(columns)} FROM {table}", ()), key=lambda row: row[:keys])
+
+
+def projection_of(scene: Scene, name: str) -> Projection:
+    if name == MESSAGE_STATUS:
+        return MessageStatusProjection()
+    assert name == INBOUND_CONVERSATIONS
+    return InboundConversationsProjection(scene.ledger.partitions)
+
+
+def outbound(kind: str, message_id: str, sequence: int, **members: object) -> JSON:
+    return {"eventType": f"message.{kind}", "messageId": message_id, "sequence": sequence, **members}
+
+
+def inbound(message_id: str, conversation_id: str | None = "conv_1", **members: object) -> JSON:
+    said: JSON = {"eventType": "message.inbound", "messageId": message_id, "numberId": "num_1"}
+    if conversation_id is not None:
+        said["conversationId"] = conversation_id
+    return said | {"from": "+15550001111", "to": "+15559990000", "body": "hello"} | members
