@@ -8,7 +8,7 @@ import typer
 
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models, warn_if_behind
-from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, when
+from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, when_about
 from ledger.message import external_reference
 from ledger.provider import Status
 from projections.failures import failure_code, failure_details
@@ -122,9 +122,9 @@ def _row(found: MessageStatus) -> tuple[object, ...]:
     phone = inbound.sender if inbound else acceptance.recipient if acceptance else None
     code = None if body is None else failure_code(failure_details(body))
     reference = external_reference(message)
-    return message.message_id, message.status.value, when(message.updated_at_us), reference, phone, code
+    return message.message_id, message.status.value, when_about(message.updated_at_us), reference, phone, code
 
 
 def _conversation_row(found: Conversation) -> tuple[object, ...]:
     participants = " ".join(found.participants)
-    return found.conversation_id, when(found.last_message_at_us), found.message_count, participants
+    return found.conversation_id, when_about(found.last_message_at_us), found.message_count, participants

@@ -20,7 +20,8 @@ from api.visible import visible
 from ledger.times import write_time
 
 JSON_INDENT = 2
-MILLISECOND_END = -4
+MILLISECOND_END, SECOND_END = -4, -8
+ID_CHARACTERS_KEPT = 36
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the HTTP API.")]
 
@@ -85,10 +86,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
     cells = [[_cell(each) for each in row] for row in rows]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     shown = [index for index in range(len(columns)) if any(row[index] for row in cells)]
-    for column in (columns[index] for index in shown):
+    for index in shown:
+        column = columns[index]
         is_number, is_time = column in NUMBERS, column.endswith("(UTC)")
+        # An id that is cut in two cannot be copied, so other columns make room for it, as long as it is of a usual length.
+        longest = max(len(row[index]) for row in cells) if column.endswith("Id") else 0
         table.add_column(
-            column, justify="right" if is_number else "left", overflow="fold", no_wrap=is_number or is_time
+            column,
+            justify="right" if is_number else "left",
+            overflow="fold",
+            no_wrap=is_number or is_time,
+            min_width=min(longest, ID_CHARACTERS_KEPT) or None,
         )
     for row in cells:
         table.add_row(*(said(row[index], STYLE_OF.get(row[index], "")) for index in shown))
@@ -103,6 +111,11 @@ NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked"
 def when(time_us: int) -> str:
     """A time for people: UTC, milliseconds."""
     return write_time(time_us).replace("T", " ")[:MILLISECOND_END]
+
+
+def when_about(time_us: int) -> str:
+    """A time for people where many are listed: UTC, seconds."""
+    return write_time(time_us).replace("T", " ")[:SECOND_END]
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
