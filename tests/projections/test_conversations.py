@@ -1,0 +1,131 @@
+"""The read model `inbound-conversations`: the same whatever the order of arrival."""
+
+from itertools import permutations
+
+import pytest
+
+from ledger.errors import NotFound
+from ledger.times import write_time
+from projections.read_models import conversation_json, conversation_message_json
+from tests.projections.scene import START_US, Scene, inbound, outbound
+
+
+def shown(scene: Scene, conversation_id: str = "conv_1") -> list[str]:
+    scene.read_models.catch_up()
+    page = scene.read_models.conversation_messages(conversation_id)
+    return [each.message_id for each in page.items]
+
+
+def test_a_conversation_and_its_messages_look_as_the_contract_says(scene: Scene) -> None:
+    scene.deliver(inbound("in_1", media=[{"url": "https://x/1"}], occurredAt="2025-11-23T16:00:00Z"))
+    scene.read_models.catch_up()
+
+    assert conversation_json(scene.read_models.conversation("conv_1")) == {
+        "conversationId": "conv_1",
+        "numberId": "num_1",
+        "participants": ["+15550001111", "+15559990000"],
+        "messageCount": 1,
+        "firstMessageAt": "2025-11-23T16:00:00.000000Z",
+        "lastMessageAt": "2025-11-23T16:00:00.000000Z",
+        "position": "0-1",
+    }
+    (message,) = scene.read_models.conversation_messages("conv_1").items
+    assert conversation_message_json(message) == {
+        "messageId": "in_1",
+        "from": "+15550001111",
+        "to": "+15559990000",
+        "body": "hello",
+        "media": [{"url": "https://x/1"}],
+        "occurredAt": "2025-11-23T16:00:00.000000Z",
+        "receivedAt": write_time(START_US + 1_000_000),
+        "position": "0-1",
+    }
+    masked = conversation_message_json(message, masked=True)
+    assert [masked[name] for name in ("from", "to", "body", "media")] == ["1111", "0000", None, None]
+
+
+def test_messages_are_in_the_order_of_their_occurrence_then_of_their_receipt_then_of_their_position(scene: Scene) -> None:
+    at = START_US + 3_600_000_000
+    scene.deliver(inbound("third"), inbound("fourth"), at_us=at)
+    scene.deliver(inbound("second", occurredAt=write_time(at - 1)), at_us=at + 5)
+    scene.deliver(inbound("first", occurredAt=write_time(at - 2)), at_us=at - 10)
+
+    assert shown(scene) == ["first", "second", "third", "fourth"]
+
+
+def test_only_what_creates_a_message_is_shown(any_scene: Scene) -> None:
+    scene = any_scene
+    scene.deliver(
+        inbound("in_1", body="first"),
+        inbound("in_1", body="another body under the same id"),
+        outbound("queued", "msg_1", 1),
+        inbound("msg_1", body="an inbound event on an outbound message"),
+        {"eventType": "message.read", "messageId": "in_2"},
+        inbound("in_2", body="after an unknown kind, which has no direction"),
+        inbound("in_3", None),
+    )
+    scene.send("msg_2")
+    scene.deliver(inbound("msg_2"))
+
+    assert shown(scene) == ["in_1", "in_2"]
+    assert scene.read_models.conversation("conv_1").message_count == 2
+
+
+def test_a_conversation_is_the_same_whatever_the_order_of_arrival(sqlite_scene: Scene) -> None:
+    answers = set()
+    for number, order in enumerate(permutations(range(4))):
+        for each in order:
+            said = {"from": f"+1555{each}", "numberId": f"num_{each}", "occurredAt": write_time(START_US + each)}
+            sqlite_scene.deliver(inbound(f"in_{number}_{each}", f"conv_{number}", **said))
+        sqlite_scene.read_models.catch_up()
+        known = sqlite_scene.read_models.conversation(f"conv_{number}")
+        answers.add(known[1:6])
+        assert shown(sqlite_scene, f"conv_{number}") == [f"in_{number}_{each}" for each in range(4)]
+
+    participants = ("+15550", "+15551", "+15552", "+15553", "+15559990000")
+    assert answers == {("num_0", participants, 4, START_US, START_US + 3)}
+
+
+def test_conversations_are_listed_by_their_latest_message_and_found_by_number_and_participant(any_scene: Scene) -> None:
+    scene = any_scene
+    for number in range(7):
+        said = {"from": f"+1555{number % 3}", "numberId": f"num_{number % 2}"}
+        scene.deliver(inbound(f"in_{number}", f"conv_{number}", **said))
+    scene.deliver(inbound("in_again", "conv_2", **{"from": "+15552", "numberId": "num_0"}))
+    scene.read_models.catch_up()
+
+    def listed(limit: int, **filters: str) -> list[str]:
+        found: list[str] = []
+        cursor = None
+        while True:
+            page = scene.read_models.conversations(cursor=cursor, limit=limit, **filters)  # type: ignore[arg-type]
+            found += [each.conversation_id for each in page.items]
+            cursor = page.next
+            if cursor is None:
+                return found
+
+    for limit in (1, 2, 50):
+        assert listed(limit) == ["conv_2", "conv_6", "conv_5", "conv_4", "conv_3", "conv_1", "conv_0"]
+        assert listed(limit, number_id="num_1") == ["conv_5", "conv_3", "conv_1"]
+        assert listed(limit, participant="+15552") == ["conv_2", "conv_5"]
+        assert listed(limit, participant="+15552", number_id="num_0") == ["conv_2"]
+        assert len(listed(limit, participant="+15559990000")) == 7
+
+
+@pytest.mark.parametrize("body", [None, 5, [1, {"a": "\ud800"}], {"text": "x\0y"}, "\ud83d", True, 1.5])
+def test_a_body_may_be_any_json_value(sqlite_scene: Scene, body: object) -> None:
+    sqlite_scene.deliver(inbound("in_1", body=body, media={"any": ["thing", None]}))
+    sqlite_scene.read_models.catch_up()
+
+    (message,) = sqlite_scene.read_models.conversation_messages("conv_1").items
+
+    answer = conversation_message_json(message)
+    assert type(answer["body"]) is type(body)
+    str(answer).encode()
+
+
+def test_an_unknown_conversation_is_not_found(scene: Scene) -> None:
+    with pytest.raises(NotFound):
+        scene.read_models.conversation("conv_none")
+    with pytest.raises(NotFound):
+        scene.read_models.conversation_messages("conv_none")

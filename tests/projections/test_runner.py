@@ -1,0 +1,182 @@
+"""The runner: each event once, woken at once, never stopped by one event, and seen to be alive."""
+
+import asyncio
+import threading
+from pathlib import Path
+
+from ledger.ledger import Ledger
+from ledger.mapper import EventCodec
+from ledger.positions import Position
+from ledger.reception import Reception
+from projections.checkpoints import OvertakenByAnother
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
+from projections.runner import Runner
+from tests.projections.scene import START_US, Scene, inbound, outbound, projection_of
+
+SCENE_RECEPTION = Reception(None)
+NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
+
+
+def reached(scene: Scene, position: Position, name: str = MESSAGE_STATUS) -> bool:
+    return asyncio.run(scene.read_models.wait_for(position, name=name, timeout_s=20))
+
+
+def test_an_append_is_projected_as_soon_as_the_runner_is_woken(scene: Scene) -> None:
+    scene.read_models.start()
+    for number in range(5):
+        (position,) = scene.deliver(outbound("sent", f"msg_{number}", 1))
+        scene.read_models.wake()
+
+        assert reached(scene, position)
+        assert scene.read_models.current_status(f"msg_{number}").position == position
+
+
+def test_an_append_of_another_process_is_found_by_looking(scene: Scene) -> None:
+    scene.read_models.start()
+    (position,) = scene.deliver(inbound("in_1"))
+
+    assert reached(scene, position)
+    assert reached(scene, position, INBOUND_CONVERSATIONS)
+
+
+def test_waiting_ends_after_its_time_when_nothing_projects(scene: Scene) -> None:
+    (position,) = scene.deliver(outbound("sent", "msg_1", 1))
+
+    assert not asyncio.run(scene.read_models.wait_for(position, timeout_s=0.05))
+
+
+def test_several_runners_apply_each_event_exactly_once(any_scene: Scene) -> None:
+    scene = any_scene
+    for number in range(120):
+        scene.deliver(inbound(f"in_{number}", f"conv_{number % 7}"), outbound("sent", f"msg_{number % 30}", number))
+    stores = scene.read_models.stores
+    projections = [projection_of(scene, name) for name in NAMES]
+    start = threading.Barrier(4)
+
+    def run() -> None:
+        runner = Runner(stores.rows, stores.log, EventCodec(), projections, lambda *_: None)
+        start.wait()
+        while True:
+            try:
+                if not runner.pass_once():
+                    return
+            except OvertakenByAnother:
+                continue
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+    counted = [scene.read_models.conversation(f"conv_{number}").message_count for number in range(7)]
+    assert sum(counted) == 120
+
+
+def test_an_event_that_cannot_be_projected_is_parked_and_stops_nothing_else(any_scene: Scene) -> None:
+    scene = any_scene
+    scene.deliver(outbound("queued", "msg_1", 1))
+    scene.append_unreadable("msg_1")
+    scene.deliver(outbound("sent", "msg_1", 2), outbound("sent", "msg_2", 1), inbound("in_1"))
+
+    scene.read_models.catch_up()
+
+    assert scene.read_models.current_status("msg_1").message.status.value == "accepted"
+    assert scene.read_models.current_status("msg_2").message.status.value == "sent"
+    assert scene.read_models.conversation("conv_1").message_count == 1
+    status = scene.read_models.projection_status(MESSAGE_STATUS)
+    assert (status.lag_events, status.parked) == (0, 2)
+    parked = scene.read_models.parked(MESSAGE_STATUS)
+    assert [(each.topic, each.error.split(":")[0]) for each in parked] == [
+        ("message.of-the-future", "UnreadableEvent"),
+        ("message.sent", "an earlier event of this message is parked"),
+    ]
+
+
+def test_retry_heals_what_a_newer_program_can_read(any_scene: Scene) -> None:
+    scene = any_scene
+    scene.deliver(outbound("queued", "msg_1", 1))
+    scene.append_unreadable("msg_1")
+    scene.deliver(outbound("sent", "msg_1", 2), inbound("in_1"))
+    scene.read_models.catch_up()
+    assert scene.read_models.retry(MESSAGE_STATUS) == (0, 2)
+
+    scene.ledger.codec = CodecOfTheFuture()
+    scene.reopened()
+
+    assert scene.read_models.retry(MESSAGE_STATUS) == (2, 0)
+    status = scene.read_models.current_status("msg_1").message
+    assert (status.status.value, status.event_count) == ("sent", 3)
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+class CodecOfTheFuture(EventCodec):
+    """Reads the events that today's does not know, as unknown kinds."""
+
+    def decode(self, topic: str, state: bytes):  # type: ignore[no-untyped-def]  # noqa: ANN201 - as EventCodec's
+        if topic == "message.of-the-future":
+            example = outbound("read", "msg_1", 9)
+            fact = SCENE_RECEPTION.receive((), str(example).replace("'", '"').encode(), now_us=START_US)
+            return super().decode(fact.topic, fact.state)  # type: ignore[union-attr]
+        return super().decode(topic, state)
+
+
+def test_the_liveness_check_goes_red_when_no_runner_is_alive_though_the_lag_reads_0(scene: Scene) -> None:
+    (position,) = scene.deliver(outbound("sent", "msg_1", 1))
+    scene.read_models.catch_up()
+
+    status = scene.read_models.projection_status(MESSAGE_STATUS)
+    assert (status.lag_events, status.state) == (0, "stopped")
+    assert scene.read_models.readiness().reasons != []
+
+    scene.read_models.start()
+    assert reached(scene, position)
+    assert scene.read_models.readiness().reasons == []
+    assert scene.read_models.projection_status(MESSAGE_STATUS).state == "live"
+
+
+def test_lag_is_told_in_events_and_in_seconds(scene: Scene) -> None:
+    scene.deliver(outbound("sent", "msg_1", 1), outbound("sent", "msg_2", 1))
+
+    status = scene.read_models.projection_status(MESSAGE_STATUS)
+
+    assert (status.position, status.head, status.lag_events) == ("0-0", "0-2", 2)
+    assert status.lag_seconds > 0
+
+
+def test_read_models_of_another_log_are_made_again(tmp_path: Path) -> None:
+    with Scene(f"sqlite:///{tmp_path}/ledger.db") as scene:
+        scene.deliver(outbound("sent", "msg_1", 1))
+        scene.read_models.catch_up()
+    for suffix in ("", "-wal", "-shm"):
+        (tmp_path / f"ledger.db{suffix}").unlink(missing_ok=True)
+
+    with Scene(f"sqlite:///{tmp_path}/ledger.db") as other:
+        other.deliver(outbound("sent", "msg_2", 1))
+        other.read_models.catch_up()
+
+        found = other.read_models.messages(MessageFilters()).items
+        assert [each.message.message_id for each in found] == ["msg_2"]
+
+
+def test_dropping_the_file_of_the_read_models_loses_nothing(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with Scene(url) as scene:
+        scene.deliver(outbound("sent", "msg_1", 1), inbound("in_1"))
+        scene.read_models.catch_up()
+        before = [scene.live_rows(name) for name in NAMES]
+    for file in tmp_path.glob("ledger.db.read-models*"):
+        file.unlink()
+
+    with Scene(url) as scene:
+        scene.read_models.catch_up()
+        assert [scene.live_rows(name) for name in NAMES] == before
+
+
+def test_projecting_never_takes_the_lock_of_an_embedded_log(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, ReadModels.open(ledger) as read_models:
+        with ledger.database.writing():
+            read_models.catch_up()
+
+            assert read_models.projection_status(MESSAGE_STATUS).lag_events == 0
