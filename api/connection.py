@@ -13,6 +13,8 @@ from api.problems import PROBLEM_MEDIA_TYPE, problem_content
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_DEADLINE_S = 10.0
+UPGRADE = b"\r\nupgrade:"
+UPGRADE_IGNORED = b"\r\nupgrade-ignored:"
 
 
 class Connection(HttpToolsProtocol):
@@ -35,7 +37,7 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads on; a head may neither grow nor last for ever."""
-        super().data_received(data)
+        super().data_received(data if self._body_is_open else _without_upgrade(data))
         if not self._head_is_open or self.transport.is_closing():
             return
         self._head_bytes += len(data)
@@ -92,3 +94,16 @@ class Connection(HttpToolsProtocol):
         )
         self.transport.write(head.encode("ascii") + content)
         self.transport.close()
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Data that begins with a head, where an offer of another protocol is made unknown: a server may ignore it.
+
+    The parser skips the body of a request that offers one, as Java's client does with every first request over HTTP, and
+    without its body an authentic delivery would be refused.
+    """
+    if UPGRADE not in data.lower():
+        return data
+    head, end, rest = data.partition(b"\r\n\r\n")
+    at = head.lower().find(UPGRADE)
+    return data if at < 0 else head[:at] + UPGRADE_IGNORED + head[at + len(UPGRADE) :] + end + rest

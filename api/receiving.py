@@ -3,6 +3,7 @@
 Checked in the contract's order: method, size, encoding, signature, body. Answered only after the commit.
 """
 
+import asyncio
 import time
 from collections.abc import Iterable
 
@@ -15,12 +16,13 @@ from api.bodies import read_body
 from api.problems import kind_of, problem, problem_of
 from api.request_ids import REQUEST_ID_HEADER
 from api.service import Service
-from ledger.errors import LedgerError, SignatureRefused
+from ledger.errors import LedgerError, ShuttingDown, SignatureRefused
 from ledger.facts import Fact, Outcome, Placed, Quarantined, UnreadableDelivery
 
 JSON_HEADER = (b"content-type", b"application/json")
 RECORDED = 202
 FOUND = 200
+STOPPED = "the server is shutting down and could not finish this in time; send it again"
 
 log = structlog.get_logger()
 
@@ -44,6 +46,9 @@ class WebhookEndpoint:
             status, content = await self._record(scope["headers"], receive)
         except Exception as error:  # noqa: BLE001 - whatever it was, the provider is told to try again
             await self._refused(error, request_id)(scope, receive, send)
+            return
+        except asyncio.CancelledError:  # the server ends, and waits for nobody any longer
+            await self._refused(ShuttingDown(STOPPED), request_id)(scope, receive, send)
             return
         headers = [JSON_HEADER, (b"content-length", b"%d" % len(content)), (REQUEST_ID_HEADER, request_id)]
         await send({"type": "http.response.start", "status": status, "headers": headers})

@@ -120,6 +120,25 @@ def _admin(client: httpx2.Client) -> str:
         return client.headers["Authorization"]
 
 
+def test_a_delivery_that_a_drained_server_cannot_wait_for_is_asked_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.server.DRAIN_S", 0.2)
+    with running(settings_at(tmp_path)) as server:
+        wire = server.wire().send(patient(b"{}"))
+        assert wire.answer().status == 100
+
+    answer = wire.answer()
+    assert (answer.status, answer.headers["retry-after"], wire.is_closed()) == (503, "5", True)
+    assert answer.json() == {
+        "type": "docs/HTTP.md#problem-shutting-down",
+        "title": "The server is shutting down",
+        "status": 503,
+        "detail": "the server is shutting down and could not finish this in time; send it again",
+    }
+    wire.close()
+
+
 def test_nothing_personal_is_in_the_log_output(tmp_path: Path) -> None:
     planted = ["+15557654321", "a private word", "prefix_guess"]
     raw = body("message.inbound", "msg_1", **{"from": planted[0], "body": planted[1]})

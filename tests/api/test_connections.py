@@ -268,10 +268,13 @@ def test_a_sender_that_waits_for_100_continue_is_told_to_go_on(server: Running, 
 
 
 @pytest.mark.parametrize("protocol", ["websocket", "h2c"])
-def test_an_offer_to_upgrade_is_not_taken_up(server: Running, protocol: str) -> None:
-    offer = {"Connection": "Upgrade", "Upgrade": protocol, "Sec-WebSocket-Key": "x"}
+def test_an_offer_to_upgrade_is_not_taken_up(server: Running, message_id: str, protocol: str) -> None:
+    offer = {"Connection": "Upgrade, HTTP2-Settings", "UPGRADE": protocol, "HTTP2-Settings": "AAEAAEAAAAIAAAAA"}
+    raw = body("message.sent", message_id, sequence=1, note="\r\nUpgrade: not a header\r\n\r\n")
     with server.wire() as wire:
         assert wire.send(request("GET", "/livez", offer)).answer().status == 200
+        assert wire.send(request("POST", WEBHOOKS, {**signed(raw), **offer}, raw)).answer().status == 202
+        assert wire.send(request("POST", WEBHOOKS, signed(raw), raw)).answer().status == 200
 
 
 def test_options_of_the_whole_server_are_not_found(server: Running) -> None:
