@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
 from api.access import Scope
+from api.console import console_routes
 from api.gauges import Gauges
 from api.observing import ROUTE_KEY, observed
 from api.openapi import openapi_document
@@ -51,7 +52,7 @@ def app_of(service: Service) -> ASGIApp:
             await service.stop()
 
     starlette = Starlette(
-        routes=[_route(service, route) for route in ROUTES],
+        routes=[*(_route(service, route) for route in ROUTES), *console_routes(service)],
         exception_handlers={
             LedgerError: answer_error,
             SQLAlchemyError: answer_error,

@@ -1,0 +1,145 @@
+"""What customers wrote: the list of conversations, and one of them as a chat.
+
+A link in a message is shown and never followed by us; only its reader may.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.responses import Response
+
+from api.console.listed import phone_in
+from api.console.rendering import conversation_url, query_url
+from api.console.visit import Visit
+from projections.read_models import Conversation, ConversationMessage
+
+PAGE_CONVERSATIONS = 50
+PAGE_MESSAGES = 100
+MEDIA_SHOWN_MAX = 20
+LINK_CHARACTERS_MAX = 2_000
+URL_MEMBERS = ("url", "href", "uri", "link")
+
+
+class Line(NamedTuple):
+    """A conversation in a list, as this visitor may see it."""
+
+    conversation_id: str
+    participants: list[str]
+    number_id: str | None
+    messages: int
+    last_at_us: int
+
+
+class Media(NamedTuple):
+    """Something that came with a message: its words, and its address where a browser may be sent there."""
+
+    words: str
+    url: str | None
+
+
+class Bubble(NamedTuple):
+    """One message of a chat, as this visitor may see it. `text` is None where it is withheld, or is no text."""
+
+    message_id: str
+    sender: str | None
+    text: str | None
+    is_withheld: bool
+    media: list[Media]
+    at_us: int
+    is_told_time: bool
+
+
+def conversations_page(visit: Visit) -> Response:
+    """The conversations, latest message first."""
+    wanted = visit.asked("with")
+    participant = phone_in(wanted or "")
+    page = visit.service.read_models.conversations(
+        participant=participant,
+        number_id=wanted if participant is None else None,
+        cursor=visit.asked("cursor"),
+        limit=PAGE_CONVERSATIONS,
+    )
+    return visit.page(
+        "conversations.html",
+        wanted=wanted,
+        lines=[_line(visit, each) for each in page.items],
+        older=query_url("conversations", {"with": wanted, "cursor": page.next}) if page.next else None,
+        newest=query_url("conversations", {"with": wanted}) if visit.asked("cursor") else None,
+    )
+
+
+def conversation_page(visit: Visit) -> Response:
+    """One conversation, oldest message first."""
+    conversation_id = visit.id_in("conversationId")
+    read_models, cursor = visit.service.read_models, visit.asked("cursor")
+    conversation = read_models.conversation(conversation_id)
+    page = read_models.conversation_messages(conversation_id, cursor=cursor, limit=PAGE_MESSAGES)
+    later = None
+    if page.next:
+        address = conversation_url(conversation_id)
+        later = f"{address}{'&' if '?' in address else '?'}cursor={page.next}"
+    return visit.page(
+        "conversation.html",
+        line=_line(visit, conversation),
+        whole_numbers=[] if visit.masked else list(conversation.participants),
+        first_at_us=conversation.first_message_at_us,
+        bubbles=[_bubble(visit, each) for each in page.items],
+        later=later,
+        is_continued=cursor is not None,
+    )
+
+
+def _line(visit: Visit, conversation: Conversation) -> Line:
+    participants = sorted(filter(None, map(visit.phone, conversation.participants)))
+    return Line(
+        conversation.conversation_id,
+        participants,
+        conversation.number_id,
+        conversation.message_count,
+        conversation.last_message_at_us,
+    )
+
+
+def _bubble(visit: Visit, message: ConversationMessage) -> Bubble:
+    text = message.body if isinstance(message.body, str) or message.body is None else _written(message.body)
+    return Bubble(
+        message.message_id,
+        visit.phone(message.sender),
+        None if visit.masked else text,
+        visit.masked,
+        [] if visit.masked else list(_media(message.media)),
+        message.received_at_us if message.occurred_at_us is None else message.occurred_at_us,
+        message.occurred_at_us is not None,
+    )
+
+
+def _media(media: object) -> Iterator[Media]:
+    items = media if isinstance(media, list) else [] if media is None else [media]
+    for item in items[:MEDIA_SHOWN_MAX]:
+        members = item if isinstance(item, dict) else {}
+        address = next((members[name] for name in URL_MEMBERS if isinstance(members.get(name), str)), None)
+        if isinstance(item, str):
+            yield Media(item, _link(item))
+        elif isinstance(address, str):
+            rest = {name: value for name, value in members.items() if value is not address}
+            yield Media(address, _link(address))
+            if rest:
+                yield Media(", ".join(f"{name} {_written(value)}" for name, value in rest.items()), None)
+        else:
+            yield Media(_written(item), None)
+
+
+def _link(address: str) -> str | None:
+    """An address that is a web page's, and that looks like what it is."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return None
+    is_plain = address.isascii() and address.isprintable() and len(address) <= LINK_CHARACTERS_MAX
+    return address if is_plain and parts.scheme in ("http", "https") and parts.hostname else None
+
+
+def _written(value: object) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode("utf-8", "replace")

@@ -1,0 +1,146 @@
+"""The way into every page: who asks, may they, does a POST come from our own page; and every refusal as a page.
+
+A page is a plain function from a Visit to an answer. It runs in a thread, because it asks the database.
+"""
+
+import time
+from collections.abc import Awaitable, Callable
+from inspect import iscoroutinefunction
+from typing import NamedTuple, cast
+from urllib.parse import urlsplit
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from api.access import Caller, Forbidden, Scope, Unauthenticated
+from api.bodies import read_body
+from api.console.rendering import html, query_url, see_other, templates
+from api.console.visit import Console, Visit
+from api.observing import ROUTE_KEY
+from api.problems import kind_of
+from ledger.errors import LedgerError, NotFound
+
+COOKIE = "ledger_console"
+NOBODY = Caller("nobody", frozenset())
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[Visit], Response] | Callable[[Visit], Awaitable[Response]]
+
+
+class Page(NamedTuple):
+    """A page that is looked at."""
+
+    path: str
+    handler: Handler
+    scope: Scope = Scope.MASKED
+
+
+class Action(NamedTuple):
+    """A form that is sent. Only from our own pages: see `_expect_our_own_page`."""
+
+    path: str
+    handler: Handler
+    scope: Scope = Scope.ADMIN
+
+
+class Door(NamedTuple):
+    """What needs no key: signing in and out, and what these pages are made of."""
+
+    method: str
+    path: str
+    handler: Handler
+
+
+def route_of(console: Console, way: Page | Action | Door) -> Route:
+    """A way in as a route."""
+
+    async def answer(request: Request) -> Response:
+        request.scope[ROUTE_KEY] = way.path
+        visit = Visit(console, request, NOBODY)
+        began_s = time.perf_counter()
+        try:
+            visit = await _let_in(visit, way)
+            response = await _answered(way.handler, visit)
+        except (LedgerError, SQLAlchemyError) as error:
+            response = refusal(visit, error)
+        except Exception as error:
+            log.exception("a page of the console could not be made")
+            response = refusal(visit, error)
+        response.headers["Server-Timing"] = f"app;dur={(time.perf_counter() - began_s) * 1_000:.1f}"
+        return response
+
+    method = way.method if isinstance(way, Door) else "POST" if isinstance(way, Action) else "GET"
+    return Route(way.path, answer, methods=[method])
+
+
+def refusal(visit: Visit, error: Exception) -> Response:
+    """What a person is told instead of a page."""
+    kind = kind_of(error)
+    if isinstance(error, Unauthenticated) and visit.service.access.keys:
+        return see_other(sign_in_url(visit.request))
+    detail = kind.detail or str(error)
+    content = (
+        templates().get_template("refusal.html").render(visit=visit, now_us=visit.now_us, kind=kind, detail=detail)
+    )
+    return html(content, kind.status)
+
+
+def not_a_page(visit: Visit) -> Response:
+    """What is asked for where there is nothing."""
+    if not visit.request.path_params["rest"]:
+        return see_other("/console")
+    raise NotFound("there is no such page in the console")
+
+
+def sign_in_url(request: Request) -> str:
+    """The sign-in page, and where to go on from there."""
+    target = request.url.path if request.method == "GET" else "/console"
+    if request.method == "GET" and request.url.query:
+        target = f"{target}?{request.url.query}"
+    return query_url("sign-in", {"next": None if target == "/console" else target})
+
+
+async def _let_in(visit: Visit, way: Page | Action | Door) -> Visit:
+    request = visit.request
+    body = b""
+    if request.method == "POST":
+        _expect_our_own_page(request)
+        body = await read_body(request.headers.raw, request.receive)
+    caller = _caller(visit.console, request)
+    if isinstance(way, Door):
+        return Visit(visit.console, request, caller or NOBODY, body)
+    if caller is None:
+        raise Unauthenticated("sign in with an API key")
+    if not caller.may(way.scope):
+        raise Forbidden(
+            f"This needs a key with the scope {way.scope.value!r}; the key {caller.name!r} does not have it."
+        )
+    return Visit(visit.console, request, caller, body)
+
+
+def _caller(console: Console, request: Request) -> Caller | None:
+    access = console.service.access
+    if not access.keys:
+        return access.caller(request)
+    session_id = request.cookies.get(COOKIE)
+    return console.sessions.caller(session_id, time.monotonic()) if session_id else None
+
+
+def _expect_our_own_page(request: Request) -> None:
+    # Browsers name the page that a form was sent from; it must be one of this very host. See also SameSite in signing_in.py.
+    origins = request.headers.getlist("origin")
+    if len(origins) != 1 or urlsplit(origins[0]).netloc != request.headers.get("host", ""):
+        raise Forbidden(
+            "The form did not come from a page of this console, so nothing was done. Reload the page, and try again."
+        )
+
+
+async def _answered(handler: Handler, visit: Visit) -> Response:
+    if iscoroutinefunction(handler):
+        return await cast("Callable[[Visit], Awaitable[Response]]", handler)(visit)
+    return await run_in_threadpool(cast("Callable[[Visit], Response]", handler), visit)

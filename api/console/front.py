@@ -1,0 +1,55 @@
+"""The front page: one box to search with, the five questions that people come with, and how the ledger is."""
+
+from typing import NamedTuple
+
+from starlette.responses import Response
+
+from api.console.listed import line_of
+from api.console.quarantine import waiting
+from api.console.stuck import StuckCount, stuck_counts
+from api.console.visit import Visit
+from ledger.provider import Status
+from projections.read_models import MessageFilters, MessageStatus, Page
+
+LATEST_SHOWN = 8
+DAY_US = 86_400_000_000
+COUNTED_MAX = 1_000
+
+
+class Health(NamedTuple):
+    """What the front page says of the ledger itself."""
+
+    failed_today: int
+    stuck: list[StuckCount]
+    quarantined: int
+    behind: int
+    parked: int
+
+    @property
+    def stuck_total(self) -> int:
+        """Stuck messages of all statuses."""
+        return sum(each.messages for each in self.stuck)
+
+
+def front_page(visit: Visit) -> Response:
+    """The front page."""
+    read_models = visit.service.read_models
+    latest: Page[MessageStatus] = read_models.messages(MessageFilters(), limit=LATEST_SHOWN)
+    return visit.page(
+        "front.html",
+        health=_health(visit),
+        latest=[line_of(visit, status) for status in latest.items],
+        counted_max=COUNTED_MAX,
+    )
+
+
+def _health(visit: Visit) -> Health:
+    sample = visit.console.pulse.feel()
+    failed = MessageFilters(status=Status.FAILED, updated_after_us=visit.now_us - DAY_US)
+    return Health(
+        failed_today=visit.service.read_models.count_messages(failed, at_most=COUNTED_MAX),
+        stuck=stuck_counts(visit),
+        quarantined=waiting(visit),
+        behind=sample.lag_events,
+        parked=sum(each.parked for each in sample.projections),
+    )

@@ -1,0 +1,184 @@
+"""The page of a message: what its status means, the promise and what became of it, both orders, and every event.
+
+Read from the log itself and never from a read model, so it is right even while read models are behind.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from starlette.responses import Response
+
+from api.console.listed import party_of
+from api.console.order import order_of, word_of
+from api.console.visit import Visit
+from api.explanation import Explanation, Happening, explain
+from ledger.events import MessageQueued, OutboundReported, event_type_of, occurred_at_us_of, sequence_of
+from ledger.ledger import HISTORY_EVENTS_MAX, LogEntry
+from ledger.message import Message, external_reference, missing_sequences, number_id
+from ledger.provider import Direction, Effect, Kind, Status
+
+TRACK = (
+    (Status.ACCEPTED, "Accepted", "taken into Red Cloud's queue"),
+    (Status.SENT, "Sent", "handed to the carrier"),
+    (Status.DELIVERED, "Delivered", "confirmed by the handset"),
+)
+"""The way of an outbound message that goes well."""
+HEADLINES: Mapping[Status, str] = {
+    Status.UNKNOWN: "known by events of unknown kinds alone",
+    Status.SUBMITTED: "your request was accepted; nothing has been heard of the message yet",
+    Status.ACCEPTED: "taken into Red Cloud's queue; not yet with the carrier",
+    Status.SENT: "handed to the carrier; not yet confirmed by the handset",
+    Status.DELIVERED: "delivery was confirmed",
+    Status.FAILED: "Red Cloud gave up; it will not be tried again by itself",
+    Status.RECEIVED: "a customer wrote this; it is no answer within another message's lifecycle",
+}
+KIND_OF = {
+    Status.ACCEPTED: Kind.QUEUED,
+    Status.SENT: Kind.SENT,
+    Status.DELIVERED: Kind.DELIVERY,
+    Status.FAILED: Kind.FAILED,
+}
+END_STATUSES = frozenset({Status.DELIVERED, Status.FAILED})
+
+
+class Step(NamedTuple):
+    """A step of the lifecycle: when it was first heard of (None: never), and whether the message stands there now."""
+
+    status: Status
+    words: str
+    means: str
+    heard_at_us: int | None
+    is_now: bool
+
+
+class Promise(NamedTuple):
+    """What the request's acceptance promised, when, and when the end that came became true."""
+
+    promised_at_us: int
+    ended_at_us: int | None
+    ended_by_its_own_words: bool
+    status: Status
+
+    @property
+    def took_us(self) -> int | None:
+        """From the promise to the end; None where there is no end, or its clock is another."""
+        if self.ended_at_us is None or self.ended_at_us < self.promised_at_us:
+            return None
+        return self.ended_at_us - self.promised_at_us
+
+
+class Event(NamedTuple):
+    """An event as a row of the page."""
+
+    version: int
+    word: str
+    kind: str
+    sequence: int | None
+    effect: Effect
+    late: bool
+    position: str
+    received_at_us: int
+    occurred_at_us: int | None
+    what: str
+    remark: str
+
+
+def message_page(visit: Visit) -> Response:
+    """A message."""
+    message_id = visit.id_in("messageId")
+    entries = visit.service.ledger.history(message_id)
+    explained = explain(entries, now_us=time.time_ns() // 1_000)
+    message = explained.message
+    code = explained.failure_code
+    return visit.page(
+        "message.html",
+        message=message,
+        headline=HEADLINES[message.status],
+        explained=explained,
+        remarks=[visit.said(remark) for remark in explained.remarks],
+        next_steps=[visit.said(step) for step in explained.next_steps],
+        failure_code=None if code is None else visit.said(code),
+        failure=list(_details(visit, explained)),
+        party=visit.phone(party_of(message)),
+        party_whole=None if visit.masked else party_of(message),
+        own_number=number_id(message),
+        reference=external_reference(message),
+        is_inbound=message.direction is Direction.INBOUND,
+        is_outbound=message.direction is Direction.OUTBOUND,
+        steps=list(_steps(message, entries)),
+        promise=_promise(message, entries),
+        recipient=visit.phone(message.acceptance.recipient) if message.acceptance else None,
+        order=order_of(entries),
+        missing=missing_sequences(message),
+        events=[_event(visit, each) for each in explained.happenings],
+        is_cut=len(entries) == HISTORY_EVENTS_MAX,
+        shown_max=HISTORY_EVENTS_MAX,
+    )
+
+
+def _details(visit: Visit, explained: Explanation) -> Iterator[tuple[str, str]]:
+    """The members of the failure, as sent."""
+    shown = visit.value(dict(explained.failure or {}))
+    for name, value in shown.items() if isinstance(shown, dict) else ():
+        if value is None:
+            yield visit.said(name), "withheld" if visit.masked else "null"
+        else:
+            yield visit.said(name), visit.said(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+
+
+def _steps(message: Message, entries: Sequence[LogEntry]) -> Iterator[Step]:
+    if message.direction is not Direction.OUTBOUND:
+        return
+    heard: dict[str, int] = {}
+    for entry in entries:
+        if isinstance(entry.event, OutboundReported) and entry.effect is not Effect.CONFLICTING:
+            at_us = occurred_at_us_of(entry.event)
+            heard.setdefault(event_type_of(entry.event), entry.event.receipt.received_at_us if at_us is None else at_us)
+    track = list(TRACK)
+    if message.status is Status.FAILED:
+        track[-1:] = [(Status.FAILED, "Failed", "given up by Red Cloud")]
+        if Kind.SENT not in heard:
+            del track[1]
+    for status, words, means in track:
+        yield Step(status, words, means, heard.get(KIND_OF[status]), message.status is status)
+
+
+def _promise(message: Message, entries: Sequence[LogEntry]) -> Promise | None:
+    if message.acceptance is None or message.direction is not Direction.OUTBOUND:
+        return None
+    end = next(
+        (
+            entry.event
+            for entry in reversed(entries)
+            if entry.effect is Effect.APPLIED and not isinstance(entry.event, MessageQueued)
+        ),
+        None,
+    )
+    if end is None or message.status not in END_STATUSES:
+        return Promise(message.acceptance.recorded_at_us, None, ended_by_its_own_words=False, status=message.status)
+    at_us = occurred_at_us_of(end)
+    return Promise(
+        message.acceptance.recorded_at_us,
+        end.receipt.received_at_us if at_us is None else at_us,
+        ended_by_its_own_words=at_us is not None,
+        status=message.status,
+    )
+
+
+def _event(visit: Visit, happening: Happening) -> Event:
+    entry = happening.entry
+    return Event(
+        entry.version,
+        visit.said(word_of(entry)),
+        visit.said(event_type_of(entry.event)),
+        sequence_of(entry.event),
+        entry.effect,
+        entry.event.receipt.late,
+        str(entry.position),
+        entry.event.receipt.received_at_us,
+        occurred_at_us_of(entry.event),
+        visit.said(happening.what),
+        visit.said(happening.remark),
+    )

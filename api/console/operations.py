@@ -1,0 +1,124 @@
+"""How the ledger does: ingest, outcomes, read models and rebuilds, live; and the heads of the hash chain."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import msgspec
+from sqlalchemy.exc import SQLAlchemyError
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response, StreamingResponse
+
+from api.console.charts import chart_of
+from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
+from api.console.quarantine import waiting
+from api.console.rendering import PAGE_HEADERS, counted, lasting, see_other
+from api.console.visit import Console, Visit
+from api.problems import TooManyStreams
+from ledger.errors import LedgerError
+from ledger.positions import Position
+from projections.read_models import ProjectionStatus
+
+STREAMS_MAX = 16
+STREAM_LASTS_S = 15 * 60
+"""Then the browser connects again, and whoever signed out or was forgotten does not get in again."""
+
+
+def operations_page(visit: Visit) -> Response:
+    """The page as it is now; its script follows the stream."""
+    sample = visit.console.pulse.feel()
+    heads = [
+        (Position(partition, head.position), head.hash.hex())
+        for partition, head in enumerate(visit.service.ledger.heads())
+    ]
+    return visit.page(
+        "operations.html",
+        told=_told(visit.console.pulse, sample),
+        projections=sample.projections,
+        quarantined=waiting(visit),
+        warnings=visit.service.clock.warnings(),
+        reasons=visit.service.readiness.reasons(),
+        heads=heads,
+        samples=SAMPLES_MAX,
+        started=visit.asked("rebuilding"),
+    )
+
+
+def rebuild(visit: Visit) -> Response:
+    """Begins to build a read model again beside the live one; RebuildRunning while somebody does."""
+    name = visit.form().get("name", "")
+    visit.service.read_models.claim_rebuild(name).start()
+    return see_other("/console/operations?rebuilding=1")
+
+
+async def operations_stream(visit: Visit) -> Response:
+    """The pulse as server-sent events, one a second."""
+    if visit.console.streams.number >= STREAMS_MAX:
+        raise TooManyStreams(f"{STREAMS_MAX} pages of operations are open already; close one")
+    return StreamingResponse(
+        _beats(visit.console), 200, PAGE_HEADERS | {"X-Accel-Buffering": "no"}, "text/event-stream"
+    )
+
+
+async def _beats(console: Console) -> AsyncIterator[bytes]:
+    console.streams.number += 1
+    try:
+        for _ in range(int(STREAM_LASTS_S / SAMPLE_EVERY_S)):
+            if console.service.closing.is_set():
+                return
+            try:
+                sample = await run_in_threadpool(console.pulse.feel)
+            except (LedgerError, SQLAlchemyError):
+                return  # the browser connects again
+            yield b"data: " + msgspec.json.encode(_told(console.pulse, sample)) + b"\n\n"
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(console.service.closing.wait(), SAMPLE_EVERY_S)
+    finally:
+        console.streams.number -= 1
+
+
+def _told(pulse: Pulse, sample: Sample) -> dict[str, object]:
+    """The pulse in words and paths, so that the script only has to put them in their places."""
+    rates = pulse.rates()
+    ingest = chart_of([rate.events_per_s for rate in rates], SAMPLES_MAX)
+    lag = chart_of([float(rate.lag_events) for rate in rates], SAMPLES_MAX)
+    return {
+        "texts": {
+            "rate": f"{rates[-1].events_per_s:,.0f}" if rates else "…",
+            "events": f"{sample.events:,}",
+            "lag": f"{sample.lag_events:,}",
+            "rate-ceiling": f"{ingest.ceiling:,}/s",
+            "lag-ceiling": f"{lag.ceiling:,}",
+            **{f"outcome-{outcome}": f"{number:,}" for outcome, number in sample.outcomes.items()},
+            **{f"{each.name}-{what}": words for each in sample.projections for what, words in _words(each).items()},
+        },
+        "paths": {
+            "rate-line": ingest.line,
+            "rate-area": ingest.area,
+            "lag-line": lag.line,
+            "lag-area": lag.area,
+        },
+        "bars": {f"{each.name}-bar": _share(each) for each in sample.projections},
+        "states": {f"{each.name}-state": each.state for each in sample.projections},
+    }
+
+
+def _words(projection: ProjectionStatus) -> dict[str, str]:
+    rebuild_ = projection.rebuild
+    progress = ""
+    if rebuild_ is not None:
+        left = "" if rebuild_.seconds_left is None else f", {lasting(rebuild_.seconds_left)} left"
+        progress = f"{rebuild_.done:,} of {rebuild_.total:,} events, {rebuild_.events_per_second:,.0f}/s{left}"
+    behind = f"{counted(projection.lag_events, 'event')}, {projection.lag_seconds:.1f} s"
+    return {
+        "lag": behind if projection.lag_events else "up to date",
+        "position": projection.position,
+        "parked": f"{projection.parked:,}",
+        "progress": progress,
+    }
+
+
+def _share(projection: ProjectionStatus) -> int:
+    """How much of a rebuild is done, of 100; -1 where none runs."""
+    rebuild_ = projection.rebuild
+    return -1 if rebuild_ is None else round(100 * rebuild_.done / max(1, rebuild_.total))

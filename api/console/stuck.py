@@ -1,0 +1,62 @@
+"""What is stuck or lost: messages that have waited too long, status by status, and whatever the ledger could not take in."""
+
+from typing import NamedTuple
+
+from starlette.responses import Response
+
+from api.console.listed import Line, line_of
+from api.console.quarantine import waiting
+from api.console.rendering import query_url
+from api.console.visit import Visit
+from ledger.provider import Status
+from projections.stuck import STUCK_AFTER_S, stuck_filters
+
+STUCK_SHOWN = 20
+STUCK_COUNTED_MAX = 1_000
+
+
+class StuckCount(NamedTuple):
+    """How many messages of a status are stuck (at most a thousand are counted), and after how long one is."""
+
+    status: Status
+    messages: int
+    after_s: int
+
+
+class Stuck(NamedTuple):
+    """Some messages of a status that are stuck; `more` is where all of them are."""
+
+    stuck: StuckCount
+    lines: list[Line]
+    more: str | None
+
+
+def stuck_page(visit: Visit) -> Response:
+    """The stuck messages, and what else may be lost."""
+    counts = stuck_counts(visit)
+    pulse = visit.console.pulse.feel()
+    return visit.page(
+        "stuck.html",
+        groups=[_stuck(visit, count) for count in counts],
+        counted_max=STUCK_COUNTED_MAX,
+        quarantined=waiting(visit),
+        projections=pulse.projections,
+    )
+
+
+def stuck_counts(visit: Visit) -> list[StuckCount]:
+    """How many are stuck, by status."""
+    count = visit.service.read_models.count_messages
+    return [
+        StuckCount(status, count(stuck_filters(status, visit.now_us), at_most=STUCK_COUNTED_MAX), after_s)
+        for status, after_s in STUCK_AFTER_S.items()
+    ]
+
+
+def _stuck(visit: Visit, count: StuckCount) -> Stuck:
+    if not count.messages:
+        return Stuck(count, [], None)
+    page = visit.service.read_models.messages(stuck_filters(count.status, visit.now_us), limit=STUCK_SHOWN)
+    age = "over-15m" if count.status is Status.SUBMITTED else "over-90m"
+    more = query_url("messages", {"status": count.status.value, "age": age}) if page.next else None
+    return Stuck(count, [line_of(visit, status) for status in page.items], more)
