@@ -12,6 +12,7 @@ from tests.api.program import program
 from tests.api.running import WEBHOOKS, running, settings_at, signed, until
 from tests.api.wire import request
 from tests.builders import body
+from tests.engines import PrivatePostgres
 
 COPIES = 64
 QUEUE_ITEMS = 20
@@ -43,6 +44,22 @@ def test_case_18_of_64_copies_at_once_one_is_recorded_and_the_others_find_it(sto
     assert sorted(answer.status for answer in answers) == [200] * (COPIES - 1) + [202]
     assert {answer.json()["outcome"] for answer in answers if answer.status == 200} == {"duplicate"}
     assert {(answer.json()["position"], answer.json()["version"]) for answer in answers} == {(stored[0]["position"], 1)}
+    assert len(stored) == 1
+
+
+def test_case_18_copies_that_arrive_at_two_servers_of_one_ledger_are_one_fact(postgres: PrivatePostgres) -> None:
+    raw = body("message.sent", "msg_1", sequence=1)
+    with (
+        postgres.fresh_database() as url,
+        running(settings_at(url)) as one,
+        running(settings_at(url)) as other,
+        ThreadPoolExecutor(COPIES) as many,
+    ):
+        answers = list(many.map(lambda server: server.deliver(raw), [one, other] * (COPIES // 2)))
+        stored = other.stored()
+
+    assert sorted(answer.status_code for answer in answers) == [200] * (COPIES - 1) + [202]
+    assert {answer.json()["position"] for answer in answers} == {stored[0]["position"]}
     assert len(stored) == 1
 
 

@@ -120,6 +120,34 @@ def test_a_head_without_end_is_refused_and_costs_no_memory(server: Running, line
     assert memory_bytes() - before < 16 * MiB
 
 
+@pytest.mark.parametrize("begun", [b"", b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\n"], ids=["nothing", "a head"])
+def test_who_never_finishes_a_head_is_refused_in_time(
+    server: Running, monkeypatch: pytest.MonkeyPatch, begun: bytes
+) -> None:
+    monkeypatch.setattr("api.connection.HEAD_DEADLINE_S", 0.1)
+    with server.wire() as wire:
+        answer = wire.send(begun).answer()
+        assert wire.is_closed()
+
+    assert (answer.status, problem_slug(answer.json()["type"])) == (408, "head-too-slow")
+
+
+def test_who_never_finishes_a_second_head_is_refused_in_time(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.connection.HEAD_DEADLINE_S", 0.1)
+    with server.wire() as wire:
+        assert wire.send(request("GET", "/livez")).answer().status == 200
+        assert wire.send(b"GET /livez HT").answer().status == 408
+
+
+def test_who_never_finishes_a_body_is_refused_in_time(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("api.bodies.BODY_DEADLINE_S", 0.1)
+    with server.wire() as wire:
+        answer = wire.send(request("POST", WEBHOOKS, {"Content-Length": "2"}), b"{").answer()
+        assert wire.is_closed()
+
+    assert (answer.status, problem_slug(answer.json()["type"])) == (408, "body-too-slow")
+
+
 def trickled(server: Running) -> Iterator[Wire]:
     """Connections that have begun a body and never go on, and others that have begun a head."""
     for number in range(SLOW_CLIENTS):
