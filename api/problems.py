@@ -133,7 +133,9 @@ async def answer_http_exception(_request: Request, error: Exception) -> Response
     if not isinstance(error, HTTPException):
         raise error
     title = HTTP_TITLES.get(error.status_code, "Refused")
-    return problem(error.status_code, title.lower().replace(" ", "-"), title, f"{title}.", error.headers)
+    # Starlette lists the methods of a set, in any order.
+    headers = {name: ", ".join(sorted(value.split(", "))) for name, value in (error.headers or {}).items()}
+    return problem(error.status_code, title.lower().replace(" ", "-"), title, f"{title}.", headers)
 
 
 def _headers_of(error: Exception) -> dict[str, str]:

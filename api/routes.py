@@ -110,7 +110,7 @@ MESSAGES = (
             "Messages",
             answers=(json_of(shapes.History, "The events."),),
             problems=(400, 404),
-            parameters=(described.MESSAGE_ID, described.CURSOR),
+            parameters=(described.MESSAGE_ID, described.LIMIT, described.CURSOR),
         ),
     ),
     Guarded(

@@ -196,7 +196,7 @@ class HistoryEvent(Shape):
 
 
 class History(Shape):
-    """The events of a message in the order of recording; `next` is null unless there are more than 1000."""
+    """The events of a message in the order of recording; `next` is null where there are no more."""
 
     message_id: Identifier
     events: list[HistoryEvent]
