@@ -48,8 +48,15 @@ class Scene(AbstractContextManager["Scene"]):
         return self
 
     def deliver(self, *webhooks: JSON, at_us: int | None = None) -> list[Position]:
-        """Appends webhooks, each a second after the one before."""
-        return [self._commit(self._fact(webhook, at_us)) for webhook in webhooks]
+        """Appends webhooks, each received a second after the one before, in one commit a partition."""
+        facts = [self._fact(webhook, at_us) for webhook in webhooks]
+        positions: dict[int, Position] = {}
+        for partition in sorted({fact.partition for fact in facts}):
+            here = [fact for fact in facts if fact.partition == partition]
+            for fact, placed in zip(here, self.ledger.commit(here), strict=True):
+                assert isinstance(placed, Placed)
+                positions[id(fact)] = placed.position
+        return [positions[id(fact)] for fact in facts]
 
     def send(self, message_id: str, **said: object) -> Position:
         """Appends a request acceptance."""

@@ -1,0 +1,295 @@
+"""Rebuilding beside the live rows: nobody notices, and nothing that was built is lost."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ledger.errors import NotFound
+from ledger.positions import Position
+from projections import rebuild as rebuild_module
+from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
+from projections.log_batches import Bounds
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
+from projections.register import entry
+from projections.rows import Row
+from tests.projections.scene import Scene, inbound, outbound
+
+NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
+ROOT = Path(__file__).parent.parent.parent
+
+
+@pytest.fixture(autouse=True)
+def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small log has many of them, and progress is told after each."""
+    monkeypatch.setattr(rebuild_module, "REBUILD", Bounds(20, 1_000_000))
+    monkeypatch.setattr(rebuild_module, "TELL_EVERY_S", 0.0)
+
+
+def filled(scene: Scene, messages: int = 40) -> Scene:
+    webhooks = []
+    for number in range(messages):
+        webhooks += [
+            outbound("queued", f"msg_{number}", 1),
+            inbound(f"in_{number}", f"conv_{number % 5}"),
+            outbound("sent", f"msg_{number}", 2),
+        ]
+    scene.deliver(*webhooks)
+    scene.read_models.catch_up()
+    return scene
+
+
+def break_rows(scene: Scene, statement: str) -> None:
+    with scene.read_models.stores.rows.writing() as connection:
+        connection.exec_driver_sql(statement)
+
+
+def test_a_rebuild_gives_the_same_rows_and_says_so(any_scene: Scene) -> None:
+    scene = filled(any_scene)
+    before = [scene.live_rows(name) for name in NAMES]
+
+    for name in NAMES:
+        report = scene.read_models.claim_rebuild(name).run()
+
+        assert (report.events, report.rows_compared, report.rows_differing) == (120, 40 if name != MESSAGE_STATUS else 80, 0)
+    assert [scene.live_rows(name) for name in NAMES] == before
+    with scene.read_models.stores.rows.reading() as connection:
+        assert entry(connection, MESSAGE_STATUS).live == 2
+
+
+def test_a_rebuild_tells_which_rows_differed_and_which_events_explain_them(scene: Scene) -> None:
+    filled(scene)
+    break_rows(scene, "UPDATE message_status_g1 SET status = 'failed' WHERE message_id = 'msg_7'")
+    break_rows(scene, "DELETE FROM message_status_g1 WHERE message_id = 'in_9'")
+
+    report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert report.rows_differing == 2
+    examples = {example.key: example for example in report.examples}
+    assert examples["msg_7"].columns == ("status",)
+    assert examples["msg_7"].positions == (Position(0, 22), Position(0, 24))
+    assert examples["in_9"].positions == (Position(0, 29),)
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+def test_what_is_appended_during_a_rebuild_is_in_it(any_scene: Scene) -> None:
+    scene = filled(any_scene)
+    appended: list[Position] = []
+
+    def append(_progress: RebuildProgress) -> None:
+        if len(appended) < 30:
+            number = len(appended)
+            appended.extend(scene.deliver(outbound("delivery", f"msg_{number}", 3), inbound(f"new_{number}")))
+            scene.read_models.catch_up()
+
+    for name in NAMES:
+        scene.read_models.claim_rebuild(name).run(append)
+        appended.clear()
+        scene.read_models.catch_up()
+
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+    assert scene.live_rows(INBOUND_CONVERSATIONS) == rebuilt_rows(scene, INBOUND_CONVERSATIONS)
+
+
+def rebuilt_rows(scene: Scene, name: str) -> list[list[Row]]:
+    scene.read_models.claim_rebuild(name).run()
+    return scene.live_rows(name)
+
+
+def test_reads_during_a_rebuild_are_never_empty_mixed_or_older(scene: Scene) -> None:
+    filled(scene)
+    scene.read_models.start()
+    wrong: list[str] = []
+    done = threading.Event()
+
+    def read() -> None:
+        seen = 0
+        while not done.is_set():
+            page = scene.read_models.messages(MessageFilters(), limit=1_000)
+            if len(page.items) != 80:
+                wrong.append(f"{len(page.items)} items")
+            message = scene.read_models.current_status("msg_1").message
+            if (message.sequence or 0) < seen:
+                wrong.append(f"{message.sequence} after {seen}")
+            seen = message.sequence or 0
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    for sequence in range(3, 9):
+        scene.deliver(outbound("sent", "msg_1", sequence))
+        scene.read_models.wake()
+        scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    done.set()
+    for reader in readers:
+        reader.join()
+
+    assert wrong == []
+    assert scene.read_models.current_status("msg_1").message.sequence == 8
+
+
+def stop_after(batches: int, stop: Callable[[], None]) -> Callable[[RebuildProgress], None]:
+    told = iter(range(batches))
+
+    def on_progress(_progress: RebuildProgress) -> None:
+        if next(told, None) is None:
+            stop()
+
+    return on_progress
+
+
+def test_a_paused_rebuild_goes_on_where_it_was(scene: Scene) -> None:
+    filled(scene)
+    first = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    with pytest.raises(RebuildPaused):
+        first.run(stop_after(3, first.pause))
+
+    report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert 0 < report.events < 120
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+def test_a_cancelled_rebuild_leaves_the_live_rows_and_nothing_else(scene: Scene) -> None:
+    filled(scene)
+    before = scene.live_rows(MESSAGE_STATUS)
+    rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+
+    with pytest.raises(RebuildCancelled):
+        rebuild.run(stop_after(2, lambda: cancel(scene)))
+
+    assert scene.live_rows(MESSAGE_STATUS) == before
+    assert scene.read_models.claim_rebuild(MESSAGE_STATUS).run().events == 120
+
+
+def cancel(scene: Scene) -> None:
+    assert scene.read_models.cancel_rebuild(MESSAGE_STATUS)
+
+
+def test_cancelling_where_nothing_runs_says_so(scene: Scene) -> None:
+    assert not scene.read_models.cancel_rebuild(MESSAGE_STATUS)
+
+
+def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> None:
+    filled(scene, 2)
+    scene.read_models.claim_rebuild(MESSAGE_STATUS)
+
+    with pytest.raises(RebuildRunning):
+        scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    assert scene.read_models.projection_status(MESSAGE_STATUS).state == "rebuilding"
+    scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run()
+
+
+KILLED = """
+import os, signal, sys
+from ledger.ledger import Ledger
+from projections import rebuild
+from projections.log_batches import Bounds
+from projections.read_models import MESSAGE_STATUS, ReadModels
+
+rebuild.REBUILD, rebuild.TELL_EVERY_S = Bounds(20, 1_000_000), 0.0
+told = iter(range(int(sys.argv[2])))
+with Ledger.open_existing(sys.argv[1]) as ledger:
+    claimed = ReadModels.open(ledger).claim_rebuild(MESSAGE_STATUS)
+    claimed.run(lambda _: next(told, None) is None and os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+@pytest.mark.parametrize("batches", [0, 2, 5])
+def test_a_killed_rebuild_is_gone_on_with_at_once(scene: Scene, batches: int) -> None:
+    filled(scene)
+    arguments = [sys.executable, "-c", KILLED, scene.store_url, str(batches)]
+    killed = subprocess.run(arguments, check=False, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    assert killed.returncode == -signal.SIGKILL
+
+    report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert report.events <= 120 - 20 * max(batches - 2, 0)
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+def test_a_rollback_brings_the_previous_generation_back_caught_up(any_scene: Scene) -> None:
+    scene = filled(any_scene)
+    with pytest.raises(NothingToRollBackTo):
+        scene.read_models.rollback(MESSAGE_STATUS)
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    scene.deliver(outbound("delivery", "msg_1", 3))
+    scene.read_models.catch_up()
+
+    scene.read_models.rollback(MESSAGE_STATUS)
+
+    with scene.read_models.stores.rows.reading() as connection:
+        registered = entry(connection, MESSAGE_STATUS)
+    assert (registered.live, registered.previous) == (1, 2)
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+def test_one_message_is_folded_again_by_itself(any_scene: Scene) -> None:
+    scene = filled(any_scene)
+    break_rows(scene, "UPDATE message_status_g1 SET status = 'failed' WHERE message_id = 'msg_7'")
+    break_rows(scene, "DELETE FROM inbound_messages_g1 WHERE message_id = 'in_7'")
+
+    assert scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_7")
+    assert not scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_7")
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+    with pytest.raises(NotFound):
+        scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_nobody")
+
+
+def test_a_message_folded_again_is_counted_once_in_its_conversation(any_scene: Scene) -> None:
+    scene = filled(any_scene)
+    before = scene.live_rows(INBOUND_CONVERSATIONS)
+
+    assert not scene.read_models.rebuild_message(INBOUND_CONVERSATIONS, "in_7")
+
+    assert scene.live_rows(INBOUND_CONVERSATIONS) == before
+
+
+def test_an_event_that_cannot_be_projected_does_not_stop_a_rebuild(any_scene: Scene) -> None:
+    scene = any_scene
+    filled(scene, 10)
+    for number in (3, 5):
+        scene.append_unreadable(f"msg_{number}")
+        scene.deliver(outbound("delivery", f"msg_{number}", 3))
+    filled(scene, 20)
+    before = scene.live_rows(MESSAGE_STATUS)
+
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert scene.live_rows(MESSAGE_STATUS) == before
+    assert scene.read_models.projection_status(MESSAGE_STATUS).parked == 4
+
+
+def test_old_generations_are_dropped_and_one_is_kept(scene: Scene) -> None:
+    filled(scene, 5)
+    for _ in range(3):
+        scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    with scene.read_models.stores.rows.reading() as connection:
+        registered = entry(connection, MESSAGE_STATUS)
+        assert (registered.live, registered.previous, registered.shadow) == (4, 3, None)
+    for gone in (1, 2):
+        with pytest.raises(Exception, match="message_status_g"):
+            break_rows(scene, f"DELETE FROM message_status_g{gone}")
+
+
+def test_progress_is_told_and_can_be_read_from_anywhere(scene: Scene) -> None:
+    filled(scene)
+    told: list[RebuildProgress] = []
+
+    def on_progress(progress: RebuildProgress) -> None:
+        status = scene.read_models.projection_status(MESSAGE_STATUS)
+        assert status.rebuild is not None
+        assert (status.state, status.rebuild[:2]) == ("rebuilding", progress[:2])
+        told.append(progress)
+
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run(on_progress)
+
+    assert [progress.done for progress in told] == sorted(progress.done for progress in told)
+    assert (told[-1].done, told[-1].total) == (120, 120)
+    assert scene.read_models.projection_status(MESSAGE_STATUS).rebuild is None
