@@ -66,7 +66,7 @@ def demo(
     file = folder / "ledger.db"
     secret = secrets.token_hex(SECRET_BYTES)
     settings = Settings(database_url=f"sqlite:///{file}", secrets=(Secret("demo", secret.encode()),))
-    with _listener() as listener, claimed(file), short_turns():
+    with free_listener() as listener, claimed(file), short_turns():
         stage = _Stage(console, url_of(listener), secret, settings.database_url, ends=ends)
         stage.tell("Fresh ledger", str(file))
         service = Service.open(settings)
@@ -77,7 +77,8 @@ def demo(
     raise typer.Exit(FINE if fine else SOMETHING_WRONG)
 
 
-def _listener() -> socket.socket:
+def free_listener() -> socket.socket:
+    """Port 8080, or any other where that is taken."""
     try:
         return listening(HOST, PORT)
     except SettingRefused:

@@ -1,6 +1,7 @@
 """The program `ledger`: the table of its commands."""
 
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -20,6 +21,7 @@ from api.command_line.status import status
 from api.command_line.tail import tail
 from api.command_line.upgrade import upgrade
 from api.command_line.verify import verify
+from api.program_version import program_version
 
 PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
     "Try it": (demo, simulate),
@@ -28,6 +30,12 @@ PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
     "Keep it well": (projections, rebuild, verify, backup, quarantine),
 }
 """In the order in which `ledger --help` shows them."""
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(program_version())
+        raise typer.Exit
 
 
 def program() -> typer.Typer:
@@ -40,6 +48,7 @@ def program() -> typer.Typer:
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
+    app.callback()(_options)
     for panel, commands in PANELS.items():
         for command in commands:
             if isinstance(command, typer.Typer):
@@ -47,6 +56,15 @@ def program() -> typer.Typer:
             else:
                 app.command(rich_help_panel=panel)(command)
     return app
+
+
+def _options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """What can be given before a command."""
 
 
 def commands() -> list[str]:

@@ -7,6 +7,7 @@ import pytest
 
 from api.command_line import endings
 from api.command_line.program import commands
+from api.program_version import program_version
 from ledger.errors import NotFound, SettingRefused, StoreUnavailable, UnreadableEvent
 from tests.builders import body
 from tests.command_line.conftest import Run, command, process_environment, record
@@ -76,3 +77,7 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None
     assert process.stderr.read() == b""
     process.stderr.close()
     process.wait(timeout=20)
+
+
+def test_the_version_is_told(run: Run) -> None:
+    assert run("--version").stdout == f"{program_version()}\n"
