@@ -8,6 +8,7 @@ from tests.faults.disk import disk_errors, disk_full
 from tests.faults.figures import Figures
 from tests.faults.kill import kill_postgresql, kill_sqlite
 from tests.faults.power_loss import power_loss
+from tests.simulation.months import months
 
 
 class Campaign(NamedTuple):
@@ -22,6 +23,7 @@ CAMPAIGNS = {
     "disk-errors": Campaign(disk_errors, 100),
     "disk-full": Campaign(disk_full, 20),
     "kill-sqlite": Campaign(kill_sqlite, 1_000),
+    "months": Campaign(months, 10_000),
     "power-loss": Campaign(power_loss, 2_000),
     "kill-postgresql": Campaign(kill_postgresql, 200),
 }

@@ -15,6 +15,14 @@ def fresh_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
+@contextmanager
+def folder_in_memory() -> Iterator[Path]:
+    """A folder for what is not about the disk: in memory, where the machine offers that."""
+    memory = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
+    with tempfile.TemporaryDirectory(prefix="ledger-faults-", dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)
+
+
 def sqlite_url(folder: Path) -> str:
     """The URL of an embedded ledger in a folder."""
     return f"sqlite:///{folder}/ledger.db"
