@@ -68,4 +68,5 @@ def test_every_attack_has_its_test_where_the_table_says() -> None:
         for case in cases_in(file):
             found[case].append(file.name)
 
-    assert found == CASES
+    assert list(CASES) == list(found)
+    assert {case: set(files) - set(found[case]) for case, files in CASES.items()} == dict.fromkeys(found, set())
