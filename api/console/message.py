@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.console.listed import party_of
 from api.console.order import order_of, word_of
+from api.console.rendering import day_of
 from api.console.visit import Visit
 from api.explanation import Explanation, Happening, explain
 from ledger.events import MessageQueued, OutboundReported, event_type_of, occurred_at_us_of, sequence_of
@@ -22,7 +23,7 @@ from ledger.provider import Direction, Effect, Kind, Status
 TRACK = (
     (Status.ACCEPTED, "Accepted", "taken into Red Cloud's queue"),
     (Status.SENT, "Sent", "handed to the carrier"),
-    (Status.DELIVERED, "Delivered", "confirmed by the handset"),
+    (Status.DELIVERED, "Delivered", "a delivery confirmation came"),
 )
 """The way of an outbound message that goes well."""
 HEADLINES: Mapping[Status, str] = {
@@ -113,6 +114,7 @@ def message_page(visit: Visit) -> Response:
         order=order_of(entries),
         missing=missing_sequences(message),
         events=[_event(visit, each) for each in explained.happenings],
+        day=_day(entries),
         is_cut=len(entries) == HISTORY_EVENTS_MAX,
         shown_max=HISTORY_EVENTS_MAX,
     )
@@ -121,11 +123,20 @@ def message_page(visit: Visit) -> Response:
 def _details(visit: Visit, explained: Explanation) -> Iterator[tuple[str, str]]:
     """The members of the failure, as sent."""
     shown = visit.value(dict(explained.failure or {}))
-    for name, value in shown.items() if isinstance(shown, dict) else ():
+    for name, value in _members(shown):
         if value is None:
             yield visit.said(name), "withheld" if visit.masked else "null"
         else:
             yield visit.said(name), visit.said(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+
+
+def _members(value: object) -> Iterator[tuple[str, object]]:
+    """Members with those of an object among them, by a path: `error.code`."""
+    for name, member in value.items() if isinstance(value, dict) else ():
+        if isinstance(member, dict) and member:
+            yield from ((f"{name}.{below}", deeper) for below, deeper in member.items())
+        else:
+            yield name, member
 
 
 def _steps(message: Message, entries: Sequence[LogEntry]) -> Iterator[Step]:
@@ -180,5 +191,21 @@ def _event(visit: Visit, happening: Happening) -> Event:
         entry.event.receipt.received_at_us,
         occurred_at_us_of(entry.event),
         visit.said(happening.what),
-        visit.said(happening.remark),
+        visit.said(_more(happening)),
     )
+
+
+def _more(happening: Happening) -> str:
+    """The remark without the word that the row shows already."""
+    first, _, rest = happening.remark.partition(": ")
+    if first == "changed nothing":
+        return rest
+    return "" if first == happening.entry.effect.value else happening.remark.removeprefix("noted; ")
+
+
+def _day(entries: Sequence[LogEntry]) -> str | None:
+    """The day of all times of a history, where it is one."""
+    times = [entry.event.receipt.received_at_us for entry in entries]
+    times += [at_us for entry in entries if (at_us := occurred_at_us_of(entry.event)) is not None]
+    days = {day_of(time_us) for time_us in times}
+    return days.pop() if len(days) == 1 else None

@@ -48,6 +48,12 @@ class Order(NamedTuple):
     is_as_meant: bool
 
     @property
+    def words(self) -> str:
+        """What there is to say of an order in which nothing overtook anything."""
+        is_whole = not any(row.is_hole for row in self.meant) and len(self.meant) == len(self.came)
+        return "It came as it was meant." if is_whole else "Nothing overtook anything; but see what is marked."
+
+    @property
     def height(self) -> int:
         """Of the drawing."""
         return ROW_PX * max(len(self.meant), len(self.came))

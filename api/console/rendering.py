@@ -94,15 +94,20 @@ def when(time_us: int | None) -> Markup:
     if time_us is None:
         return Markup('<span class="none">not told</span>')
     exact = write_time(time_us)
-    moment = EPOCH + _bounded(time_us) * MICROSECOND
-    written = f"{moment.day} {moment:%b %Y, %H:%M:%S} UTC"
+    written = f"{day_of(time_us)}, {exact[11:19]} UTC"
     return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, written)
 
 
 def clock(time_us: int) -> Markup:
-    """The hour of a moment, where the day is told elsewhere."""
+    """The hour of a moment to the millisecond, where the day is told elsewhere."""
     exact = write_time(time_us)
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, exact[11:19])
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, exact[11:23])
+
+
+def day_of(time_us: int) -> str:
+    """`23 Nov 2026`, in UTC."""
+    moment = EPOCH + _bounded(time_us) * MICROSECOND
+    return f"{moment.day} {moment:%b %Y}"
 
 
 def ago(time_us: int, now_us: int) -> Markup:
@@ -125,7 +130,7 @@ def lasting(seconds: float) -> str:
     """A duration in its largest whole unit."""
     if seconds < MINUTE_S:
         return f"{int(seconds)} s"
-    if seconds < HOUR_S:
+    if seconds < 2 * HOUR_S:
         return f"{int(seconds // MINUTE_S)} min"
     if seconds < 2 * DAY_S:
         return f"{int(seconds // HOUR_S)} h"
