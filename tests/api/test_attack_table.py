@@ -69,4 +69,4 @@ def test_every_attack_has_its_test_where_the_table_says() -> None:
             found[case].append(file.name)
 
     assert list(CASES) == list(found)
-    assert {case: set(files) - set(found[case]) for case, files in CASES.items()} == dict.fromkeys(found, set())
+    assert all(set(files) <= set(found[case]) for case, files in CASES.items())
