@@ -33,7 +33,7 @@ class Checkpoint(NamedTuple):
     hash: bytes
 
 
-class OvertakenByAnother(Exception):  # noqa: N818 - no error but a race that somebody else won
+class OvertakenByAnother(Exception):
     """Another runner moved the checkpoint since it was read; nothing was written."""
 
 

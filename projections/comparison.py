@@ -5,6 +5,7 @@ generation has an event in it that the other has not reached yet; of two equal l
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -19,6 +20,7 @@ EXAMPLES_MAX = 10
 POSITIONS_SHOWN_MAX = 20
 EVENTS_A_PART = 4_000
 PARTS_MAX = 4_096
+STREAM_PREFIXES = 65_536
 
 
 class Difference(NamedTuple):
@@ -75,10 +77,10 @@ def _ranges(rows: Database, generation: Generation, partition: int) -> Iterator[
     with rows.reading() as connection:
         events = checkpoint(connection, generation, partition).position
     parts = min(PARTS_MAX, 1 + events // EVENTS_A_PART)
-    bounds = [index * 65_536 // parts for index in range(parts + 1)]
-    for start, end in zip(bounds, bounds[1:], strict=False):
+    bounds = [index * STREAM_PREFIXES // parts for index in range(parts + 1)]
+    for start, end in pairwise(bounds):
         # The id of a stream has 16 bytes, so nothing lies behind 17 times 0xff.
-        yield start.to_bytes(2, "big"), (end.to_bytes(2, "big") if end < 65_536 else b"\xff" * 17)
+        yield start.to_bytes(2, "big"), (end.to_bytes(2, "big") if end < STREAM_PREFIXES else b"\xff" * 17)
 
 
 def _compare_part(connection: Connection, log: Database, tables: tuple[TableKind, str, str], part: Part) -> Comparison:
@@ -89,14 +91,18 @@ def _compare_part(connection: Connection, log: Database, tables: tuple[TableKind
     within = f"o.partition = {place} AND o.stream_id >= {place} AND o.stream_id < {place} AND o.position <= {place}"
     same = "n.partition = o.partition AND n.stream_id = o.stream_id"
     values = (part.partition, part.start, part.end, part.reached)
-    both = f"FROM {old} o JOIN {new} n ON {same} WHERE {within} AND n.position <= {place}"  # noqa: S608 - no value in it
+    both = f"FROM {old} o JOIN {new} n ON {same} WHERE {within} AND n.position <= {place}"
     counted = fetch(
-        connection, f"SELECT count(*), coalesce(sum(CASE WHEN {differs} THEN 1 ELSE 0 END), 0) {both}", (*values, part.reached)
+        connection,
+        f"SELECT count(*), coalesce(sum(CASE WHEN {differs} THEN 1 ELSE 0 END), 0) {both}",
+        (*values, part.reached),
     )
     ((compared, differing),) = counted
-    streams = _streams(connection, f"SELECT o.stream_id {both} AND ({differs})", (*values, part.reached)) if differing else []
+    streams = (
+        _streams(connection, f"SELECT o.stream_id {both} AND ({differs})", (*values, part.reached)) if differing else []
+    )
     for here, there in ((old, new), (new, old)):
-        lonely = f"FROM {here} o LEFT JOIN {there} n ON {same} WHERE {within} AND n.position IS NULL"  # noqa: S608 - no value in it
+        lonely = f"FROM {here} o LEFT JOIN {there} n ON {same} WHERE {within} AND n.position IS NULL"
         ((missing,),) = fetch(connection, f"SELECT count(*) {lonely}", values)
         compared += missing
         differing += missing

@@ -66,7 +66,11 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
         head=_written(heads),
         lag_events=sum(max(head - each.position, 0) for head, each in zip(heads, at, strict=True)),
         lag_seconds=max(
-            (_waiting_s(log, codec, partition, each) for partition, each in enumerate(at) if each.position < heads[partition]),
+            (
+                _waiting_s(log, codec, partition, each)
+                for partition, each in enumerate(at)
+                if each.position < heads[partition]
+            ),
             default=0.0,
         ),
         parked=sum(each.parked for each in at),
@@ -75,7 +79,9 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
     )
 
 
-def readiness(statuses: Sequence[ProjectionStatus], *, own_runner_alive: bool | None, own_error: str | None) -> Readiness:
+def readiness(
+    statuses: Sequence[ProjectionStatus], *, own_runner_alive: bool | None, own_error: str | None
+) -> Readiness:
     """Whether the projections are alive and not lagging. `own_runner_alive` is None where this process runs none."""
     reasons: list[str] = []
     warnings: list[str] = []

@@ -11,7 +11,19 @@ from functools import reduce
 from uuid import NAMESPACE_URL, uuid5
 
 import msgspec
-from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, MetaData, SmallInteger, Table, Text, delete, select
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Connection,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    delete,
+    select,
+)
 
 from ledger.events import InboundMessageReceived
 from ledger.facts import partition_of
@@ -167,9 +179,7 @@ class InboundConversationsProjection:
                 self._create(sources, batch.partition, event, rows, merged)
         return Changes(rows, merged)
 
-    def _create(
-        self, sources: Sources, partition: int, event: Event, rows: list[Row], merged: list[Row]
-    ) -> None:
+    def _create(self, sources: Sources, partition: int, event: Event, rows: list[Row], merged: list[Row]) -> None:
         created = sources.codec.decode(event[3], event[4])
         if not isinstance(created, InboundMessageReceived) or created.conversation_id is None:
             return
@@ -206,7 +216,9 @@ class InboundConversationsProjection:
         """Takes a message out, and sums its conversation up again from those that are left."""
         messages = MESSAGES.table(generation)
         this = (messages.c.partition == partition) & (messages.c.stream_id == stream)
-        key = connection.execute(delete(messages).where(this).returning(messages.c.conversation_key)).scalar_one_or_none()
+        key = connection.execute(
+            delete(messages).where(this).returning(messages.c.conversation_key)
+        ).scalar_one_or_none()
         if key is not None:
             self._sum_up_again(connection, generation, bytes(key))
 
@@ -214,7 +226,9 @@ class InboundConversationsProjection:
         messages = MESSAGES.table(generation)
         home = self._home(key)
         left = connection.execute(
-            select(messages.c.partition, messages.c.position, messages.c.entry).where(messages.c.conversation_key == key)
+            select(messages.c.partition, messages.c.position, messages.c.entry).where(
+                messages.c.conversation_key == key
+            )
         )
         summaries = [summary_of(decode_entry(row.entry), row.partition, row.position) for row in left]
         for kind in (CONVERSATIONS, PARTICIPANTS):

@@ -11,8 +11,6 @@ FETCH_ROWS_FIRST = 64
 FETCH_ROWS_MAX = 512
 LIVE_EVENTS_MAX = 500
 LIVE_BYTES_MAX = 4 * 1024 * 1024
-REBUILD_EVENTS_MAX = 10_000
-REBUILD_BYTES_MAX = 16 * 1024 * 1024
 _COLUMNS = "position, stream_id, version, topic, state, hash"
 
 
@@ -24,7 +22,6 @@ class Bounds(NamedTuple):
 
 
 LIVE = Bounds(LIVE_EVENTS_MAX, LIVE_BYTES_MAX)
-REBUILD = Bounds(REBUILD_EVENTS_MAX, REBUILD_BYTES_MAX)
 
 
 class Event(NamedTuple):
@@ -83,7 +80,5 @@ def batch_after(log: Database, partition: int, position: int, bounds: Bounds, up
 
 def _some(connection: Connection, partition: int, position: int, limit: int) -> list[Event]:
     place = placeholder_of(connection)
-    statement = (
-        f"SELECT {_COLUMNS} FROM events WHERE partition = {place} AND position > {place} ORDER BY position LIMIT {place}"  # noqa: S608 - no value in it
-    )
+    statement = f"SELECT {_COLUMNS} FROM events WHERE partition = {place} AND position > {place} ORDER BY position LIMIT {place}"  # noqa: S608 - no value in it
     return fetch(connection, statement, (partition, position, limit))  # type: ignore[return-value]

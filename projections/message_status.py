@@ -64,7 +64,12 @@ def _message_status(name: str, metadata: MetaData) -> Table:
     for column in ("external_reference", "provider_message_ref", "number_id", "sender", "recipient", "failure_code"):
         first = (column, "status") if column == "number_id" else (column,)
         held = table.c[column].is_not(None)
-        Index(f"{name}_by_{column}", *(table.c[each] for each in (*first, *newest_first)), sqlite_where=held, postgresql_where=held)
+        Index(
+            f"{name}_by_{column}",
+            *(table.c[each] for each in (*first, *newest_first)),
+            sqlite_where=held,
+            postgresql_where=held,
+        )
     return table
 
 
@@ -93,7 +98,9 @@ class MessageStatusProjection:
             last[stream] = position
         messages = {stream: folded.message() for stream, folded in folds.items()}
         _remember(sources.recent, messages)
-        return Changes([row_of(batch.partition, stream, last[stream], message) for stream, message in messages.items()], [])
+        return Changes(
+            [row_of(batch.partition, stream, last[stream], message) for stream, message in messages.items()], []
+        )
 
     def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
         """Puts the rows in place of what was there."""

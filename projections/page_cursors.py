@@ -19,8 +19,10 @@ Key = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
 
 
 class AfterMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="messages-1"):
-    """After a message of the list, newest update first. `bounds` is how far the read model was when the paging began:
-    what was updated since then has moved, and is left out, so that nothing appears twice.
+    """After a message of the list, newest update first.
+
+    `bounds` is how far the read model was when the paging began: what was updated since then has moved, and is left out,
+    so that nothing appears twice.
     """
 
     updated_at_us: Integer64
@@ -29,7 +31,9 @@ class AfterMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
     bounds: tuple[Number, ...]
 
 
-class AfterConversation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="conversations-1"):
+class AfterConversation(
+    msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="conversations-1"
+):
     """After a conversation of the list, latest message first."""
 
     last_message_at_us: Integer64
@@ -59,12 +63,13 @@ def read_cursor(text: str | None, kind: type[PageCursor]) -> PageCursor | None:
     if text is None:
         return None
     try:
-        if len(text) > CURSOR_CHARACTERS_MAX:
-            raise ValueError("too long")
-        packed = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        bounded = text[:CURSOR_CHARACTERS_MAX]
+        packed = base64.b64decode(bounded.encode("ascii") + b"=" * (-len(bounded) % 4), altchars=b"-_", validate=True)
         cursor = msgspec.msgpack.decode(packed, type=kind)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
-        raise MalformedQuestion("the cursor is not one that this list gave out; start without one, or use a `next`") from None
+        raise MalformedQuestion(
+            "the cursor is not one that this list gave out; start without one, or use a `next`"
+        ) from None
     if write_cursor(cursor) != text:
         raise MalformedQuestion("the cursor is not spelled as this list gave it out")
     return cursor

@@ -33,7 +33,14 @@ def parked_streams(
     connection: Connection, generation: Generation, partition: int, streams: Iterable[bytes]
 ) -> set[bytes]:
     """Those of the streams that have a parked event."""
-    found = select_by_key(connection, "parked_events", ("stream_id", "projection", "generation"), "stream_id", partition, sorted(set(streams)))
+    found = select_by_key(
+        connection,
+        "parked_events",
+        ("stream_id", "projection", "generation"),
+        "stream_id",
+        partition,
+        sorted(set(streams)),
+    )
     return {bytes(stream) for stream, *of in found if tuple(of) == generation}
 
 
@@ -68,12 +75,17 @@ def unpark(connection: Connection, generation: Generation, partition: int, strea
     return healed
 
 
-def some_parked_streams(connection: Connection, generation: Generation, after: tuple[int, int], limit: int) -> list[tuple[int, bytes, int]]:
+def some_parked_streams(
+    connection: Connection, generation: Generation, after: tuple[int, int], limit: int
+) -> list[tuple[int, bytes, int]]:
     """(partition, stream, first position) of streams with parked events, by the place of their first one."""
     found = connection.execute(
         select(parked_events.c.partition, parked_events.c.stream_id, parked_events.c.position)
         .where(*_of(generation), parked_events.c.error != AFTER_A_PARKED_EVENT)
-        .where((parked_events.c.partition > after[0]) | ((parked_events.c.partition == after[0]) & (parked_events.c.position > after[1])))
+        .where(
+            (parked_events.c.partition > after[0])
+            | ((parked_events.c.partition == after[0]) & (parked_events.c.position > after[1]))
+        )
         .order_by(parked_events.c.partition, parked_events.c.position)
         .limit(limit)
     )

@@ -45,7 +45,13 @@ class Projector:
     """Projects one partition of the log into one generation. Used by one thread at a time; others may do the same work."""
 
     def __init__(
-        self, rows: Database, log: Database, codec: EventCodec, projection: Projection, generation: Generation, partition: int
+        self,
+        rows: Database,
+        log: Database,
+        codec: EventCodec,
+        projection: Projection,
+        generation: Generation,
+        partition: int,
     ) -> None:
         self._rows = rows
         self._log = log
@@ -124,7 +130,9 @@ class Projector:
 
     def _prepare(self, connection: Connection, batch: Batch, before: Checkpoint) -> Prepared:
         if before.position != batch.after:
-            raise OvertakenByAnother(f"expected {self.partition}-{batch.after}, found {self.partition}-{before.position}")
+            raise OvertakenByAnother(
+                f"expected {self.partition}-{batch.after}, found {self.partition}-{before.position}"
+            )
         if before.revision != self._recent_at:
             self._recent = {}
         parked: list[tuple[Event, str]] = []
@@ -158,9 +166,7 @@ class Projector:
 
     def _stream_page(self, stream: bytes, after_version: int, up_to: int) -> list[Event]:
         with self._log.reading() as connection:
-            rows = events_of_stream(
-                connection, self.partition, stream, after_version=after_version, limit=STREAM_PAGE
-            )
+            rows = events_of_stream(connection, self.partition, stream, after_version=after_version, limit=STREAM_PAGE)
         return [
             Event(row.position, bytes(row.stream_id), row.version, row.topic, bytes(row.state), bytes(row.hash))
             for row in rows

@@ -150,7 +150,9 @@ def ranges_of(filters: MessageFilters) -> list[list[Condition]]:
             ]
             return [[*end, *others] for end in either_end]
         case "number_id":
-            return [[("number_id = {}", (number,)), ("status = {}", (each.value,)), *others] for each in filters.statuses]
+            return [
+                [("number_id = {}", (number,)), ("status = {}", (each.value,)), *others] for each in filters.statuses
+            ]
         case "status":
             return [[("status = {}", (each.value,)), *others] for each in filters.statuses]
         case _:
@@ -158,7 +160,11 @@ def ranges_of(filters: MessageFilters) -> list[list[Condition]]:
 
 
 def statement_of(
-    table: str, conditions: Iterable[Condition], filters: MessageFilters, place: tuple[int, ...] | None, placeholder: str
+    table: str,
+    conditions: Iterable[Condition],
+    filters: MessageFilters,
+    place: tuple[int, ...] | None,
+    placeholder: str,
 ) -> Condition:
     """The statement that reads one range, without its LIMIT's value, and the values of its places."""
     every = list(conditions)

@@ -192,7 +192,7 @@ class ReadModels:
     def messages(
         self, filters: MessageFilters, *, cursor: str | None = None, limit: int = LIMIT_DEFAULT
     ) -> Page[MessageStatus]:
-        """Messages, newest update first. MalformedQuestion for a cursor that is not ours or a limit out of 1–1000."""
+        """Messages, newest update first. MalformedQuestion for a cursor that is not ours or a limit out of 1 to 1000."""
         return self._ask(MESSAGE_STATUS, queries_messages.messages, filters, cursor=cursor, limit=limit)
 
     def count_messages(self, filters: MessageFilters, *, at_most: int) -> int:
@@ -408,6 +408,6 @@ def _row(
 ) -> list[tuple[object, ...]]:
     kind, place = projection.tables[0], placeholder_of(connection)
     statement = (
-        f"SELECT {', '.join(kind.columns)} FROM {kind.of(generation)} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608, E501 - no value in it
+        f"SELECT {', '.join(kind.columns)} FROM {kind.of(generation)} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608 - no value in it
     )
     return fetch(connection, statement, (partition, stream))

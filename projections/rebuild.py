@@ -27,7 +27,7 @@ from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
-from projections.log_batches import REBUILD
+from projections.log_batches import Bounds
 from projections.projecting import Projector, is_poison
 from projections.projection import Projection
 from projections.register import (
@@ -38,6 +38,7 @@ from projections.register import (
     drop_index,
     entry,
     forget_generation,
+    has_table,
     index_names,
     new_generation,
     now_us,
@@ -45,6 +46,9 @@ from projections.register import (
 )
 from projections.rows import fetch, placeholder_of
 from projections.tables import checkpoints, read_models
+
+BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
+"""Large enough to be fast, small enough that the live runner, which shares SQLite's write lock, waits some 50 ms."""
 
 LEASE_S = 15
 TELL_EVERY_S = 0.25
@@ -87,7 +91,7 @@ class Stores(NamedTuple):
     partitions: int
 
 
-class NotYetSwitched(Exception):  # noqa: N818 - no error; the transaction must not commit
+class NotYetSwitched(Exception):
     """The live generation ran ahead while the switch was prepared."""
 
 
@@ -95,7 +99,14 @@ class Rebuild:
     """A claimed rebuild: this object alone may build the shadow generation. `run` it here, or `start` it in a thread."""
 
     def __init__(
-        self, stores: Stores, projection: Projection, target: Generation, owner: str, on_switch: OnSwitch, *, compares: bool
+        self,
+        stores: Stores,
+        projection: Projection,
+        target: Generation,
+        owner: str,
+        on_switch: OnSwitch,
+        *,
+        compares: bool,
     ) -> None:
         self._stores = stores
         self._on_switch = on_switch
@@ -150,7 +161,9 @@ class Rebuild:
     def _run_logged(self) -> None:
         try:
             report = self.run()
-            log.info("rebuilt %s: %d events, %d rows differ", self._projection.name, report.events, report.rows_differing)
+            log.info(
+                "rebuilt %s: %d events, %d rows differ", self._projection.name, report.events, report.rows_differing
+            )
         except (RebuildCancelled, RebuildPaused) as error:
             log.info("the rebuild of %s ended: %s", self._projection.name, error)
         except Exception:
@@ -169,14 +182,14 @@ class Rebuild:
         while True:
             self._tell()
             try:
-                batch = projector.batch(before.position, REBUILD)
+                batch = projector.batch(before.position, BATCH)
                 if not batch.events:
                     break
                 prepared = projector.prepare(batch, before)
                 _finish(pending)
                 pending = writer.submit(projector.commit, prepared)
                 before = prepared.after
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - sorted there into what is an event's fault and what is not
                 before, pending = self._after_poison(projector, pending, error), None
         _finish(pending)
 
@@ -188,7 +201,7 @@ class Rebuild:
             pending.exception()
         projector.forget_recent()
         before = projector.position()
-        return projector.apply(projector.batch(before.position, REBUILD))
+        return projector.apply(projector.batch(before.position, BATCH))
 
     def _compare(self) -> Comparison:
         if not self._compares:
@@ -232,7 +245,7 @@ class Rebuild:
             if seen.position - ours.position > SWITCH_EVENTS_MAX:
                 raise NotYetSwitched
             while ours.position < seen.position:
-                projector.apply_within(connection, projector.batch(ours.position, REBUILD, seen.position))
+                projector.apply_within(connection, projector.batch(ours.position, BATCH, seen.position))
                 ours = checkpoint(connection, self._target, projector.partition)
         change(
             connection,
@@ -303,14 +316,12 @@ class Rebuild:
         """Drops what belongs to no generation that is kept, a little at a time."""
         rows = self._stores.rows
         with rows.reading() as connection:
-            registered = entry(connection, self._projection.name)
-            kept = [number for number in (registered.live, registered.previous, registered.shadow) if number is not None]
-            dropped = table_names(connection, self._projection, kept)
+            dropped = table_names(connection, self._projection, entry(connection, self._projection.name).kept)
         for name, _number in dropped:
             self._drop_bit_by_bit(name)
         with rows.writing() as connection:
-            _forget_all_but(connection, self._projection.name, kept)
-
+            # Asked again: after a switch the next rebuild may have begun, and its generation is not ours to forget.
+            _forget_all_but(connection, self._projection.name, entry(connection, self._projection.name).kept)
 
     def _drop_bit_by_bit(self, table: str) -> None:
         rows = self._stores.rows
@@ -321,6 +332,8 @@ class Rebuild:
                 drop_index(connection, index)
         while True:
             with rows.writing() as connection:
+                if not has_table(connection, table):
+                    return  # the next rebuild, which may have begun, was faster
                 if delete_some(connection, table) == 0:
                     drop(connection, table)
                     return
@@ -391,7 +404,12 @@ def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
         update(read_models)
         .where(read_models.c.name == name, is_unchanged)
         .values(
-            rebuilder=owner, rebuilder_seen_us=now_us(), rebuild_cancelled=0, rebuild_done=0, rebuild_total=0, rebuild_rate=0.0
+            rebuilder=owner,
+            rebuilder_seen_us=now_us(),
+            rebuild_cancelled=0,
+            rebuild_done=0,
+            rebuild_total=0,
+            rebuild_rate=0.0,
         )
     )
     if claimed.rowcount != 1:

@@ -44,6 +44,11 @@ class Entry(NamedTuple):
         """What readers read."""
         return Generation(self.name, self.live)
 
+    @property
+    def kept(self) -> list[int]:
+        """The generations that are not dropped."""
+        return [number for number in (self.live, self.previous, self.shadow) if number is not None]
+
 
 def open_register(connection: Connection, projections: Sequence[Projection], ledger_id: str, partitions: int) -> None:
     """Makes what is missing: the shared tables, and an empty first generation of each projection."""
@@ -105,8 +110,9 @@ def forget_generation(connection: Connection, generation: Generation) -> None:
 
 
 def delete_some(connection: Connection, table: str) -> int:
-    """Deletes some rows of a table that nobody reads; how many. A large table is never dropped in one transaction:
-    on SQLite that would hold the only write lock for as long as it takes to free every page.
+    """Deletes some rows of a table that nobody reads; how many.
+
+    A large table is not dropped at once: on SQLite that would hold the only write lock until every page is free.
     """
     if connection.dialect.name != "sqlite":
         return 0
@@ -121,7 +127,14 @@ def drop(connection: Connection, table: str) -> None:
 
 def index_names(connection: Connection, table: str) -> list[str]:
     """The indexes of a table that can be dropped by themselves."""
-    return [str(index["name"]) for index in inspect(connection).get_indexes(table)]
+    return (
+        [str(index["name"]) for index in inspect(connection).get_indexes(table)] if has_table(connection, table) else []
+    )
+
+
+def has_table(connection: Connection, table: str) -> bool:
+    """Whether there is such a table."""
+    return inspect(connection).has_table(table)
 
 
 def drop_index(connection: Connection, index: str) -> None:
@@ -159,5 +172,3 @@ def _one_at_a_time(connection: Connection) -> None:
     # On SQLite the transaction holds the only write lock already.
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lifecycle-ledger-read-models'))"))
-
-

@@ -39,7 +39,12 @@ class Runner:
     """Projects the log into the live generations of all projections. `wake` may be called from any thread."""
 
     def __init__(
-        self, rows: Database, log_database: Database, codec: EventCodec, projections: Sequence[Projection], reached: Reached
+        self,
+        rows: Database,
+        log_database: Database,
+        codec: EventCodec,
+        projections: Sequence[Projection],
+        reached: Reached,
     ) -> None:
         self._rows = rows
         self._log = log_database
@@ -140,7 +145,7 @@ class Runner:
                 worked = self.pass_once()
             except OvertakenByAnother:
                 self._wake.wait(PACE_S)
-            except Exception as error:  # the runner must outlive whatever happens to one pass
+            except Exception as error:  # noqa: BLE001 - the runner must outlive whatever happens to one pass
                 self._failed(error)
                 self._wake.wait(retry_s)
                 retry_s = min(2 * retry_s, RETRY_LAST_S)

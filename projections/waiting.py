@@ -35,7 +35,9 @@ class Waiters:
         if not self._waiting:
             return
         with self._lock:
-            due = [each for each in self._waiting if each.name == name and _is_reached(each.position, partition, number)]
+            due = [
+                each for each in self._waiting if each.name == name and _is_reached(each.position, partition, number)
+            ]
         for waiter in due:
             try:
                 waiter.loop.call_soon_threadsafe(waiter.told.set)

@@ -1,19 +1,24 @@
 """A ledger with its read models, fed with webhooks in a line each, and a plain fold of its log to compare with."""
 
 import json
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Self
 
 from sqlalchemy import Connection
 
-from ledger.events import stream_key
+from ledger.errors import UnreadableEvent
+from ledger.events import InboundMessageReceived, MessageEvent, stream_key
 from ledger.facts import Fact, Placed, partition_of
 from ledger.ledger import Ledger
-from ledger.message import Fold, Message
-from ledger.positions import Cursor, Position
+from ledger.message import Fold, Message, effect_of, evolve
+from ledger.positions import Position
+from ledger.provider import Effect
 from ledger.reception import Reception
 from ledger.sends import acceptances_of, parse_send
+from ledger.store.log import LogRow
+from ledger.store.reads import events_after
 from projections.checkpoints import Generation
 from projections.inbound_conversations import InboundConversationsProjection
 from projections.message_status import MessageStatusProjection, row_of
@@ -35,6 +40,7 @@ class Scene(AbstractContextManager["Scene"]):
         self.ledger = Ledger.open(store_url, partitions=partitions)
         self.read_models = ReadModels.open(self.ledger)
         self.now_us = START_US
+        self.unreadable: set[str] = set()
         self._reception = Reception(None, partitions=partitions)
 
     def __exit__(self, *_: object) -> None:
@@ -76,8 +82,8 @@ class Scene(AbstractContextManager["Scene"]):
         """Appends an event that no version of ours can read, as a newer program would leave one behind."""
         stream = stream_key(message_id)
         partition = partition_of(stream, self.ledger.partitions)
-        self.now_us += 1_000_000
-        key = self.now_us.to_bytes(16, "big")
+        self.unreadable.add(message_id)
+        key = secrets.token_bytes(16)
         return self._commit(Fact(message_id, partition, stream, "message.of-the-future", key, b"\x01\x90"))
 
     def live_rows(self, name: str) -> list[list[Row]]:
@@ -93,21 +99,43 @@ class Scene(AbstractContextManager["Scene"]):
             ]
 
     def folded_rows(self) -> list[Row]:
-        """What the rows of message-status must be: each message folded from the log, event by event."""
-        folds: dict[str, tuple[Fold, Position]] = {}
-        cursor = Cursor.start(self.ledger.partitions)
-        while True:
-            entries, cursor = self.ledger.feed(cursor, 500)
-            for entry in entries:
-                fold, _ = folds.get(entry.event.message_id, (Fold(Message()), None))
-                fold.add(entry.event)
-                folds[entry.event.message_id] = (fold, entry.position)
-            if not entries:
-                break
+        """What the rows of message-status must be: each message folded from the log, up to what cannot be read."""
+        folds: dict[bytes, tuple[Fold, Position]] = {}
+        for row, event in self._readable_events():
+            fold, _ = folds.get(row.stream_id, (Fold(Message()), None))
+            fold.add(event)
+            folds[row.stream_id] = (fold, Position(row.partition, row.position))
         return sorted(
-            row_of(position.partition, stream_key(message_id), position.number, fold.message())
-            for message_id, (fold, position) in folds.items()
+            row_of(position.partition, stream, position.number, fold.message())
+            for stream, (fold, position) in folds.items()
         )
+
+    def created_messages(self) -> list[tuple[str, str | None, int, Position]]:
+        """(messageId, conversationId, when it occurred or else was received, position) of what inbound events created."""
+        messages: dict[bytes, Message] = {}
+        created: list[tuple[str, str | None, int, Position]] = []
+        for row, event in self._readable_events():
+            before = messages.get(row.stream_id, Message())
+            messages[row.stream_id] = evolve(before, event)
+            if isinstance(event, InboundMessageReceived) and effect_of(before, event) is Effect.CREATED:
+                occurred = event.receipt.received_at_us if event.occurred_at_us is None else event.occurred_at_us
+                created.append(
+                    (event.message_id, event.conversation_id, occurred, Position(row.partition, row.position))
+                )
+        return created
+
+    def _readable_events(self) -> Iterator[tuple[LogRow, MessageEvent]]:
+        """Every event of the log, partition by partition; of a message with an unreadable event, those before it."""
+        unreadable: set[bytes] = set()
+        with self.ledger.database.reading() as connection:
+            rows = [row for each in range(self.ledger.partitions) for row in events_after(connection, each, 0, 10_000)]
+        for row in rows:
+            if row.stream_id in unreadable:
+                continue
+            try:
+                yield row, self.ledger.codec.decode(row.topic, row.state)
+            except UnreadableEvent:
+                unreadable.add(row.stream_id)
 
     def _live(self, name: str) -> Generation:
         with self.read_models.stores.rows.reading() as connection:
@@ -126,7 +154,7 @@ class Scene(AbstractContextManager["Scene"]):
 
 
 def _all_rows(connection: Connection, table: str, columns: Sequence[str], keys: int) -> list[Row]:
-    return sorted(fetch(connection, f"SELECT {', '.join(columns)} FROM {table}", ()), key=lambda row: row[:keys])
+    return sorted(fetch(connection, f"SELECT {', '.join(columns)} FROM {table}", ()), key=lambda row: row[:keys])  # noqa: S608 - a test's own names
 
 
 def projection_of(scene: Scene, name: str) -> Projection:

@@ -44,7 +44,9 @@ def test_a_conversation_and_its_messages_look_as_the_contract_says(scene: Scene)
     assert [masked[name] for name in ("from", "to", "body", "media")] == ["1111", "0000", None, None]
 
 
-def test_messages_are_in_the_order_of_their_occurrence_then_of_their_receipt_then_of_their_position(scene: Scene) -> None:
+def test_messages_are_in_the_order_of_their_occurrence_then_of_their_receipt_then_of_their_position(
+    scene: Scene,
+) -> None:
     at = START_US + 3_600_000_000
     scene.deliver(inbound("third"), inbound("fourth"), at_us=at)
     scene.deliver(inbound("second", occurredAt=write_time(at - 1)), at_us=at + 5)
@@ -98,7 +100,7 @@ def test_conversations_are_listed_by_their_latest_message_and_found_by_number_an
         found: list[str] = []
         cursor = None
         while True:
-            page = scene.read_models.conversations(cursor=cursor, limit=limit, **filters)  # type: ignore[arg-type]
+            page = scene.read_models.conversations(cursor=cursor, limit=limit, **filters)
             found += [each.conversation_id for each in page.items]
             cursor = page.next
             if cursor is None:

@@ -121,13 +121,21 @@ def test_any_id_that_the_edge_lets_in_is_found_again(scene: Scene, message_id: s
 
 def test_masked_shows_no_whole_number(scene: Scene) -> None:
     scene.send("msg_1", to="+15551234567")
-    said = {"error": {"code": "21610", "message": "+1 (555) 123-4567 has opted out"}, "to": 15551234567, "text": "hi Bob"}
+    said = {
+        "error": {"code": "21610", "message": "+1 (555) 123-4567 has opted out"},
+        "to": 15551234567,
+        "text": "hi Bob",
+    }
     scene.deliver(outbound("failed", "msg_1", 1, **said))
     scene.read_models.catch_up()
 
     answer = status_json(scene.read_models.current_status("msg_1"), masked=True)
 
-    assert answer["failure"] == {"error": {"code": "21610", "message": "4567 has opted out"}, "to": "4567", "text": None}
+    assert answer["failure"] == {
+        "error": {"code": "21610", "message": "4567 has opted out"},
+        "to": "4567",
+        "text": None,
+    }
     assert "5551234567" not in str(answer)
     assert answer["requestAcceptance"]["to"] == "4567"  # type: ignore[index]
 

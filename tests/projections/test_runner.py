@@ -175,8 +175,8 @@ def test_dropping_the_file_of_the_read_models_loses_nothing(tmp_path: Path) -> N
 
 
 def test_projecting_never_takes_the_lock_of_an_embedded_log(tmp_path: Path) -> None:
-    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, ReadModels.open(ledger) as read_models:
-        with ledger.database.writing():
-            read_models.catch_up()
+    ledger = Ledger.open(f"sqlite:///{tmp_path}/ledger.db")
+    with ledger, ReadModels.open(ledger) as read_models, ledger.database.writing():
+        read_models.catch_up()
 
-            assert read_models.projection_status(MESSAGE_STATUS).lag_events == 0
+        assert read_models.projection_status(MESSAGE_STATUS).lag_events == 0
