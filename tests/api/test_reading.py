@@ -482,6 +482,20 @@ def test_a_second_rebuild_is_409_while_one_runs_and_an_unknown_name_404(fresh: R
     assert fresh.post("/projections/message-status/rebuild", key="admin").status_code == 202
 
 
+def test_a_rebuild_may_begin_while_the_one_before_it_still_tidies_up(
+    fresh: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorded(fresh, body("message.sent", "msg_1", sequence=1))
+
+    answers = [fresh.post("/projections/message-status/rebuild", key="admin").status_code for _ in range(40)]
+    until(lambda: told(fresh, "/projections")["items"][0]["state"] == "live")
+
+    assert set(answers) <= {202, 409}
+    assert answers.count(202) > 1
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == []
+    assert told(fresh, "/messages/msg_1")["status"] == "sent"
+
+
 def test_a_server_whose_projections_are_dead_is_not_ready(fresh: Running) -> None:
     assert fresh.get("/readyz").json() == {"status": "ready", "reasons": [], "warnings": []}
 
