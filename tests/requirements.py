@@ -1,6 +1,6 @@
 """What the machine must have for a test: without it the test is skipped, or fails where LEDGER_TESTS_REQUIRE names it.
 
-CI sets LEDGER_TESTS_REQUIRE=postgresql,chromium,strace, so that a missing installation cannot look like a pass.
+CI sets LEDGER_TESTS_REQUIRE=postgresql,chromium,strace,wrk, so that a missing installation cannot look like a pass.
 """
 
 import os
@@ -12,6 +12,7 @@ import pytest
 PROGRAMS = {
     "chromium": ["chromium", "chromium-browser", "google-chrome"],
     "strace": ["strace"],
+    "wrk": ["wrk"],
 }
 REQUIRABLE = {"postgresql", *PROGRAMS}
 

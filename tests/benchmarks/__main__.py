@@ -40,10 +40,8 @@ def _measure(bench: Bench, name: str, subject: Callable[[Bench], Section], *, ke
     tell(f"{name}: {(subject.__doc__ or '').splitlines()[0]}")
     section = subject(bench)
     syncs = syncs_per_second(bench.folder, seconds=1)
-    stamp = (
-        f"{time.strftime('%Y-%m-%d %H:%M', time.gmtime())} UTC; the disk did {syncs:,.0f} syncs/s then. {machine()}."
-    )
-    section.notes.append(f"<sub>{stamp}</sub>")
+    at = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
+    section.notes.append(f"<sub>{at} UTC; right after it the disk did {syncs:,.0f} syncs/s.</sub>")
     print(f"\n{section}\n", flush=True)  # noqa: T201 - this is a command
     if keep:
         write(DOCUMENT, "machine", machine())

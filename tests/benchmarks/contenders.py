@@ -11,7 +11,7 @@ from tests.benchmarks.bench import TITLE, Bench, Engine
 from tests.benchmarks.measuring import Contender, best_of, rounds, tell, under_load
 from tests.benchmarks.processes import Server, ledger_environment, ledger_servers, serving
 
-SHORT_TURNS_S = "0.0005"
+USUAL_TURNS_S, SHORT_TURNS_S = "0.005", "0.0005"
 TUNING_CONNECTIONS = 64
 TUNING_SECONDS = 2
 
@@ -68,14 +68,24 @@ def without_projections(bench: Bench, engine: Engine) -> Contender:
     return Contender(f"the ledger, {TITLE[engine]}, no projections", start)
 
 
-def textbooks(bench: Bench, engine: Engine, threads: Sequence[int] = (1, 4, 16)) -> list[Contender]:
-    """The textbook use of eventsourcing, set up in several ways."""
+def textbooks(
+    bench: Bench,
+    engine: Engine,
+    threads: Sequence[int] = (1, 4, 16),
+    caches: Sequence[str] = ("0", "2000"),
+    turns_s: Sequence[str] = (USUAL_TURNS_S, SHORT_TURNS_S),
+) -> list[Contender]:
+    """The textbook use of eventsourcing, set up in several ways: threads, the library's cache, Python's switch interval."""
 
     def contender(count: int, cached: str, turns_s: str) -> Contender:
         @contextmanager
         def start() -> Iterator[list[Server]]:
             with bench.place(engine) as url:
-                settings = {"STORE_THREADS": str(count), "SWITCH_INTERVAL_S": turns_s, **_recorder(url, count)}
+                settings = {
+                    "STORE_THREADS": str(count),
+                    "SWITCH_INTERVAL_S": turns_s,
+                    **library_environment(url, threads=count),
+                }
                 if cached != "0":
                     settings["AGGREGATE_CACHE_MAXSIZE"] = cached
                 with _serving(bench, "textbook", settings) as server:
@@ -84,12 +94,10 @@ def textbooks(bench: Bench, engine: Engine, threads: Sequence[int] = (1, 4, 16))
         words = _words(count, turns_s) + (f", cache of {cached}" if cached != "0" else "")
         return Contender(f"textbook eventsourcing, {TITLE[engine]} ({words})", start)
 
-    return [contender(*each) for each in product(threads, ("0", "2000"), ("0.005", SHORT_TURNS_S))]
+    return [contender(*each) for each in product(threads, caches, turns_s)]
 
 
-def one_inserts(
-    bench: Bench, engine: Engine, threads: Sequence[int] = (1, 4, 16), processes: int = 1
-) -> list[Contender]:
+def one_inserts(bench: Bench, engine: Engine, threads: Sequence[int] = (1, 4, 16)) -> list[Contender]:
     """One INSERT … ON CONFLICT and commit a webhook, set up in several ways."""
 
     def contender(count: int, turns_s: str) -> Contender:
@@ -102,7 +110,7 @@ def one_inserts(
 
         return Contender(f"one INSERT and commit each, {TITLE[engine]} ({_words(count, turns_s)})", start)
 
-    return [contender(*each) for each in product(threads, ("0.005", SHORT_TURNS_S))]
+    return [contender(*each) for each in product(threads, (USUAL_TURNS_S, SHORT_TURNS_S))]
 
 
 def best(bench: Bench, contenders: Sequence[Contender]) -> Contender:
@@ -122,7 +130,7 @@ def _words(threads: int, turns_s: str) -> str:
     return f"{threads} thread{'s' if threads > 1 else ''}" + (", short turns" if turns_s == SHORT_TURNS_S else "")
 
 
-def _recorder(url: str, threads: int) -> dict[str, str]:
+def library_environment(url: str, *, threads: int) -> dict[str, str]:
     """The library's own settings."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.section import Section
-from tests.benchmarks.subjects import ceilings, ingest, pace
+from tests.benchmarks.subjects import ceilings, disk, growth, ingest, pace, reads, rebuild
 
 SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "server": ceilings.server,
@@ -14,4 +14,8 @@ SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "processes": ingest.by_processes,
     "mixes": ingest.by_mix,
     "pace": pace.pace,
+    "reads": reads.reads,
+    "rebuild": rebuild.rebuild,
+    "growth": growth.growth,
+    "disk": disk.disk,
 }

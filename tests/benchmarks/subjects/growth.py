@@ -1,0 +1,159 @@
+"""Whether anything slows down as a ledger grows: all of it at several sizes, measured by turns, on SQLite."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from ledger.ledger import Ledger
+from ledger.verification import verify
+from projections.read_models import MESSAGE_STATUS
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.closed_loop import Load, closed_loop
+from tests.benchmarks.commands import command
+from tests.benchmarks.filled import fill
+from tests.benchmarks.measuring import Figures, tell, under_load
+from tests.benchmarks.prepared import get_request, lifecycles, message_id, write_deliveries, write_requests
+from tests.benchmarks.processes import ledger_servers
+from tests.benchmarks.section import Section, ratio
+from tests.benchmarks.subjects.rebuild import rebuilt_per_second
+
+SIZES, SIZES_QUICK, SIZES_BIG = (10_000, 1_000_000), (10_000, 100_000), (10_000, 1_000_000, 5_000_000)
+CONNECTIONS = 64
+READERS = 16
+ASKED = 50_000
+FACTS_A_MESSAGE = 5
+FIRST_NEW_MESSAGE = 500_000_000
+MESSAGES_A_RUN = 1_000_000
+DELIVERIES_PER_SECOND_MAX = 20_000
+
+
+@dataclass
+class Grown:
+    """A ledger of some size, and what was measured on it."""
+
+    bench: Bench
+    events: int
+    url: str
+    webhooks: list[Load] = field(default_factory=list)
+    reads: list[Load] = field(default_factory=list)
+    started_in_s: list[float] = field(default_factory=list)
+    server_mib: list[float] = field(default_factory=list)
+
+    def measure(self, deliveries: Path, questions: Path) -> None:
+        """One round: a server, webhooks, reads."""
+        with ledger_servers(self.url, self.bench.folder) as servers:
+            (server,) = servers
+            load = under_load(deliveries, connections=CONNECTIONS, seconds=self.bench.seconds)
+            self.webhooks.append(load(servers).load)
+            self.reads.append(closed_loop(server.url, questions, connections=READERS, seconds=self.bench.seconds))
+            self.started_in_s.append(server.started_in_s)
+            self.server_mib.append(server.peak_mib())
+        tell(
+            f"  {self.events:,}: {self.webhooks[-1].per_second:,.0f} webhooks/s, {self.reads[-1].per_second:,.0f} reads/s"
+        )
+
+    def figures(self, pick: Callable[["Grown"], list[Load]], of: Callable[[Load], float]) -> Figures:
+        """One figure of all rounds."""
+        return Figures(tuple(of(load) for load in pick(self)))
+
+
+def growth(bench: Bench) -> Section:
+    """Webhooks, reads, rebuild, verification, memory, start-up and disk at growing sizes."""
+    sizes = SIZES_QUICK if bench.quick else SIZES_BIG if bench.big else SIZES
+    grown = [_grow(bench, size) for size in sizes]
+    disk = [_file_bytes(each.url) / each.events for each in grown]
+    fresh = count(FIRST_NEW_MESSAGE, MESSAGES_A_RUN)
+    for _ in range(bench.rounds):
+        for each in grown:
+            deliveries = bench.folder / "fresh"
+            facts = lifecycles(next(fresh))
+            write_deliveries(deliveries, facts, DELIVERIES_PER_SECOND_MAX * (bench.seconds + 1))
+            each.measure(deliveries, _questions(bench, each.events))
+    section = Section(
+        "growth",
+        "Growth",
+        f"Ledgers filled beforehand. Webhooks from {CONNECTIONS} connections and then status reads of random messages from "
+        f"{READERS}, {bench.rounds} × {bench.seconds} s by turns; the rest once. In brackets the ratio to the smallest.",
+        ("SQLite", *(f"{size:,} events" for size in sizes)),
+    )
+    section.rows.extend(
+        [
+            ("webhooks/s", *_beside_the_smallest([each.figures(_webhooks, _rate) for each in grown])),
+            ("webhooks, p99 ms", *_beside_the_smallest([each.figures(_webhooks, _p99_ms) for each in grown])),
+            ("status reads/s", *_beside_the_smallest([each.figures(_reads, _rate) for each in grown])),
+            ("status reads, p99 ms", *_beside_the_smallest([each.figures(_reads, _p99_ms) for each in grown])),
+            ("start-up, s", *(f"{min(each.started_in_s):.2f}" for each in grown)),
+            ("server, peak MiB", *(f"{max(each.server_mib):.0f}" for each in grown)),
+            ("log and read models on disk, bytes an event", *(f"{each:.0f}" for each in disk)),
+            *_walks(grown),
+        ]
+    )
+    return section
+
+
+def _webhooks(grown: Grown) -> list[Load]:
+    return grown.webhooks
+
+
+def _reads(grown: Grown) -> list[Load]:
+    return grown.reads
+
+
+def _rate(load: Load) -> float:
+    return load.per_second
+
+
+def _p99_ms(load: Load) -> float:
+    return load.p99_ms
+
+
+def _grow(bench: Bench, events: int) -> Grown:
+    tell(f"  filling {events:,}")
+    folder = bench.folder / f"grown-{events}"
+    folder.mkdir()
+    url = f"sqlite:///{folder}/ledger.db"
+    fill(url, events)
+    return Grown(bench, events, url)
+
+
+def _file_bytes(url: str) -> int:
+    folder = Path(url.removeprefix("sqlite:///")).parent
+    return sum(file.stat().st_size for file in folder.iterdir())
+
+
+def _questions(bench: Bench, events: int) -> Path:
+    dice = Random(events)
+    messages = max(events // FACTS_A_MESSAGE, 1)
+    paths = (f"/messages/{message_id(dice.randrange(messages))}" for _ in range(ASKED * bench.seconds))
+    return write_requests(bench.folder / "questions", map(get_request, paths))
+
+
+def _walks(grown: list[Grown]) -> list[tuple[str, ...]]:
+    """Rebuild and verification: their rates in this process, and their memory as commands."""
+    return [
+        (
+            "rebuild of message-status, events/s",
+            *(f"{rebuilt_per_second(each.url, MESSAGE_STATUS):,.0f}" for each in grown),
+        ),
+        (
+            "ledger rebuild, peak MiB",
+            *(f"{command(each.url, 'rebuild', MESSAGE_STATUS).peak_mib:.0f}" for each in grown),
+        ),
+        ("verify, events/s", *(f"{_verified_per_second(each.url):,.0f}" for each in grown)),
+        ("ledger verify, peak MiB", *(f"{command(each.url, 'verify').peak_mib:.0f}" for each in grown)),
+    ]
+
+
+def _verified_per_second(url: str) -> float:
+    with Ledger.open_existing(url) as ledger:
+        began_s = time.perf_counter()
+        found = verify(ledger)
+        return found.events / (time.perf_counter() - began_s)
+
+
+def _beside_the_smallest(figures: list[Figures]) -> list[str]:
+    smallest = figures[0]
+    return [f"{each.median:,.1f} ({ratio(each.over(smallest))})" for each in figures]
