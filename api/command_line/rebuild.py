@@ -87,8 +87,14 @@ def _expect_one_order(name: str | None, message: str | None, *, rollback: bool, 
 def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) -> None:
     reports = {}
     for each in names:
-        with _progress_shown(each) as on_progress:
-            reports[each] = read_models.claim_rebuild(each).run(on_progress)
+        try:
+            with _progress_shown(each) as on_progress:
+                reports[each] = read_models.claim_rebuild(each).run(on_progress)
+        except KeyboardInterrupt:
+            to_stderr().print(
+                said(f"interrupted; `ledger rebuild {each}` goes on where it was", "yellow"), soft_wrap=True
+            )
+            raise
         if not as_json:
             _print(each, reports[each])
     if as_json:
