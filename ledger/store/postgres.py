@@ -24,6 +24,7 @@ def postgres_engine(url: URL, *, durable: bool) -> Engine:
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
     engine = create_engine(
         url,
+        hide_parameters=True,  # values are personal data, and errors are shown
         pool_size=CONNECTIONS_MAX // 2,
         max_overflow=CONNECTIONS_MAX // 2,
         pool_timeout=CONNECT_TIMEOUT_S,

@@ -52,6 +52,7 @@ def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> E
     engine = create_engine(
         url,
         module=SQLITE,
+        hide_parameters=True,  # values are personal data, and errors are shown
         poolclass=QueuePool,
         pool_size=1 if writes else READERS_MAX,
         max_overflow=0,
