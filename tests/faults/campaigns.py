@@ -7,7 +7,9 @@ from tests.faults.crash_points import crash_points
 from tests.faults.disk import disk_errors, disk_full
 from tests.faults.figures import Figures
 from tests.faults.kill import kill_postgresql, kill_sqlite
+from tests.faults.postgres import postgres_faults
 from tests.faults.power_loss import power_loss
+from tests.faults.projecting import projecting_postgresql, projecting_sqlite
 from tests.simulation.months import months
 
 
@@ -24,6 +26,9 @@ CAMPAIGNS = {
     "disk-full": Campaign(disk_full, 20),
     "kill-sqlite": Campaign(kill_sqlite, 1_000),
     "months": Campaign(months, 10_000),
+    "postgresql-faults": Campaign(postgres_faults, 120),
+    "projecting-postgresql": Campaign(projecting_postgresql, 10_000),
+    "projecting-sqlite": Campaign(projecting_sqlite, 10_000),
     "power-loss": Campaign(power_loss, 2_000),
     "kill-postgresql": Campaign(kill_postgresql, 200),
 }
