@@ -88,7 +88,7 @@ class ReadModelsMachine(RuleBasedStateMachine):
             try:
                 with self.scene.read_models.stores.rows.writing() as connection:
                     projector.apply_within(connection, batch)
-                    raise Crash
+                    raise Crash  # noqa: TRY301 - it is the point
             except Crash:
                 self.scene.reopened()
 
