@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.section import Section
-from tests.benchmarks.subjects import ceilings, disk, growth, ingest, pace, reads, rebuild
+from tests.benchmarks.subjects import beside, ceilings, disk, growth, ingest, pace, reads, rebuild
 
 SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "server": ceilings.server,
@@ -15,6 +15,7 @@ SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "mixes": ingest.by_mix,
     "pace": pace.pace,
     "reads": reads.reads,
+    "beside": beside.beside,
     "rebuild": rebuild.rebuild,
     "growth": growth.growth,
     "disk": disk.disk,

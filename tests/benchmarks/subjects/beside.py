@@ -1,0 +1,146 @@
+"""How long readers wait while a provider delivers, on a ledger with a past, and how soon an answered webhook can be read."""
+
+import http.client
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+from api.simulator.signing import signed_headers
+from tests.benchmarks.bench import ENGINES, TITLE, Bench
+from tests.benchmarks.closed_loop import Load, LoadFailed
+from tests.benchmarks.filled import INBOUND_EACH, MESSAGES_A_CONVERSATION, fill
+from tests.benchmarks.measuring import tell
+from tests.benchmarks.open_loop import open_loop
+from tests.benchmarks.prepared import (
+    SECRET,
+    WEBHOOK_PATH,
+    body,
+    get_request,
+    message_id,
+    single_facts,
+    write_deliveries,
+    write_requests,
+)
+from tests.benchmarks.processes import Server, ledger_servers
+from tests.benchmarks.section import Section
+
+MESSAGES, MESSAGES_QUICK = 200_000, 20_000
+EVENTS_A_MESSAGE = 4.1
+WEBHOOKS_PER_SECOND = 1_000
+READS_PER_SECOND = 100
+PROBES_PER_SECOND = 50
+FIRST_NEW, FIRST_PROBE = 500_000_000, 700_000_000
+READABLE_WITHIN_S = 10.0
+
+T = TypeVar("T")
+
+QUESTIONS = {
+    "status of a message": "/messages/{message}",
+    "history of a message": "/messages/{message}/history",
+    "50 messages of a conversation": "/conversations/{conversation}/messages",
+    "newest 50 failed messages": "/messages?status=failed",
+}
+
+
+def beside(bench: Bench) -> Section:
+    """Reads while webhooks come at a fixed pace, and the time from a webhook's answer to its status."""
+    messages = MESSAGES_QUICK if bench.quick else MESSAGES
+    section = Section(
+        "beside",
+        "Reads beside deliveries",
+        f"{messages:,} messages; {WEBHOOKS_PER_SECOND:,} webhooks/s and {READS_PER_SECOND} questions/s, both at random times "
+        f"(open loop), {2 * bench.seconds} s each.",
+        ("", "p50 ms", "p99 ms", "p99.9 ms"),
+    )
+    for engine in ENGINES:
+        with bench.place(engine) as url:
+            fill(url, int(messages * EVENTS_A_MESSAGE))
+            with ledger_servers(url, bench.folder) as (server,):
+                for name, load in _loads(bench, server, messages):
+                    tell(f"  {engine}: {name}: p99 {load.p99_ms:.1f} ms")
+                    failed = load.refused + load.broken
+                    section.rows.append(
+                        (
+                            f"{TITLE[engine]}: {name}" + (f" ({failed} FAILED)" if failed else ""),
+                            f"{load.p50_ms:.1f}",
+                            f"{load.p99_ms:.1f}",
+                            f"{load.p999_ms:.1f}",
+                        )
+                    )
+                waits_ms = _beside(bench, server, len(QUESTIONS), lambda: _probe(bench, server))
+                shown = [f"{waits_ms[int(len(waits_ms) * share)]:.1f}" for share in (0.5, 0.99, 0.999)]
+                tell(f"  {engine}: answered to readable: p99 {shown[1]} ms")
+                section.rows.append((f"{TITLE[engine]}: from a webhook's answer until its status is read", *shown))
+    return section
+
+
+def _loads(bench: Bench, server: Server, messages: int) -> Iterator[tuple[str, Load]]:
+    for turn, name in enumerate(QUESTIONS):
+        asked = write_requests(bench.folder / "questions", _asked(bench, name, messages))
+
+        def ask(asked: Path = asked) -> Load:
+            return open_loop(server.port, asked, per_second=READS_PER_SECOND, seconds=2 * bench.seconds)
+
+        yield name, _beside(bench, server, turn, ask)
+
+
+def _beside(bench: Bench, server: Server, turn: int, ask: Callable[[], T]) -> T:
+    """What `ask` measured while webhooks came."""
+    seconds = 2 * bench.seconds + 1
+    first = FIRST_NEW + turn * WEBHOOKS_PER_SECOND * seconds * 2
+    deliveries = write_deliveries(
+        bench.folder / "beside", single_facts(first), int(WEBHOOKS_PER_SECOND * seconds * 1.3)
+    )
+    with ThreadPoolExecutor(1) as pool:
+        delivering = pool.submit(open_loop, server.port, deliveries, per_second=WEBHOOKS_PER_SECOND, seconds=seconds)
+        time.sleep(0.7)
+        found = ask()
+        load = delivering.result()
+    tell(f"    beside {load.per_second:,.0f} webhooks/s, p99 {load.p99_ms:.1f} ms")
+    return found
+
+
+def _probe(bench: Bench, server: Server) -> list[float]:
+    """Milliseconds from a webhook's answer until its message is answered for, ascending."""
+    waits_ms: list[float] = []
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=READABLE_WITHIN_S)
+    ends_s = time.monotonic() + 2 * bench.seconds
+    for number in count(FIRST_PROBE):
+        if (now_s := time.monotonic()) > ends_s:
+            return sorted(waits_ms)
+        _deliver(connection, body(number, 0))
+        answered_s = time.perf_counter()
+        while not _is_there(connection, message_id(number)):
+            if time.perf_counter() - answered_s > READABLE_WITHIN_S:
+                raise LoadFailed(f"{message_id(number)} could not be read after {READABLE_WITHIN_S} s")
+        waits_ms.append((time.perf_counter() - answered_s) * 1_000)
+        time.sleep(max(now_s + 1 / PROBES_PER_SECOND - time.monotonic(), 0))
+    raise AssertionError(waits_ms)
+
+
+def _deliver(connection: http.client.HTTPConnection, content: bytes) -> None:
+    signed = signed_headers(SECRET, str(int(time.time())), content)
+    headers = {name.decode("ascii"): value.decode("ascii") for name, value in signed}
+    connection.request("POST", WEBHOOK_PATH, content, headers)
+    connection.getresponse().read()
+
+
+def _is_there(connection: http.client.HTTPConnection, identity: str) -> bool:
+    connection.request("GET", f"/messages/{identity}")
+    answer = connection.getresponse()
+    answer.read()
+    return answer.status == http.client.OK
+
+
+def _asked(bench: Bench, name: str, messages: int) -> Iterator[bytes]:
+    dice = Random(name)
+    conversations = max(messages // INBOUND_EACH // MESSAGES_A_CONVERSATION, 1)
+    for _ in range(READS_PER_SECOND * bench.seconds * 3):
+        path = QUESTIONS[name].format(
+            message=message_id(dice.randrange(messages)), conversation=f"conv_{dice.randrange(conversations)}"
+        )
+        yield get_request(path)
