@@ -1,0 +1,217 @@
+"""The console in a real browser: the five questions, hostile text, the keyboard, a phone, and what is live."""
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.api.running import Running, key_of, running, settings_at
+from tests.console.test_pages import PAGES
+from tests.console.visitors import CUSTOMER, GOOD_LINK, PHONE, deliver, feed, message_path
+
+PHONE_SIZE = {"width": 360, "height": 740}
+WATCH = "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective))"
+
+
+@pytest.fixture(scope="module")
+def context(browser: Browser, ledger_with_messages: Running) -> Iterator[BrowserContext]:
+    """A browser in which a reader has signed in."""
+    context = signed_in_context(browser, ledger_with_messages, "reader")
+    yield context
+    context.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Iterator[Page]:
+    """A page that fails the test for an error of its script, or a violation of its own policy."""
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("request", lambda request: complaints.append(request.url) if "127.0.0.1" not in request.url else None)
+    page.goto("/console")
+    yield page
+    assert page.evaluate("window.violations") == []
+    page.close()
+    assert complaints == []
+
+
+def signed_in_context(browser: Browser, server: Running, key: str, **options: object) -> BrowserContext:
+    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", **options)  # type: ignore[arg-type]  # as given
+    context.add_init_script(WATCH)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    page.goto("/console")
+    page.get_by_label("API key").fill(key_of(key))
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+    page.close()
+    return context
+
+
+def test_where_is_my_message(page: Page) -> None:
+    page.get_by_role("link", name="Where is my message?").click()
+    page.get_by_role("link", name="msg_sent").click()
+
+    expect(page.get_by_role("heading", level=1)).to_have_text(
+        "Sent: handed to the carrier; not yet confirmed by the handset"
+    )
+
+
+def test_where_is_my_message_by_search(page: Page) -> None:
+    page.get_by_label("Search by").fill("SM_sent")
+    page.keyboard.press("Enter")
+
+    page.wait_for_url(f"**{message_path('msg_sent')}")
+
+
+def test_why_did_it_fail(page: Page) -> None:
+    page.get_by_role("link", name="Why did it fail?").click()
+    page.get_by_role("link", name="30007").click()
+    page.get_by_role("link", name="msg_failed").click()
+
+    expect(page.get_by_role("region", name="Why it failed")).to_contain_text(f"{PHONE} filtered")
+
+
+def test_what_did_we_promise_and_when_did_it_become_true(page: Page) -> None:
+    page.get_by_role("link", name="What did we promise").click()
+    page.get_by_role("link", name="msg_delivered").click()
+
+    region = page.get_by_role("region", name="Promised, and what became of it")
+    expect(region).to_contain_text("from the promise to the confirmation")
+    expect(region.get_by_role("region", name="Request acceptance")).to_contain_text("Red Cloud answered QUEUED")
+    expect(region.get_by_role("region", name="Delivery lifecycle").locator("[aria-current=step]")).to_contain_text(
+        "Delivered"
+    )
+
+
+def test_what_did_this_customer_write_us(page: Page) -> None:
+    page.get_by_role("link", name="What did this customer write us?").click()
+    page.get_by_role("row", name=CUSTOMER).get_by_role("link").click()
+
+    expect(page.get_by_role("listitem").filter(has_text="{{7*7}}")).to_be_visible()
+
+
+def test_is_anything_stuck_or_lost(page: Page) -> None:
+    page.get_by_role("link", name="Is anything stuck or lost?").click()
+
+    expect(page.get_by_role("heading", name="What else could be lost")).to_be_visible()
+    expect(page.get_by_text("1 delivery")).to_be_visible()
+
+
+def test_the_proof_of_an_event_is_one_click_away(page: Page) -> None:
+    page.goto(message_path("msg_failed"))
+    page.get_by_role("link", name="Body & proof of event 3").click()
+
+    expect(page.get_by_role("region", name="Signature")).to_contain_text("Checked again just now")
+    expect(page.get_by_role("region", name="Place in the hash chain")).to_contain_text("Previous hash")
+
+
+def test_hostile_text_is_only_text(page: Page) -> None:
+    for path in ("/console/conversations/conv_nasty", message_path("msg_in_0") + "/events/1", "/console/messages"):
+        page.goto(path)
+        assert "owned" not in page.title()
+        assert page.evaluate("window.violations") == []
+    page.goto("/console/conversations/conv_nasty")
+    assert page.locator(".bubble").locator("script, svg, img, iframe, b").count() == 0
+    assert page.locator(".bubble a").evaluate_all("links => links.map(link => [link.href, link.rel])") == [
+        [GOOD_LINK, "noreferrer noopener nofollow external"]
+    ]
+
+
+def test_no_page_violates_its_policy_nor_scrolls_sideways_on_a_phone(
+    browser: Browser, ledger_with_messages: Running
+) -> None:
+    context = signed_in_context(browser, ledger_with_messages, "admin", viewport=PHONE_SIZE)
+    page = context.new_page()
+    too_wide: list[tuple[str, int]] = []
+    for path in (*PAGES, "/console/quarantine", "/console/search?q=nothing"):
+        page.goto(path, wait_until="domcontentloaded")
+        width = page.evaluate("document.documentElement.scrollWidth")
+        if width > PHONE_SIZE["width"]:
+            too_wide.append((path, width))
+        assert page.evaluate("window.violations") == [], path
+    context.close()
+
+    assert too_wide == []
+
+
+def test_every_way_is_open_to_the_keyboard(page: Page) -> None:
+    page.goto("/console/messages")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("main")).to_be_focused()
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search by")).to_be_focused()
+    page.keyboard.type("conv_nasty")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**/console/conversations/conv_nasty")
+
+
+def test_where_the_focus_is_can_be_seen(page: Page) -> None:
+    page.goto("/console/messages")
+    widths = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        widths.add(page.evaluate("getComputedStyle(document.activeElement).outlineWidth"))
+
+    assert widths == {"3px"}
+
+
+def test_every_field_has_a_name_and_every_table_headers(page: Page) -> None:
+    for path in ("/console", "/console/messages", message_path("msg_delivered"), "/console/conversations"):
+        page.goto(path)
+        unnamed = page.evaluate(
+            "[...document.querySelectorAll('input:not([type=hidden]), select')].filter(f => !f.labels.length).length"
+        )
+        bare = page.evaluate(
+            "[...document.querySelectorAll('table')].filter(t => !t.querySelector('th[scope]') || !t.caption).length"
+        )
+        landmarks = page.evaluate(
+            "['header', 'main', 'footer'].filter(n => document.querySelectorAll('body > ' + n).length !== 1)"
+        )
+        assert (unnamed, bare, landmarks, page.locator("h1").count()) == (0, 0, [], 1), path
+
+
+def test_a_masked_key_sees_no_number_in_a_browser_either(browser: Browser, ledger_with_messages: Running) -> None:
+    context = signed_in_context(browser, ledger_with_messages, "masked")
+    page = context.new_page()
+    for path in ("/console/messages", message_path("msg_failed"), "/console/conversations/conv_nasty"):
+        page.goto(path)
+        text = page.locator("body").inner_text()
+        assert (PHONE in text, CUSTOMER in text, "7*7" in text) == (False, False, False)
+        assert "masked" in text
+    context.close()
+
+
+def test_signing_out_leads_to_the_sign_in(browser: Browser, ledger_with_messages: Running) -> None:
+    context = signed_in_context(browser, ledger_with_messages, "reader")
+    page = context.new_page()
+    page.goto("/console")
+    page.get_by_role("button", name="Sign out").click()
+
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert context.cookies() == []
+    context.close()
+
+
+def test_operations_are_live_and_an_admin_rebuilds_after_being_asked(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with running(settings_at(tmp_path_factory.mktemp("operations"), api_keys=())) as server:
+        feed(server)
+        page = browser.new_page(base_url=f"http://127.0.0.1:{server.port}")
+        page.add_init_script(WATCH)
+        page.goto("/console/operations")
+        expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
+        count = page.locator("[data-text=events]")
+        before = int(count.inner_text())
+        deliver(server, "message.queued", "msg_new", sequence=1)
+        expect(count).to_have_text(str(before + 1))
+
+        page.get_by_text("Rebuild…").first.click()
+        page.get_by_role("button", name="Yes, rebuild message-status").click()
+        expect(page.get_by_text("The rebuild has begun.")).to_be_visible()
+        assert page.evaluate("window.violations") == []
+        page.close()

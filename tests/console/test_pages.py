@@ -1,0 +1,304 @@
+"""What the pages say, and what they never let through, without a browser."""
+
+import csv
+import io
+import re
+
+import pytest
+
+from api.console import WAYS
+from api.console.conversations import _link
+from api.console.messages import inert
+from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, templates
+from tests.api.running import Running
+from tests.console.visitors import CUSTOMER, NASTY_TEXTS, ORDER, PHONE, Visitor, message_path
+
+PAGES = (
+    "/console",
+    "/console/search?q=order_789",
+    "/console/messages",
+    "/console/messages?status=failed&code=30007&age=7d&number=%2B15551234567&reference=order_789",
+    message_path("msg_sent"),
+    message_path("msg_delivered"),
+    message_path("msg_failed"),
+    message_path("msg_in_0"),
+    message_path("<script>/%2F 🙂"),
+    "/console/message?id=..",
+    "/console/event?id=..&version=1",
+    message_path("msg_failed") + "/events/1",
+    message_path("msg_failed") + "/events/3",
+    message_path("msg_in_0") + "/events/1",
+    "/console/sends/idem_789",
+    "/console/stuck",
+    "/console/failures?since=ever",
+    "/console/conversations",
+    "/console/conversations/conv_nasty",
+    "/console/operations",
+)
+
+
+@pytest.mark.parametrize(
+    "path", [*PAGES, "/console/sign-in?next=/console", "/console/nowhere", "/console/messages?age=x"]
+)
+def test_every_answer_forbids_what_a_page_could_be_abused_for(reader: Visitor, path: str) -> None:
+    headers = reader.get(path).headers
+
+    assert headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+    assert (headers["x-content-type-options"], headers["referrer-policy"]) == ("nosniff", "no-referrer")
+    assert headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_no_page_has_style_or_script_of_its_own(reader: Visitor, path: str) -> None:
+    html = reader.get(path).text
+
+    assert re.findall(r"\sstyle=|\son[a-z]+=\"|<style|<script(?! src=\"/console/static/)", html) == []
+    assert re.findall(r"(?:src|href|action)=\"(?!/console|#|https://media\.example)", html) == []
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_a_masked_key_sees_no_whole_number_and_no_text(masked: Visitor, path: str) -> None:
+    answer = masked.get(path)
+    asked = "15551234567" if "15551234567" in path else "nothing"
+
+    assert answer.status_code == 200
+    numbers = answer.text.replace(f'value="+{asked}"', "").replace(f"%2B{asked}", "")
+    assert [number for number in (PHONE, CUSTOMER) if number in numbers or number[1:] in numbers] == []
+    assert [text for text in ("7*7", "owned", "txt.exe", "media.example", "photo.jpg") if text in answer.text] == []
+
+
+def test_a_masked_key_gets_no_exact_bytes(masked: Visitor, reader: Visitor) -> None:
+    path = message_path("msg_failed") + "/events/3/body"
+
+    assert masked.get(path).status_code == 403
+    answer = reader.get(path)
+    assert (answer.status_code, answer.headers["content-disposition"]) == (200, "attachment")
+    assert answer.content.startswith(b'{"eventType": "message.failed"')
+
+
+@pytest.mark.parametrize(
+    "text, path",
+    [
+        ("msg_sent", message_path("msg_sent")),
+        ("  msg_sent ", message_path("msg_sent")),
+        ("<script>/%2F 🙂", message_path("<script>/%2F 🙂")),
+        ("..", "/console/message?id=.."),
+        ("SM_delivered", message_path("msg_delivered")),
+        ("SM_failed", message_path("msg_failed")),
+        ("conv_nasty", "/console/conversations/conv_nasty"),
+        ("idem_789", "/console/sends/idem_789"),
+        ("", "/console"),
+    ],
+)
+def test_what_only_one_thing_answers_to_is_gone_to(reader: Visitor, text: str, path: str) -> None:
+    answer = reader.get("/console/search", q=text)
+
+    assert (answer.status_code, answer.headers.get("location")) == (303, path)
+
+
+@pytest.mark.parametrize(
+    "text, found",
+    [
+        (ORDER, ["As external reference", "msg_sent", "msg_delivered", "msg_failed"]),
+        (CUSTOMER, ["As phone number", "conv_nasty", "msg_in_0"]),
+        ("+1 (555) 765-4321", ["As phone number", "conv_nasty"]),
+        ("1 555 765 4321", ["conv_nasty"]),
+    ],
+)
+def test_what_several_things_answer_to_is_listed(reader: Visitor, text: str, found: list[str]) -> None:
+    answer = reader.get("/console/search", q=text)
+
+    assert [each for each in found if each not in answer.text] == []
+
+
+@pytest.mark.parametrize("text", ["nothing", "' OR 1=1 --", "%00", "x" * 5_000, "\ufffe"])
+def test_what_nothing_answers_to_is_told_with_what_was_tried(reader: Visitor, text: str) -> None:
+    answer = reader.get("/console/search", q=text)
+
+    assert answer.status_code == 200
+    assert "Nothing found" in answer.text
+
+
+def test_a_status_says_what_it_means_and_what_not(reader: Visitor) -> None:
+    words = reader.text(message_path("msg_sent"))
+
+    assert "Sent : handed to the carrier; not yet confirmed by the handset" in words
+    assert "It does not mean that the handset has it" in words
+
+
+def test_the_two_layers_are_told_apart(reader: Visitor) -> None:
+    words = reader.text(message_path("msg_sent"))
+
+    assert "Layer 1 Request acceptance Red Cloud answered QUEUED" in words
+    assert "Layer 2 Delivery lifecycle Accepted taken into Red Cloud's queue" in words
+    assert "Delivered a delivery confirmation came not heard of" in words
+
+
+def test_both_orders_are_told_with_every_mark(reader: Visitor) -> None:
+    words = reader.text(message_path("msg_delivered"))
+
+    assert "Meant as 1, 3, 4; came as 4, 3, 1." in words
+    assert "2 never came" in words
+    assert [each for each in ("superseded", "repeated", "conflicting", "applied", "noted") if each not in words] == []
+
+
+def test_a_failure_shows_its_code_and_details(reader: Visitor) -> None:
+    words = reader.text(message_path("msg_failed"))
+
+    assert "Why it failed code 30007" in words
+    assert f"errorMessage {PHONE} filtered" in words
+
+
+def test_an_event_shows_its_bytes_its_signature_and_its_place_in_the_chain(
+    reader: Visitor, ledger_with_messages: Running
+) -> None:
+    words = reader.text(message_path("msg_failed") + "/events/3")
+    entry = ledger_with_messages.service.ledger.entry("msg_failed", 3)
+
+    assert '"errorCode": "30007"' in words
+    assert "Signature Holds Checked again just now" in words
+    assert f"Position {entry.position} , its hash {entry.hash.hex()}" in words
+    assert "Place in the hash chain Holds" in words
+
+
+def test_the_events_of_a_send_say_that_the_provider_did_not_sign_them(reader: Visitor) -> None:
+    assert "Signature No signature Your own application handed this over" in reader.text(
+        message_path("msg_sent") + "/events/1"
+    )
+
+
+def test_failures_are_grouped_by_code_and_lead_to_their_messages(reader: Visitor) -> None:
+    html = reader.get("/console/failures?since=7d").text
+    (path,) = re.findall(r'href="(/console/messages\?[^"]*code=30007[^"]*)"', html)
+
+    assert "msg_failed" in reader.text(path.replace("&amp;", "&"))
+
+
+@pytest.mark.parametrize(
+    "query, found",
+    [
+        ("status=sent", {"msg_sent"}),
+        ("code=30007", {"msg_failed"}),
+        ("number=num_abc123&status=delivered", {"msg_delivered"}),
+        ("age=over-24h", set()),
+        ("reference=order_789&age=1h", {"msg_sent", "msg_delivered", "msg_failed"}),
+    ],
+)
+def test_messages_are_filtered(reader: Visitor, query: str, found: set[str]) -> None:
+    html = reader.get(f"/console/messages?{query}").text
+
+    assert set(re.findall(r"msg_(?:sent|delivered|failed)(?=</code>)", html)) == found
+
+
+@pytest.mark.parametrize("query", ["status=eaten", "age=x", "cursor=x", "status=sent&status=sent", "reference=%00"])
+def test_a_question_that_makes_no_sense_is_refused_as_a_page(reader: Visitor, query: str) -> None:
+    answer = reader.get(f"/console/messages?{query}")
+
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "text/html; charset=utf-8")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/console/messages/unknown",
+        "/console/conversations/unknown",
+        "/console/sends/unknown",
+        "/console/x/y",
+        message_path("msg_sent") + "/events/9",
+        message_path("msg_sent") + "/events/x",
+    ],
+)
+def test_what_is_not_there_is_told_as_a_page(reader: Visitor, path: str) -> None:
+    answer = reader.get(path)
+
+    assert (answer.status_code, "<main" in answer.text) == (404, True)
+
+
+def test_csv_has_no_formulas(reader: Visitor) -> None:
+    answer = reader.get("/console/messages.csv")
+    cells = [cell for row in csv.reader(io.StringIO(answer.text)) for cell in row]
+
+    assert "'=cmd|' /C calc'!A0" in cells
+    assert f"'{PHONE}" in cells
+    assert [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")] == []
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"])
+def test_a_cell_that_begins_a_formula_is_quoted(cell: str) -> None:
+    assert inert(cell) == f"'{cell}"
+    assert inert(f"x{cell}") == f"x{cell}"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "javascript:alert(1)",
+        "data:text/html,x",
+        "//evil.example",
+        "https://",
+        "http://[",
+        "ftp://x/y",
+        "https://exаmple.com/",
+        " https://x.example",
+    ],
+)
+def test_only_plain_web_addresses_become_links(address: str) -> None:
+    assert _link(address) is None
+    assert _link("https://media.example/a?b=c") == "https://media.example/a?b=c"
+
+
+def test_what_customers_write_is_shown_as_text(reader: Visitor) -> None:
+    html = reader.get("/console/conversations/conv_nasty").text
+
+    assert "&lt;script&gt;document.title" in html
+    assert "{{7*7}} ${7*7}" in html
+    assert "&lt;U+202E&gt;txt.exe and a bell ␇" in html
+    assert 'href="https://media.example/photo.jpg" rel="noreferrer noopener nofollow external"' in html
+    assert 'href="javascript' not in html
+    assert len(re.findall(r'<p class="text"><bdi>', html)) == len(NASTY_TEXTS)
+
+
+def test_the_quarantine_is_listed_and_tried_again(admin: Visitor) -> None:
+    assert "this is not JSON <script>" in admin.text("/console/quarantine")
+
+    answer = admin.post("/console/quarantine/replay")
+
+    assert (answer.status_code, answer.headers["location"]) == (303, "/console/quarantine?replayed=0")
+
+
+def test_stuck_messages_are_those_that_wait_too_long(reader: Visitor) -> None:
+    words = reader.text("/console/stuck")
+
+    assert "Submitted for more than 15 min 0" in words
+    assert "Quarantine 1 delivery could not be read yet" in words
+
+
+def test_files_are_kept_by_browsers_and_change_their_address_with_their_content(reader: Visitor) -> None:
+    addresses = re.findall(r'(?:href|src)="(/console/static/[^"]+)"', reader.get("/console").text)
+
+    assert {address.partition("?")[0].rpartition("/")[2] for address in addresses} == set(static_files())
+    for address in addresses:
+        answer = Visitor(reader.server).get(address)
+        assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+
+
+@pytest.mark.parametrize("name", ["nothing.css", "..%2Frendering.py", "%2e%2e/x"])
+def test_nothing_else_is_served_as_a_file(reader: Visitor, name: str) -> None:
+    assert reader.get(f"/console/static/{name}").status_code == 404
+
+
+def test_every_template_escapes() -> None:
+    sources = {path.name: path.read_text() for path in (HERE / "templates").iterdir()}
+
+    assert templates().autoescape is True
+    assert [name for name, source in sources.items() if re.search(r"\|\s*safe|autoescape|Markup", source)] == []
+
+
+def test_no_two_ways_into_the_console_are_the_same() -> None:
+    paths = [(type(way).__name__, way.path, getattr(way, "method", "")) for way in WAYS]
+
+    assert len(paths) == len(set(paths))
+
+
+def test_pages_tell_how_long_they_took(reader: Visitor) -> None:
+    assert re.fullmatch(r"app;dur=[0-9.]+", reader.get("/console").headers["server-timing"])
