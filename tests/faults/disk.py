@@ -18,7 +18,7 @@ from tests.faults.checks import violations
 from tests.faults.figures import Figures
 from tests.faults.load import REFUSED, Journal, Traffic, deliver_all
 from tests.faults.places import fresh_folder, sqlite_url
-from tests.faults.serving import Serving, serve
+from tests.faults.serving import Serving, nursery
 
 FAULTS = (
     ("fsync,fdatasync", "EIO"),
@@ -45,8 +45,8 @@ def disk_errors(trials: int, seed: int) -> Figures:
     dice = Random(seed)
     for trial in range(trials):
         calls, error = FAULTS[trial % len(FAULTS)]
-        with fresh_folder() as folder:
-            server = serve(_created(folder), folder / "log")
+        with fresh_folder() as folder, nursery() as servers:
+            server = servers.serve(_created(folder), folder / "log")
             traffic = Traffic(f"disk{trial}", dice, Journal())
             with failing(server, calls, error, dice.randint(1, FAILS_FROM_CALL_MAX)) as trace:
                 asyncio.run(_while_broken(server.port, traffic))
@@ -61,8 +61,8 @@ def disk_full(trials: int, seed: int) -> Figures:
     figures = Figures("disk-full")
     dice = Random(seed)
     for trial in range(trials):
-        with small_file_system() as folder:
-            server = serve(_created(folder), folder.parent / "log")
+        with small_file_system() as folder, nursery() as servers:
+            server = servers.serve(_created(folder), folder.parent / "log")
             traffic = Traffic(f"full{trial}", dice, Journal())
             filler = _fill(folder / "filler")
             asyncio.run(_while_broken(server.port, traffic))
@@ -79,7 +79,7 @@ def failing(server: Serving, calls: str, error: str, first: int) -> Iterator[Pat
     inject = f"inject={calls}:error={error}:when={first}+"
     with said.open("wb") as output:
         tracer = subprocess.Popen(
-            ["strace", "-f", "-p", str(server.process.pid), "-o", str(trace), "-e", f"trace={calls}", "-e", inject],
+            ["strace", "-f", "-p", str(server.pid), "-o", str(trace), "-e", f"trace={calls}", "-e", inject],
             stderr=output,
         )
     deadline_s = time.monotonic() + ATTACHED_WITHIN_S

@@ -19,7 +19,7 @@ from tests.faults.figures import Figures
 from tests.faults.load import CONNECTIONS, Journal, Traffic, deliver
 from tests.faults.places import fresh_folder, sqlite_url
 from tests.faults.read_models import served_read_model_violations
-from tests.faults.serving import Serving, serve
+from tests.faults.serving import Nursery, Serving, nursery
 
 KILLS_PER_LEDGER = 10
 POSTGRES_SERVERS = 3
@@ -97,6 +97,7 @@ async def _first_answer(journal: Journal, acknowledged: int) -> bool:
 class _Cast:
     """The servers of one ledger."""
 
+    nursery: Nursery
     url: str
     folder: Path
     running: list[Serving]
@@ -112,13 +113,13 @@ class _Cast:
 
     def start(self, number: int) -> Serving:
         """Starts one."""
-        return serve(self.url, self.folder / f"server-{number}.log")
+        return self.nursery.serve(self.url, self.folder / f"server-{number}.log")
 
 
 @contextmanager
 def _servers(url: str, folder: Path, count: int) -> Iterator[_Cast]:
-    cast = _Cast(url, folder, [])
     with ExitStack() as ends:
+        cast = _Cast(ends.enter_context(nursery()), url, folder, [])
         ends.callback(cast.end)
         for number in range(count):
             cast.running.append(cast.start(number))
