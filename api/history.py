@@ -20,7 +20,8 @@ def get_history(service: Service, caller: Caller, request: Request) -> Response:
     after_version = _version(query_text(request, "cursor") or "0")
     limit = query_limit(request, HISTORY_EVENTS_MAX)
     entries = service.ledger.history(message_id, after_version=after_version, limit=limit)
-    following = str(entries[-1].version) if len(entries) == limit else None
+    ends_here = not entries or entries[-1].version == service.ledger.latest_version(message_id)
+    following = None if ends_here else str(entries[-1].version)
     return json_answer(history_answer(message_id, entries, masked=caller.is_masked, following=following))
 
 

@@ -22,7 +22,7 @@ from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
 from ledger.store.commit import commit
 from ledger.store.database import Database, opening
-from ledger.store.log import Head, LogRow, positions_of_facts
+from ledger.store.log import Head, LogRow, latest_versions, positions_of_facts
 from ledger.store.recorder import LogRecorder
 from ledger.store.registers import QuarantinedDelivery
 from ledger.store.schema import Identity, open_existing, open_or_create
@@ -102,14 +102,33 @@ class Ledger:
         return message
 
     def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[LogEntry]:
-        """At most `limit` events of a message after a version, in the order of recording; NotFound where there are none."""
+        """At most `limit` events of a message after a version, in the order of recording; fewer where bodies are long.
+
+        NotFound where the ledger holds nothing of it. Earlier events are read as well, a page at a time: they decide the
+        effects of those that are asked for.
+        """
         stream = stream_key(message_id)
         partition = partition_of(stream, self.partitions)
+        messages: dict[bytes, Message] = {}
+        version, entries = 0, list[LogEntry]()
         with self.database.reading() as connection:
-            rows = reads.events_of_stream(connection, partition, stream, limit=after_version + limit)
-        if not rows:
+            while not entries:
+                wanted = limit if version >= after_version else min(after_version - version, HISTORY_EVENTS_MAX)
+                rows = reads.events_of_stream(connection, partition, stream, after_version=version, limit=wanted)
+                page = [self._entry(row, messages) for row in rows]
+                if not page:
+                    break
+                version = page[-1].version
+                entries = [entry for entry in page if entry.version > after_version]
+        if version == 0:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
-        return [entry for entry in self._entries(rows) if entry.version > after_version]
+        return entries
+
+    def latest_version(self, message_id: str) -> int:
+        """How many events a message has; 0 where the ledger holds nothing of it."""
+        stream = stream_key(message_id)
+        with self.database.reading() as connection:
+            return latest_versions(connection, partition_of(stream, self.partitions), [stream]).get(stream, 0)
 
     def entry(self, message_id: str, version: int) -> LogEntry:
         """One event of a message; NotFound where there is none of that version."""

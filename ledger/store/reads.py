@@ -11,6 +11,9 @@ from ledger.store.log import Head, LogRow
 from ledger.store.tables import events, partition_heads
 
 STREAMS_PER_READ = 256
+ROWS_PER_FETCH = 32
+PAGE_BYTES_MAX = 4 * 1024 * 1024
+"""Where a page of events ends however many were asked for: a body may have 256 KiB."""
 
 
 def heads(connection: Connection) -> list[Head]:
@@ -19,19 +22,32 @@ def heads(connection: Connection) -> list[Head]:
 
 
 def events_after(connection: Connection, partition: int, position: int, limit: int) -> list[LogRow]:
-    """At most `limit` events of a partition after `position`, in order."""
-    found = connection.execute(_AFTER, {"partition": partition, "position": position, "limit": limit})
-    return [_row(*row) for row in found]
+    """At most `limit` events of a partition after `position`, in order; fewer, but at least one, where they are long."""
+    rows: list[LogRow] = []
+    while len(rows) < limit and _bytes_of(rows) < PAGE_BYTES_MAX:
+        after = rows[-1].position if rows else position
+        wanted = min(limit - len(rows), ROWS_PER_FETCH)
+        found = connection.execute(_AFTER, {"partition": partition, "position": after, "limit": wanted}).all()
+        rows.extend(_row(*row) for row in found)
+        if len(found) < wanted:
+            break
+    return rows
 
 
 def events_of_stream(
     connection: Connection, partition: int, stream: bytes, *, after_version: int = 0, limit: int
 ) -> list[LogRow]:
-    """At most `limit` events of one stream after a version, in order."""
-    found = connection.execute(
-        _OF_STREAM, {"partition": partition, "stream": stream, "version": after_version, "limit": limit}
-    )
-    return [_row(*row) for row in found]
+    """At most `limit` events of one stream after a version, in order; fewer, but at least one, where they are long."""
+    rows: list[LogRow] = []
+    while len(rows) < limit and _bytes_of(rows) < PAGE_BYTES_MAX:
+        after = rows[-1].version if rows else after_version
+        wanted = min(limit - len(rows), ROWS_PER_FETCH)
+        asked = {"partition": partition, "stream": stream, "version": after, "limit": wanted}
+        found = connection.execute(_OF_STREAM, asked).all()
+        rows.extend(_row(*row) for row in found)
+        if len(found) < wanted:
+            break
+    return rows
 
 
 def events_of_streams(
@@ -42,6 +58,10 @@ def events_of_streams(
         some = list(streams[start : start + STREAMS_PER_READ])
         found = connection.execute(_OF_STREAMS, {"partition": partition, "streams": some, "before": before})
         yield from sorted((_row(*row) for row in found), key=_position)
+
+
+def _bytes_of(rows: Sequence[LogRow]) -> int:
+    return sum([len(row.state) for row in rows])
 
 
 def _row(*columns: object) -> LogRow:

@@ -13,7 +13,19 @@ from ledger.positions import Cursor
 from ledger.provider import Effect
 from ledger.store.log import append
 from ledger.verification import verify
-from tests.builders import accepted, commit_each, delivered, fact, facts, queued, sent, stored_facts, unknown
+from tests.builders import (
+    accepted,
+    body,
+    commit_each,
+    delivered,
+    event,
+    fact,
+    facts,
+    queued,
+    sent,
+    stored_facts,
+    unknown,
+)
 
 A_WHILE_S = 0.2
 WRITERS = 4
@@ -152,3 +164,18 @@ def test_the_feed_tells_the_effect_that_the_history_tells(store_url: str) -> Non
             Effect.CONFLICTING,
             Effect.NOTED,
         ]
+
+
+def test_a_page_of_long_bodies_ends_before_it_fills_the_memory_and_the_next_goes_on(store_url: str) -> None:
+    long = [event(body("message.sent", "msg_1", sequence=each, text="x" * 250_000)) for each in range(1, 61)]
+    with Ledger.open(store_url) as ledger:
+        for each in facts(long):
+            ledger.commit([each])
+        first, cursor = ledger.feed(Cursor.start(1), 1_000)
+        second, _ = ledger.feed(cursor, 1_000)
+        of_message = ledger.history("msg_1")
+        rest = ledger.history("msg_1", after_version=of_message[-1].version)
+
+    assert [entry.position.number for entry in [*first, *second]] == list(range(1, 61))
+    assert [entry.version for entry in [*of_message, *rest]] == list(range(1, 61))
+    assert max(len(first), len(of_message)) < 60
