@@ -137,7 +137,9 @@ def _link(address: str) -> str | None:
         parts = urlsplit(address)
     except ValueError:
         return None
-    is_plain = address.isascii() and address.isprintable() and " " not in address and len(address) <= LINK_CHARACTERS_MAX
+    is_plain = (
+        address.isascii() and address.isprintable() and " " not in address and len(address) <= LINK_CHARACTERS_MAX
+    )
     return address if is_plain and parts.scheme in ("http", "https") and parts.hostname else None
 
 

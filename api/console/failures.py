@@ -10,7 +10,7 @@ from api.console.visit import Visit
 from ledger.errors import MalformedQuestion
 from projections.read_models import FailureGroup
 
-LOOKED_AT_MAX = 2_000
+LOOKED_AT_MAX = 1_000
 SECOND_US = 1_000_000
 
 

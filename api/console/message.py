@@ -15,7 +15,7 @@ from api.console.order import order_of, word_of
 from api.console.rendering import day_of
 from api.console.visit import Visit
 from api.explanation import Explanation, Happening, explain
-from ledger.events import MessageQueued, OutboundReported, event_type_of, occurred_at_us_of, sequence_of
+from ledger.events import MessageEvent, MessageQueued, OutboundReported, event_type_of, occurred_at_us_of, sequence_of
 from ledger.ledger import HISTORY_EVENTS_MAX, LogEntry
 from ledger.message import Message, external_reference, missing_sequences, number_id
 from ledger.provider import Direction, Effect, Kind, Status
@@ -45,12 +45,16 @@ END_STATUSES = frozenset({Status.DELIVERED, Status.FAILED})
 
 
 class Step(NamedTuple):
-    """A step of the lifecycle: when it was first heard of (None: never), and whether the message stands there now."""
+    """A step of the lifecycle, and whether the message stands there now.
+
+    When it happened is as Red Cloud told, or else as we received it (None: it was never heard of).
+    """
 
     status: Status
     words: str
     means: str
     heard_at_us: int | None
+    is_told_time: bool
     is_now: bool
 
 
@@ -59,7 +63,7 @@ class Promise(NamedTuple):
 
     promised_at_us: int
     ended_at_us: int | None
-    ended_by_its_own_words: bool
+    is_told_time: bool
     status: Status
 
     @property
@@ -142,18 +146,18 @@ def _members(value: object) -> Iterator[tuple[str, object]]:
 def _steps(message: Message, entries: Sequence[LogEntry]) -> Iterator[Step]:
     if message.direction is not Direction.OUTBOUND:
         return
-    heard: dict[str, int] = {}
+    heard: dict[str, tuple[int, bool]] = {}
     for entry in entries:
         if isinstance(entry.event, OutboundReported) and entry.effect is not Effect.CONFLICTING:
-            at_us = occurred_at_us_of(entry.event)
-            heard.setdefault(event_type_of(entry.event), entry.event.receipt.received_at_us if at_us is None else at_us)
+            heard.setdefault(event_type_of(entry.event), _happened(entry.event))
     track = list(TRACK)
     if message.status is Status.FAILED:
         track[-1:] = [(Status.FAILED, "Failed", "given up by Red Cloud")]
         if Kind.SENT not in heard:
             del track[1]
     for status, words, means in track:
-        yield Step(status, words, means, heard.get(KIND_OF[status]), message.status is status)
+        at_us, is_told = heard.get(KIND_OF[status], (None, False))
+        yield Step(status, words, means, at_us, is_told, message.status is status)
 
 
 def _promise(message: Message, entries: Sequence[LogEntry]) -> Promise | None:
@@ -168,14 +172,15 @@ def _promise(message: Message, entries: Sequence[LogEntry]) -> Promise | None:
         None,
     )
     if end is None or message.status not in END_STATUSES:
-        return Promise(message.acceptance.recorded_at_us, None, ended_by_its_own_words=False, status=message.status)
-    at_us = occurred_at_us_of(end)
-    return Promise(
-        message.acceptance.recorded_at_us,
-        end.receipt.received_at_us if at_us is None else at_us,
-        ended_by_its_own_words=at_us is not None,
-        status=message.status,
-    )
+        return Promise(message.acceptance.recorded_at_us, None, is_told_time=False, status=message.status)
+    at_us, is_told = _happened(end)
+    return Promise(message.acceptance.recorded_at_us, at_us, is_told, message.status)
+
+
+def _happened(event: MessageEvent) -> tuple[int, bool]:
+    """When something happened, and whether Red Cloud told; else it is when it was received."""
+    at_us = occurred_at_us_of(event)
+    return (event.receipt.received_at_us, False) if at_us is None else (at_us, True)
 
 
 def _event(visit: Visit, happening: Happening) -> Event:
