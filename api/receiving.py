@@ -57,7 +57,7 @@ class WebhookEndpoint:
     async def _record(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> tuple[int, bytes]:
         started_s = time.perf_counter()
         body = await read_body(headers, receive)
-        item = self._service.reception.receive(headers, body, now_us=time.time_ns() // 1000)
+        item = self._service.reception.receive(headers, body, now_us=self._service.now_us())
         outcome = await self._service.submit(item)
         self._service.clock.saw(late=item.late)
         self._service.metrics.webhook_answered(item, outcome, time.perf_counter() - started_s)

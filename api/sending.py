@@ -1,7 +1,6 @@
 """POST /sends and GET /sends/{idempotencyKey}: layer one, handed over by the user's own application."""
 
 import asyncio
-import time
 from collections.abc import Sequence
 
 from starlette.requests import Request
@@ -21,7 +20,7 @@ from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_of
 async def post_send(service: Service, _caller: Caller, request: Request) -> Response:
     """Registers the idempotency key, then records each result on its message."""
     body = await read_body(request.headers.raw, request.receive)
-    accepted, now_us = parse_send(body), time.time_ns() // 1000
+    accepted, now_us = parse_send(body), service.now_us()
     partitions = service.ledger.partitions
     registered = await service.submit(send_of(accepted, body, partitions=partitions, now_us=now_us))
     if isinstance(registered, Registered) and not registered.is_same:

@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from api.access import Access
-from api.clock import ClockWatch
+from api.clock import ClockWatch, now_us
 from api.metrics import Metrics
 from api.readiness import Readiness
 from api.request_ids import RequestIds
@@ -41,7 +41,10 @@ class Appended:
 
 @dataclass(slots=True)
 class Service:
-    """One server's parts. `writers` exist between `start` and `stop`, on the event loop that called `start`."""
+    """One server's parts. `writers` exist between `start` and `stop`, on the event loop that called `start`.
+
+    `now_us` says when a delivery was received. Nothing is ordered by it, so it may step as it likes.
+    """
 
     settings: Settings
     ledger: Ledger
@@ -56,6 +59,7 @@ class Service:
     metrics: Metrics = field(default_factory=Metrics)
     request_ids: RequestIds = field(default_factory=RequestIds)
     wait_for_s_max: float = WAIT_FOR_S_MAX
+    now_us: Callable[[], int] = now_us
     readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:

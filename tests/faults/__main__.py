@@ -5,6 +5,8 @@ import logging
 import sys
 import time
 
+import structlog
+
 from tests.faults.campaigns import CAMPAIGNS
 
 
@@ -15,7 +17,9 @@ def main() -> int:
     parser.add_argument("--trials", type=int, help="how often (by default as often as docs/GUARANTEES.md says)")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    logging.disable()  # what fails on purpose need not be told
+    # What fails on purpose need not be told.
+    logging.disable()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     campaign = CAMPAIGNS[arguments.name]
     began_s = time.monotonic()
     figures = campaign.run(arguments.trials or campaign.trials, arguments.seed)

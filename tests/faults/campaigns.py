@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+from tests.faults.clock import clock_steps
 from tests.faults.crash_points import crash_points
 from tests.faults.disk import disk_errors, disk_full
 from tests.faults.figures import Figures
@@ -21,6 +22,7 @@ class Campaign(NamedTuple):
 
 
 CAMPAIGNS = {
+    "clock-steps": Campaign(clock_steps, 500),
     "crash-points": Campaign(crash_points, 1_000),
     "disk-errors": Campaign(disk_errors, 100),
     "disk-full": Campaign(disk_full, 20),
