@@ -1,0 +1,58 @@
+"""Counts stop at a bound, and agree with the lists while they are below it, on both engines."""
+
+from ledger.provider import Direction, Status
+from projections.read_models import FailureGroup, Failures, MessageFilters
+from projections.stuck import STUCK_AFTER_S, stuck_filters
+from tests.projections.scene import START_US, Scene, inbound, outbound
+
+SECOND_US = 1_000_000
+
+
+def test_a_count_agrees_with_the_list_and_stops_at_its_bound(any_scene: Scene) -> None:
+    any_scene.deliver(*(outbound("sent", f"msg_{number}", 1, externalReference="order") for number in range(5)))
+    any_scene.deliver(*(inbound(f"in_{number}", "conv") for number in range(3)))
+    any_scene.read_models.catch_up()
+
+    def counted(at_most: int = 100, **filters: object) -> int:
+        return any_scene.read_models.count_messages(MessageFilters(**filters), at_most=at_most)  # type: ignore[arg-type]
+
+    assert (counted(), counted(at_most=8), counted(at_most=7), counted(at_most=1)) == (8, 8, 7, 1)
+    assert counted(status=Status.SENT) == 5
+    assert counted(direction=Direction.OUTBOUND, at_most=4) == 4
+    assert counted(external_reference="order", status=Status.SENT) == 5
+    assert counted(status=Status.SENT, updated_before_us=START_US + 3 * SECOND_US) == 2
+    assert counted(status=Status.RECEIVED, updated_after_us=START_US + 8 * SECOND_US) == 1
+
+
+def test_failures_are_counted_by_code_the_most_frequent_first(any_scene: Scene) -> None:
+    for number, code in enumerate(["30003", "30005", None, "30005"]):
+        any_scene.deliver(outbound("failed", f"msg_{number}", 1, **({"errorCode": code} if code else {})))
+    any_scene.read_models.catch_up()
+    first = any_scene.read_models.current_status("msg_0").message.updated_at_us
+
+    def failures(after_us: int = 0, look_at_most: int = 100) -> Failures:
+        return any_scene.read_models.failures_by_code(updated_after_us=after_us, look_at_most=look_at_most)
+
+    assert failures() == Failures(
+        [
+            FailureGroup("30005", 2, first + 3 * SECOND_US),
+            FailureGroup(None, 1, first + 2 * SECOND_US),
+            FailureGroup("30003", 1, first),
+        ],
+        looked_at=4,
+    )
+    assert failures(look_at_most=1) == Failures([FailureGroup("30005", 1, first + 3 * SECOND_US)], looked_at=1)
+    assert failures(after_us=first + 3 * SECOND_US).looked_at == 1
+    assert failures(after_us=first + 4 * SECOND_US) == Failures([], looked_at=0)
+
+
+def test_a_message_is_stuck_after_the_time_of_its_status(scene: Scene) -> None:
+    scene.deliver(outbound("sent", "msg_1", 1), outbound("delivery", "msg_2", 1))
+    scene.read_models.catch_up()
+    updated_us = scene.read_models.current_status("msg_1").message.updated_at_us
+    due_us = updated_us + STUCK_AFTER_S[Status.SENT] * SECOND_US
+
+    def stuck(now_us: int) -> int:
+        return scene.read_models.count_messages(stuck_filters(Status.SENT, now_us), at_most=10)
+
+    assert (stuck(due_us), stuck(due_us + 1)) == (0, 1)
