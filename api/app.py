@@ -22,7 +22,7 @@ from starlette.types import Scope as ASGIScope
 from api.access import Scope
 from api.console import console_routes
 from api.gauges import Gauges
-from api.observing import ROUTE_KEY, observed
+from api.observing import observed
 from api.openapi import openapi_document
 from api.problems import answer_error, answer_http_exception
 from api.receiving import WebhookEndpoint
@@ -84,21 +84,19 @@ def _entrance(webhook: ASGIApp, others: ASGIApp, lifespan: ASGIApp) -> ASGIApp:
 def _route(service: Service, route: Guarded | Open) -> Route:
     match route:
         case Guarded(method, path, scope, handler):
-            return Route(path, _guarded(service, path, scope, handler), methods=[method])
+            return Route(path, _guarded(service, scope, handler), methods=[method])
         case Open(path, handler):
 
             async def answer(request: Request) -> Response:
-                request.scope[ROUTE_KEY] = path
                 return await _called(handler, service, request)
 
             return Route(path, answer, methods=["GET"])
 
 
 def _guarded(
-    service: Service, path: str, scope: Scope, handler: SyncHandler | AsyncHandler
+    service: Service, scope: Scope, handler: SyncHandler | AsyncHandler
 ) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
-        request.scope[ROUTE_KEY] = path
         caller = service.access.authorise(request, scope)
         return await _called(handler, service, caller, request)
 

@@ -6,13 +6,12 @@ The path is told by its template: what stands in a path or a query may be person
 import time
 
 import structlog
+from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import Metrics
 from api.request_ids import REQUEST_ID_HEADER, RequestIds
 
-ROUTE_KEY = "ledger.route"
-"""Where the route that answers leaves its template, in the request's ASGI scope."""
 NO_ROUTE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Any other word is counted as `other`: a method is whatever a client writes."""
@@ -41,6 +40,7 @@ def observed(app: ASGIApp, metrics: Metrics, request_ids: RequestIds) -> ASGIApp
 
 def _note(metrics: Metrics, scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in METHODS else "other"
-    route = scope.get(ROUTE_KEY, NO_ROUTE)
+    found = scope.get("route")  # Starlette's, also where the path is known and the method is not
+    route = found.path if isinstance(found, Route) else NO_ROUTE
     metrics.request_answered(method, route, status, seconds)
     log.debug("answered", method=method, route=route, status=status, milliseconds=round(seconds * 1_000, 1))

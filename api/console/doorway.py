@@ -20,7 +20,6 @@ from api.access import Caller, Forbidden, Scope, Unauthenticated
 from api.bodies import read_body
 from api.console.rendering import html, query_url, see_other, templates
 from api.console.visit import Console, Visit
-from api.observing import ROUTE_KEY
 from api.problems import kind_of
 from ledger.errors import LedgerError, NotFound
 
@@ -60,7 +59,6 @@ def route_of(console: Console, way: Page | Action | Door) -> Route:
     """A way in as a route."""
 
     async def answer(request: Request) -> Response:
-        request.scope[ROUTE_KEY] = way.path
         visit = Visit(console, request, NOBODY)
         began_s = time.perf_counter()
         try:
