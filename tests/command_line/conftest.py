@@ -124,7 +124,7 @@ def serving(folder: Path, **settings: str) -> Iterator[Serving]:
     """`ledger serve` on a free port, until the block ends."""
     log = folder / "serve.log"
     environment = process_environment(
-        LEDGER_WEBHOOK_SECRETS=f"{SECRET.id}:{SECRET.key.decode()}", LEDGER_PORT="0", **settings
+        **{"LEDGER_WEBHOOK_SECRETS": f"{SECRET.id}:{SECRET.key.decode()}", "LEDGER_PORT": "0", **settings}
     )
     with log.open("wb") as output:
         process = subprocess.Popen(command("serve"), cwd=folder, env=environment, stderr=output)
