@@ -18,6 +18,7 @@ from projections.rows import Row, select_by_key, upsert
 
 MESSAGE_STATUS = "message-status"
 RECENT_MESSAGES_MAX = 50_000
+RECENT_BODIES_BYTES_MAX = 256 * 1024
 
 COLUMNS = (
     "partition",
@@ -164,6 +165,8 @@ def _begun_in(events: Sequence[Event]) -> set[bytes]:
 
 
 def _remember(recent: dict[bytes, Message], messages: dict[bytes, Message]) -> None:
-    if len(recent) + len(messages) > RECENT_MESSAGES_MAX:
+    """Keeps these messages, which may not be written yet, and earlier ones as long as there is room."""
+    bodies_bytes = sum([len(message.failure_body) for message in messages.values() if message.failure_body])
+    if len(recent) + len(messages) > RECENT_MESSAGES_MAX or bodies_bytes > RECENT_BODIES_BYTES_MAX:
         recent.clear()
     recent.update(messages)

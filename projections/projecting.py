@@ -62,11 +62,14 @@ class Projector:
         # Messages folded a moment ago, true only while nobody else moved the checkpoint.
         self._recent: dict[bytes, Message] = {}
         self._recent_at = -1
+        self._reached: Checkpoint | None = None
 
     def position(self) -> Checkpoint:
-        """How far it is."""
-        with self._rows.reading() as connection:
-            return checkpoint(connection, self.generation, self.partition)
+        """How far it is: as the last commit here left it, until somebody else turns out to have moved it."""
+        if self._reached is None:
+            with self._rows.reading() as connection:
+                self._reached = checkpoint(connection, self.generation, self.partition)
+        return self._reached
 
     def batch(self, after: int, bounds: Bounds, up_to: int | None = None) -> Batch:
         """The next events."""
@@ -75,7 +78,7 @@ class Projector:
     def apply(self, batch: Batch) -> Checkpoint:
         """Projects a batch; events that cannot be projected are found by halving, and parked. OvertakenByAnother."""
         try:
-            prepared = self.prepare(batch)
+            prepared = self.prepare(batch, self.position())
             self.commit(prepared)
         except Exception as error:
             self.forget_recent()
@@ -99,6 +102,7 @@ class Projector:
         """Writes what was prepared, or OvertakenByAnother."""
         with self._rows.writing() as connection:
             self._commit(connection, prepared)
+        self._reached = prepared.after
 
     def apply_within(self, connection: Connection, batch: Batch) -> None:
         """Projects a batch within the caller's transaction, which fails as a whole if an event cannot be projected."""
@@ -124,9 +128,10 @@ class Projector:
             return unpark(connection, self.generation, self.partition, stream)
 
     def forget_recent(self) -> None:
-        """What was folded may not have been written: read it again."""
+        """What was folded may not have been written: read it again, and the checkpoint too."""
         self._recent = {}
         self._recent_at = -1
+        self._reached = None
 
     def _prepare(self, connection: Connection, batch: Batch, before: Checkpoint) -> Prepared:
         if before.position != batch.after:

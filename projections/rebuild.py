@@ -131,7 +131,6 @@ class Rebuild:
         self._started = time.monotonic()
         self._done_before = self._done()
         try:
-            self._clean_up()
             self._catch_up()
             comparison = self._compare()
             report = self._switch(comparison)

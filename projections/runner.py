@@ -18,12 +18,12 @@ from projections.checkpoints import Generation, OvertakenByAnother
 from projections.log_batches import LIVE, Batch
 from projections.projecting import Projector
 from projections.projection import Projection
-from projections.register import entry, now_us
+from projections.register import Entry, entry, now_us
 from projections.rows import upsert
 
 LOOK_FIRST_S = 0.25
 LOOK_LAST_S = 1.0
-PACE_S = 0.005
+PACE_S = 0.015
 """Under load a pass takes what came in these milliseconds together, rather than every append by itself."""
 
 RETRY_FIRST_S = 0.1
@@ -95,14 +95,16 @@ class Runner:
         if heads == self._heads_done:
             return False
         batches: dict[tuple[int, int], Batch] = {}
-        left = sum([self._step(projection, heads, batches) for projection in self._projections])
+        with self._rows.reading() as connection:
+            registered = [entry(connection, projection.name) for projection in self._projections]
+        left = sum([self._step(*each, heads, batches) for each in zip(self._projections, registered, strict=True)])
         self._heads_done = [] if left else heads
         return True
 
-    def _step(self, projection: Projection, heads: list[int], batches: dict[tuple[int, int], Batch]) -> int:
+    def _step(
+        self, projection: Projection, registered: Entry, heads: list[int], batches: dict[tuple[int, int], Batch]
+    ) -> int:
         """Projects a batch in each partition; how many partitions are not at their head after it."""
-        with self._rows.reading() as connection:
-            registered = entry(connection, projection.name)
         if registered.version != projection.version:
             return 0  # another version's rows are left alone until the rebuild has replaced them
         left = 0
