@@ -55,9 +55,10 @@ async def operations_stream(visit: Visit) -> Response:
     """The pulse as server-sent events, one a second."""
     if visit.console.streams.number >= STREAMS_MAX:
         raise TooManyStreams(f"{STREAMS_MAX} pages of operations are open already; close one")
-    return StreamingResponse(
-        _beats(visit.console), 200, PAGE_HEADERS | {"X-Accel-Buffering": "no"}, "text/event-stream"
-    )
+    headers = PAGE_HEADERS | {"X-Accel-Buffering": "no"}
+    if visit.request.method == "HEAD":
+        return Response(None, 200, headers, "text/event-stream")
+    return StreamingResponse(_beats(visit.console), 200, headers, "text/event-stream")
 
 
 async def _beats(console: Console) -> AsyncIterator[bytes]:

@@ -49,7 +49,7 @@ def sign_out(visit: Visit) -> Response:
     session_id = visit.request.cookies.get(COOKIE)
     if session_id:
         visit.console.sessions.end(session_id)
-    return see_other("/console/sign-in", {"Set-Cookie": _cookie(visit, "", 0), "Clear-Site-Data": '"cache"'})
+    return see_other("/console/sign-in", {"Set-Cookie": _cookie(visit, "", 0)})
 
 
 def _session_id(visit: Visit, caller: Caller) -> str:

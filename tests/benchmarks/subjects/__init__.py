@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.section import Section
-from tests.benchmarks.subjects import beside, ceilings, disk, growth, ingest, pace, reads, rebuild
+from tests.benchmarks.subjects import beside, ceilings, console, disk, growth, ingest, pace, reads, rebuild
 
 SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "server": ceilings.server,
@@ -16,6 +16,7 @@ SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "pace": pace.pace,
     "reads": reads.reads,
     "beside": beside.beside,
+    "console": console.console,
     "rebuild": rebuild.rebuild,
     "growth": growth.growth,
     "disk": disk.disk,
