@@ -29,9 +29,9 @@ FAULTS = (
 )
 FAILS_FROM_CALL_MAX = 8
 CONNECTIONS = 4
-ROUNDS_BROKEN_MAX = 20
-ROUNDS_WELL_MAX = 200
-ROUNDS_WELL = 10
+ROUNDS_BROKEN = 8
+ROUNDS_WELL_MAX = 100
+ROUNDS_WELL = 5
 DELIVERIES_A_ROUND = 16
 UNTIL_IDLE_WORK_S = 1.2
 ATTACHED_WITHIN_S = 20.0
@@ -119,7 +119,7 @@ def _repaired(figures: Figures, fault: str, server: Serving, traffic: Traffic, u
 
 
 async def _while_broken(port: int, traffic: Traffic) -> None:
-    for _ in range(ROUNDS_BROKEN_MAX):
+    for _ in range(ROUNDS_BROKEN):
         await _round(port, traffic)
     await asyncio.sleep(UNTIL_IDLE_WORK_S)
     await _round(port, traffic)

@@ -14,7 +14,7 @@ from random import Random
 SECTOR_BYTES = 512
 SHARED_MEMORY = "-shm"
 TRACED = "openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink,rename"
-STRACE = ("strace", "-f", "-y", "-xx", "-s", "4000000", "-e", f"trace={TRACED}")
+STRACE = ("strace", "-f", "--seccomp-bpf", "-y", "-xx", "-s", "4000000", "-e", f"trace={TRACED}")
 
 _CALL = re.compile(r"^(?:\d+ +)?(\w+)\((.*)\) += (-?\d+)")
 _FILE = re.compile(r"^\d+<((?:[^>\\]|\\x[0-9a-f]{2})*)>")

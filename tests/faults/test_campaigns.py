@@ -13,15 +13,15 @@ from tests.requirements import missing, program
 SEED = 1
 SHORT = {
     "clock-steps": 6,
-    "crash-points": 2,
+    "crash-points": 1,
     "disk-errors": 1,
     "disk-full": 1,
     "kill-postgresql": 2,
     "kill-sqlite": 3,
-    "postgresql-faults": 4,
-    "power-loss": 60,
+    "postgresql-faults": 3,
+    "power-loss": 40,
     "projecting-postgresql": 1,
-    "projecting-sqlite": 3,
+    "projecting-sqlite": 2,
 }
 LIVED_ELSEWHERE = {"months"}
 """tests/simulation/test_months.py"""
