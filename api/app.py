@@ -22,12 +22,12 @@ from starlette.types import Scope as ASGIScope
 from api.access import Scope
 from api.console import console_routes
 from api.gauges import Gauges
-from api.observing import observed
-from api.openapi import openapi_document
-from api.problems import answer_error, answer_http_exception
-from api.receiving import WebhookEndpoint
-from api.routes import ROUTES, WEBHOOK
-from api.routing import AsyncHandler, Guarded, Open, SyncHandler
+from api.http.observing import observed
+from api.http.openapi import openapi_document
+from api.http.problems import answer_error, answer_http_exception
+from api.http.receiving import WebhookEndpoint
+from api.http.routes import ROUTES, WEBHOOK
+from api.http.routing import AsyncHandler, Guarded, Open, SyncHandler
 from api.service import Service
 from api.settings import Settings
 from ledger.errors import LedgerError

@@ -12,7 +12,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from api.app import app_of
-from api.connection import Connection
+from api.http.connection import Connection
 from api.service import Service
 from ledger.errors import SettingRefused, StoreUnavailable
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from api.access import Access
 from api.clock import ClockWatch, now_us
+from api.http.request_ids import RequestIds
 from api.metrics import Metrics
 from api.readiness import Readiness
-from api.request_ids import RequestIds
 from api.settings import Settings
 from ledger.facts import Item, Outcome
 from ledger.group_commit import GroupCommit

@@ -17,10 +17,10 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.access import Caller, Forbidden, Scope, Unauthenticated
-from api.bodies import read_body
 from api.console.rendering import html, query_url, see_other, templates
 from api.console.visit import Console, Visit
-from api.problems import kind_of
+from api.http.bodies import read_body
+from api.http.problems import kind_of
 from ledger.errors import LedgerError, NotFound
 
 COOKIE = "ledger_console"

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from api.access import Forbidden
 from api.console.rendering import PAGE_HEADERS
 from api.console.visit import Visit
-from api.responses import bytes_answer
+from api.http.responses import bytes_answer
 from ledger.chain import event_hash, genesis_hash
 from ledger.errors import NotFound
 from ledger.events import Receipt, RequestAccepted, event_type_of, occurred_at_us_of, sequence_of

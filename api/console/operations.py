@@ -14,7 +14,7 @@ from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
 from api.console.quarantine import waiting
 from api.console.rendering import PAGE_HEADERS, counted, lasting, see_other
 from api.console.visit import Console, Visit
-from api.problems import TooManyStreams
+from api.http.problems import TooManyStreams
 from ledger.errors import LedgerError
 from ledger.positions import Position
 from projections.read_models import ProjectionStatus

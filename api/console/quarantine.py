@@ -8,8 +8,8 @@ from starlette.responses import Response
 from api.access import Forbidden
 from api.console.rendering import PAGE_HEADERS, query_url, see_other
 from api.console.visit import Visit
-from api.questions import path_text
-from api.responses import bytes_answer
+from api.http.questions import path_text
+from api.http.responses import bytes_answer
 from ledger.errors import MalformedQuestion
 from ledger.store import registers
 from ledger.store.registers import QuarantinedDelivery

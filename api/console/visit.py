@@ -14,7 +14,7 @@ from api.access import Caller, Scope
 from api.console.pulse import Pulse
 from api.console.rendering import html, templates
 from api.console.sessions import Sessions
-from api.questions import path_text, query_text
+from api.http.questions import path_text, query_text
 from api.service import Service
 from api.visible import visible
 from ledger.errors import MalformedQuestion

@@ -7,8 +7,8 @@ from starlette.requests import HTTPConnection
 
 from api.access import Access, ApiKey, Scope, TooManyFailures, Unauthenticated, sha256_of
 from api.attempts import ADDRESSES_MAX, ATTEMPTS_MAX, FailedAttempts
-from api.routes import ROUTES
-from api.routing import Guarded
+from api.http.routes import ROUTES
+from api.http.routing import Guarded
 from tests.api.running import KEYS, WEBHOOKS, Running, key_of, running, settings_at, until
 from tests.builders import body, send_body
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from api.connection import HEAD_BYTES_MAX
+from api.http.connection import HEAD_BYTES_MAX
 from tests.api.running import WEBHOOKS, Running, key_of, signed, until
 from tests.api.wire import Wire, request
 from tests.builders import body
@@ -124,7 +124,7 @@ def test_a_head_without_end_is_refused_and_costs_no_memory(server: Running, line
 def test_who_never_finishes_a_head_is_refused_in_time(
     server: Running, monkeypatch: pytest.MonkeyPatch, begun: bytes
 ) -> None:
-    monkeypatch.setattr("api.connection.HEAD_DEADLINE_S", 0.1)
+    monkeypatch.setattr("api.http.connection.HEAD_DEADLINE_S", 0.1)
     with server.wire() as wire:
         answer = wire.send(begun).answer()
         assert wire.is_closed()
@@ -133,14 +133,14 @@ def test_who_never_finishes_a_head_is_refused_in_time(
 
 
 def test_who_never_finishes_a_second_head_is_refused_in_time(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.connection.HEAD_DEADLINE_S", 0.1)
+    monkeypatch.setattr("api.http.connection.HEAD_DEADLINE_S", 0.1)
     with server.wire() as wire:
         assert wire.send(request("GET", "/livez")).answer().status == 200
         assert wire.send(b"GET /livez HT").answer().status == 408
 
 
 def test_who_never_finishes_a_body_is_refused_in_time(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.bodies.BODY_DEADLINE_S", 0.1)
+    monkeypatch.setattr("api.http.bodies.BODY_DEADLINE_S", 0.1)
     with server.wire() as wire:
         answer = wire.send(request("POST", WEBHOOKS, {"Content-Length": "2"}), b"{").answer()
         assert wire.is_closed()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.feed import STREAMS_MAX
+from api.http.feed import STREAMS_MAX
 from tests.api.running import Running, key_of, running, settings_at, until
 from tests.api.wire import Wire, request
 from tests.builders import body

@@ -6,7 +6,7 @@ import httpx2
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api.routes import ROUTES
+from api.http.routes import ROUTES
 from tests.api.running import KEYS, WEBHOOKS, Running, as_json, key_of
 from tests.api.wire import request
 

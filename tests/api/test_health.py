@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-from api.problems import KINDS, TYPE_BASE, kind_of, problem_of
+from api.http.problems import KINDS, TYPE_BASE, kind_of, problem_of
 from tests.api.running import Running
 from tests.builders import body
 

@@ -11,9 +11,9 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
+from api.http.problems import KINDS as PROBLEMS
+from api.http.routes import ROUTES
 from api.metrics import KINDS
-from api.problems import KINDS as PROBLEMS
-from api.routes import ROUTES
 from ledger.provider import Kind
 from tests.api.running import WEBHOOKS, Running, as_json, running, settings_at, signed, until
 from tests.builders import body

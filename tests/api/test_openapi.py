@@ -12,9 +12,9 @@ from schemathesis.specs.openapi.schemas import OpenApiSchema
 from starlette.datastructures import QueryParams
 
 from api.app import WEBHOOK_PATH
-from api.openapi import AnyRoute
-from api.routes import ROUTES, WEBHOOK
-from api.routing import Guarded, Open, Signed
+from api.http.openapi import AnyRoute
+from api.http.routes import ROUTES, WEBHOOK
+from api.http.routing import Guarded, Open, Signed
 from tests.api.fuzzing import fuzz
 from tests.api.running import Running, key_of, running, settings_at, until
 from tests.api.test_reading import written

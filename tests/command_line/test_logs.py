@@ -18,7 +18,7 @@ def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
 def test_our_logs_and_those_of_libraries_go_through_one_renderer(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logs("info", as_json=True)
 
-    structlog.get_logger("api.receiving").warning("a delivery was refused", reason="no signature")
+    structlog.get_logger("api.http.receiving").warning("a delivery was refused", reason="no signature")
     logging.getLogger("ledger.group_commit").warning("a commit of %d deliveries failed: %s", 3, "disk full")
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     logging.getLogger("uvicorn.error").info("Shutting down")
@@ -27,7 +27,7 @@ def test_our_logs_and_those_of_libraries_go_through_one_renderer(capsys: pytest.
     assert (ours["event"], ours["reason"], ours["logger"]) == (
         "a delivery was refused",
         "no signature",
-        "api.receiving",
+        "api.http.receiving",
     )
     assert (ledgers["event"], ledgers["level"]) == ("a commit of 3 deliveries failed: disk full", "warning")
     assert uvicorns["event"] == "Invalid HTTP request received."

@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import page_answer
-from api.conditional import etag_of, is_known
-from api.problems import NotReachedInTime
-from api.questions import (
+from api.http.conditional import etag_of, is_known
+from api.http.problems import NotReachedInTime
+from api.http.questions import (
     path_text,
     query_choice,
     query_limit,
@@ -20,7 +20,7 @@ from api.questions import (
     query_time,
     time_asked,
 )
-from api.responses import json_answer, not_modified
+from api.http.responses import json_answer, not_modified
 from api.service import Service
 from ledger.errors import MalformedQuestion
 from ledger.positions import Position

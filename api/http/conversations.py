@@ -5,8 +5,8 @@ from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import page_answer
-from api.questions import path_text, query_limit, query_phone, query_text
-from api.responses import json_answer
+from api.http.questions import path_text, query_limit, query_phone, query_text
+from api.http.responses import json_answer
 from api.service import Service
 from projections.read_models import conversation_json, conversation_message_json
 

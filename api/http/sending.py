@@ -8,9 +8,9 @@ from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import send_answer
-from api.bodies import read_body
-from api.questions import path_text
-from api.responses import json_answer
+from api.http.bodies import read_body
+from api.http.questions import path_text
+from api.http.responses import json_answer
 from api.service import Service
 from ledger.errors import SendConflict
 from ledger.facts import Outcome, Placed, Registered

@@ -10,9 +10,9 @@ from starlette.responses import Response, StreamingResponse
 
 from api.access import Caller
 from api.answers import feed_answer, feed_event_answer
-from api.problems import TooManyStreams
-from api.questions import query_limit, query_text
-from api.responses import json_answer
+from api.http.problems import TooManyStreams
+from api.http.questions import query_limit, query_text
+from api.http.responses import json_answer
 from api.service import Service
 from ledger.errors import LedgerError
 from ledger.positions import Cursor

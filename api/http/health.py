@@ -3,7 +3,7 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.responses import json_answer
+from api.http.responses import json_answer
 from api.service import Service
 
 

@@ -4,8 +4,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
-from api.questions import path_text
-from api.responses import json_answer
+from api.http.questions import path_text
+from api.http.responses import json_answer
 from api.service import Service
 from projections.read_models import projection_json
 

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, Scope
-from api.described import Description
+from api.http.described import Description
 from api.service import Service
 
 SyncHandler = Callable[[Service, Caller, Request], Response]

@@ -5,8 +5,8 @@ from starlette.responses import Response
 
 from api.access import Caller, Forbidden
 from api.answers import history_answer
-from api.questions import path_text, query_limit, query_text
-from api.responses import bytes_answer, json_answer
+from api.http.questions import path_text, query_limit, query_text
+from api.http.responses import bytes_answer, json_answer
 from api.service import Service
 from ledger.errors import MalformedQuestion, NotFound
 from ledger.ledger import HISTORY_EVENTS_MAX

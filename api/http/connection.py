@@ -1,7 +1,7 @@
 """One connection: uvicorn's HTTP/1.1 protocol, with the bounds that it does not have on what comes before a body.
 
 A head that never ends, or comes a byte a minute, is refused; so is a connection that ends within a body. Slow bodies are
-bounded in `api/bodies.py`. What uvicorn refuses by itself is told in the same shape as every other refusal.
+bounded in `api/http/bodies.py`. What uvicorn refuses by itself is told in the same shape as every other refusal.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from http import HTTPStatus
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.problems import PROBLEM_MEDIA_TYPE, problem_content
+from api.http.problems import PROBLEM_MEDIA_TYPE, problem_content
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_DEADLINE_S = 10.0

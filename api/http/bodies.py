@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from starlette.types import Receive
 
-from api.problems import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
+from api.http.problems import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
 
 BODY_BYTES_MAX = 256 * 1024
 BODY_DEADLINE_S = 10.0

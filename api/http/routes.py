@@ -1,9 +1,9 @@
 """The one table of routes: who may ask what, who answers, and what comes back. `GET /openapi.json` is written from it."""
 
-from api import described, shapes
 from api.access import Scope
-from api.conversations import get_conversation, get_conversation_messages, get_conversations
-from api.described import (
+from api.http import described, shapes
+from api.http.conversations import get_conversation, get_conversation_messages, get_conversations
+from api.http.described import (
     EVENT_STREAM_MEDIA_TYPE,
     METRICS_MEDIA_TYPE,
     Answer,
@@ -12,16 +12,16 @@ from api.described import (
     bytes_of,
     json_of,
 )
-from api.feed import get_feed, get_feed_stream
-from api.health import get_livez, get_readyz
-from api.history import get_body, get_history
-from api.messages import get_message, get_messages
-from api.metrics_route import get_metrics
-from api.openapi import get_openapi
-from api.projection_states import get_projections, post_rebuild
-from api.quarantine import get_quarantine, get_quarantined_body, post_replay
-from api.routing import Guarded, Open, Signed
-from api.sending import get_send, post_send
+from api.http.feed import get_feed, get_feed_stream
+from api.http.health import get_livez, get_readyz
+from api.http.history import get_body, get_history
+from api.http.messages import get_message, get_messages
+from api.http.metrics_route import get_metrics
+from api.http.openapi import get_openapi
+from api.http.projection_states import get_projections, post_rebuild
+from api.http.quarantine import get_quarantine, get_quarantined_body, post_replay
+from api.http.routing import Guarded, Open, Signed
+from api.http.sending import get_send, post_send
 
 WEBHOOK = Signed(
     "POST",

@@ -9,8 +9,8 @@ import structlog
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.http.request_ids import REQUEST_ID_HEADER, RequestIds
 from api.metrics import Metrics
-from api.request_ids import REQUEST_ID_HEADER, RequestIds
 
 NO_ROUTE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})

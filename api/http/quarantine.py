@@ -7,8 +7,8 @@ from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import quarantine_answer
-from api.questions import path_text, query_limit, query_text, read_cursor, write_cursor
-from api.responses import bytes_answer, json_answer
+from api.http.questions import path_text, query_limit, query_text, read_cursor, write_cursor
+from api.http.responses import bytes_answer, json_answer
 from api.service import Service
 
 _CURSOR = re.compile(r"quarantine\0(-?[0-9]{1,18})\0([0-9a-f]{32})", re.ASCII)

@@ -12,9 +12,9 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.bodies import read_body
-from api.problems import kind_of, problem, problem_of
-from api.request_ids import REQUEST_ID_HEADER
+from api.http.bodies import read_body
+from api.http.problems import kind_of, problem, problem_of
+from api.http.request_ids import REQUEST_ID_HEADER
 from api.service import Service
 from ledger.errors import LedgerError, ShuttingDown, SignatureRefused
 from ledger.facts import Fact, Outcome, Placed, Quarantined, UnreadableDelivery

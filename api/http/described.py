@@ -1,15 +1,15 @@
-"""How a route is told to other people's programs: the words of which `api/routes.py` makes its table.
+"""How a route is told to other people's programs: the words of which `api/http/routes.py` makes its table.
 
-Pure values. `api/openapi.py` writes them as OpenAPI 3.1; a test holds them equal to what the server really does.
+Pure values. `api/http/openapi.py` writes them as OpenAPI 3.1; a test holds them equal to what the server really does.
 """
 
 from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
-from api.problems import PROBLEM_MEDIA_TYPE
-from api.questions import PAGE_DEFAULT, PAGE_MAX
-from api.shapes import Identifier, PositionText, Time
+from api.http.problems import PROBLEM_MEDIA_TYPE
+from api.http.questions import PAGE_DEFAULT, PAGE_MAX
+from api.http.shapes import Identifier, PositionText, Time
 from ledger.provider import Direction, Status
 
 JSON_MEDIA_TYPE = "application/json"
@@ -35,7 +35,7 @@ class Content(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """An answer that is no refusal; `headers` are names of HEADERS in `api/openapi.py`."""
+    """An answer that is no refusal; `headers` are names of HEADERS in `api/http/openapi.py`."""
 
     status: int
     description: str
