@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from api.problems import KINDS, TYPE_BASE
+from api.http.problems import KINDS, TYPE_BASE
 
 DOCS = Path(__file__).parents[2] / "docs"
 ANSWERED_WITHOUT_AN_ERROR = {"method-not-allowed", "malformed-request", "head-too-large", "head-too-slow", "internal"}
