@@ -35,7 +35,9 @@ ROUNDS_WELL = 5
 DELIVERIES_A_ROUND = 16
 UNTIL_IDLE_WORK_S = 1.2
 ATTACHED_WITHIN_S = 20.0
-DISK_BYTES = 4 * 1024 * 1024
+DISK_BYTES = 32 * 1024 * 1024
+"""More than the write-ahead log of the load after the repair: else the disk would be full again."""
+
 FILLER_BYTES = 64 * 1024
 
 
