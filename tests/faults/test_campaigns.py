@@ -1,5 +1,6 @@
 """Every campaign, short: `python -m tests.faults NAME` runs it for as long as docs/GUARANTEES.md says."""
 
+import re
 import shutil
 
 import pytest
@@ -8,6 +9,7 @@ from tests.engines import NotInstalled, postgres_binaries
 from tests.faults.campaigns import CAMPAIGNS
 from tests.faults.disk import can_mount
 from tests.faults.figures import Figures
+from tests.faults.serving import ROOT
 from tests.requirements import missing, program
 
 SEED = 1
@@ -66,3 +68,9 @@ def _require(name: str) -> None:
             missing("postgresql", str(error))
     if name == "disk-full" and not (shutil.which("mount") and can_mount()):
         pytest.skip("a small file system cannot be mounted without the right to mount")
+
+
+def test_the_guarantees_have_a_line_for_every_campaign_and_no_other() -> None:
+    document = (ROOT / "docs" / "GUARANTEES.md").read_text()
+
+    assert set(re.findall(r"^\| `([a-z-]+)", document, re.MULTILINE)) == {*CAMPAIGNS}
