@@ -14,7 +14,7 @@ from ledger.errors import MalformedQuestion, NotFound
 from ledger.events import MessageEvent, stream_id, stream_key
 from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
-from ledger.message import Message, effect_of, evolve, fold
+from ledger.message import Fold, Message, fold
 from ledger.positions import Cursor, Position
 from ledger.provider import Effect
 from ledger.reception import Reception
@@ -109,13 +109,13 @@ class Ledger:
         """
         stream = stream_key(message_id)
         partition = partition_of(stream, self.partitions)
-        messages: dict[bytes, Message] = {}
+        folds: dict[bytes, Fold] = {}
         version, entries = 0, list[LogEntry]()
         with self.database.reading() as connection:
             while not entries:
                 wanted = limit if version >= after_version else min(after_version - version, HISTORY_EVENTS_MAX)
                 rows = reads.events_of_stream(connection, partition, stream, after_version=version, limit=wanted)
-                page = [self._entry(row, messages) for row in rows]
+                page = [self._entry(row, folds) for row in rows]
                 if not page:
                     break
                 version = page[-1].version
@@ -229,20 +229,23 @@ class Ledger:
 
     def _entries(self, rows: Sequence[LogRow], earlier: Iterable[LogRow] = ()) -> list[LogEntry]:
         """Rows in the order of the log as entries, each with its effect; `earlier` is what came before them in their streams."""
-        messages: dict[bytes, Message] = {}
+        folds: dict[bytes, Fold] = {}
         for row in earlier:
-            event = self.codec.decode(row.topic, row.state)
-            messages[bytes(row.stream_id)] = evolve(messages.get(bytes(row.stream_id), Message()), event)
-        return [self._entry(row, messages) for row in rows]
+            _fold_of(row, folds).add(self.codec.decode(row.topic, row.state))
+        return [self._entry(row, folds) for row in rows]
 
-    def _entry(self, row: LogRow, messages: dict[bytes, Message]) -> LogEntry:
-        stream = bytes(row.stream_id)
+    def _entry(self, row: LogRow, folds: dict[bytes, Fold]) -> LogEntry:
         event = self.codec.decode(row.topic, row.state)
-        before = messages.get(stream, Message())
-        messages[stream] = evolve(before, event)
-        return LogEntry(
-            Position(row.partition, row.position), row.version, event, effect_of(before, event), bytes(row.hash)
-        )
+        effect = _fold_of(row, folds).add(event)
+        return LogEntry(Position(row.partition, row.position), row.version, event, effect, bytes(row.hash))
+
+
+def _fold_of(row: LogRow, folds: dict[bytes, Fold]) -> Fold:
+    """The fold that a row's event belongs to, begun where there is none yet."""
+    stream = bytes(row.stream_id)
+    if stream not in folds:
+        folds[stream] = Fold(Message())
+    return folds[stream]
 
 
 def _begun_earlier(rows: Sequence[LogRow]) -> list[bytes]:
