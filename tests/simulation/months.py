@@ -19,7 +19,7 @@ from tests.faults.checks import stored_bodies
 from tests.faults.figures import Figures
 from tests.faults.places import folder_in_memory, sqlite_url
 from tests.faults.read_models import read_model_violations
-from tests.simulation.agenda import DAY_US, HOUR_US, MINUTE_US, Agenda
+from tests.simulation.agenda import DAY_US, HOUR_US, MINUTE_US, SECOND_US, Agenda
 from tests.simulation.provider import Provider, value_of
 from tests.simulation.server import Server
 from tests.simulation.weather import Sky, weather
@@ -73,6 +73,7 @@ class Life:
             self._fair_us = self._end_us - FAIR_DAYS_AT_THE_END * DAY_US
             self._weather = weather(dice, START_US, self._fair_us)
             first = Secret("s0", b"secret 0")
+            self._rotated_us = 0
             self._agenda, self._dice = agenda, dice
             self._server = Server(sqlite_url(folder), agenda, self._weather, dice, [first])
             self._provider = Provider(agenda, self._server, dice, first, self._was_bad)
@@ -117,6 +118,9 @@ class Life:
 
     def _rotate(self) -> None:
         """A new secret: the server knows it first, then the provider signs with it, then the old one goes."""
+        if self._agenda.now_us < self._rotated_us + HOUR_US + SECRETS_OVERLAP_US:
+            return  # nobody begins another rotation before the last one is over
+        self._rotated_us = self._agenda.now_us
         old = self._provider.secret
         new = Secret(f"s{self._agenda.now_us}", f"secret {self._dice.random()}".encode())
         self._server.accept([new, old])
@@ -132,11 +136,16 @@ class Life:
         self._server.clock_off_us = self._dice.choice([0, self._dice.randint(-DAY_US, DAY_US)])
 
     def _was_bad(self, began_us: int) -> bool:
-        """Whether something was wrong at some time between the beginning of an attempt and now."""
-        if self._server.restarted_us >= began_us:
-            return True
-        bad = (self._weather.at(moment) for moment in range(began_us, self._agenda.now_us + 1, 1_000_000))
-        return any(sky is not Sky.FAIR for sky in bad) or self._weather.at(self._agenda.now_us) is not Sky.FAIR
+        """Whether something was wrong at some time between the beginning of an attempt and now.
+
+        A commit that began to stall in bad weather may stall on for a while in fair weather, and whoever comes then waits.
+        """
+        moments = [*range(began_us, self._agenda.now_us, SECOND_US), self._agenda.now_us]
+        return (
+            self._server.restarted_us >= began_us
+            or self._server.stalls_until_us >= began_us
+            or any(self._weather.at(moment) is not Sky.FAIR for moment in moments)
+        )
 
     def _read_feed(self) -> None:
         if self._server.sky is not Sky.BROKEN:

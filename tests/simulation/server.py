@@ -40,7 +40,7 @@ class Server:
         self._dice = dice
         self.clock_off_us = 0
         self.restarts = self.rebuilds = self.hits = self.unknown = 0
-        self.restarted_us = 0
+        self.restarted_us = self.stalls_until_us = 0
         self._life = 0
         self._waiting: list[tuple[Item, Answer]] = []
         self._committing = False
@@ -119,6 +119,8 @@ class Server:
             return
         self._committing = True
         slow_us = self._dice.randint(0, SLOW_US_MAX) if self.sky is Sky.SLOW else 0
+        if slow_us:
+            self.stalls_until_us = self._agenda.now_us + COMMIT_US + slow_us
         self._agenda.after(COMMIT_US + slow_us, self._of_this_life(self._commit))
 
     def _commit(self) -> None:
