@@ -1,25 +1,19 @@
-"""Reading a request's body: within a size, within a time, uncompressed. uvicorn itself has no limit of either kind."""
+"""Reading a request's body: within a size, uncompressed. How long it may take is bounded in `api/http/connection.py`."""
 
-import asyncio
 from collections.abc import Iterable
 
 from starlette.types import Receive
 
-from api.http.problems import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
+from api.http.problems import BodyCutOff, BodyTooLarge, EncodingRefused
 
 BODY_BYTES_MAX = 256 * 1024
-BODY_DEADLINE_S = 10.0
 CONTENT_LENGTH_DIGITS_MAX = 20
 
 
 async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
-    """The whole body; BodyTooLarge, BodyTooSlow, BodyCutOff or EncodingRefused. Little more than the limit is ever held."""
+    """The whole body; BodyTooLarge, BodyCutOff or EncodingRefused. Little more than the limit is ever held."""
     is_identity = expect_small(headers)
-    try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
-            body = await _read(receive)
-    except TimeoutError:
-        raise BodyTooSlow(f"the body did not arrive within {BODY_DEADLINE_S:.0f} s") from None
+    body = await _read(receive)
     if not is_identity:
         raise EncodingRefused("send the body as it was signed: Content-Encoding must be identity or absent")
     return body

@@ -1,7 +1,7 @@
-"""One connection: uvicorn's HTTP/1.1 protocol, with the bounds that it does not have on what comes before a body.
+"""One connection: uvicorn's HTTP/1.1 protocol, with the bounds that it does not have.
 
-A head that never ends, or comes a byte a minute, is refused; so is a connection that ends within a body. Slow bodies are
-bounded in `api/http/bodies.py`. What uvicorn refuses by itself is told in the same shape as every other refusal.
+A head or a body that never ends, or comes a byte a minute, is refused; so is a connection that ends within a body. How large
+a body may be is bounded in `api/http/bodies.py`. What uvicorn refuses by itself is told in the same shape as every other refusal.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from api.http.problems import PROBLEM_MEDIA_TYPE, problem_content
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_DEADLINE_S = 10.0
+BODY_DEADLINE_S = 10.0
 UPGRADE = b"\r\nupgrade:"
 UPGRADE_IGNORED = b"\r\nupgrade-ignored:"
 
@@ -23,12 +24,12 @@ class Connection(HttpToolsProtocol):
     _head_is_open = True
     _body_is_open = False
     _head_bytes = 0
-    _head_deadline: asyncio.TimerHandle | None = None
+    _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Gives a new connection some time to say what it wants."""
         super().connection_made(transport)
-        self._head_deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
+        self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forgets the deadline."""
@@ -36,17 +37,24 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on; a head may neither grow nor last for ever."""
+        """Reads on; a head may neither grow nor last for ever, and a body may not last for ever."""
         super().data_received(data if self._body_is_open else _without_upgrade(data))
-        if not self._head_is_open or self.transport.is_closing():
+        if self.transport.is_closing():
             return
+        # Most deliveries come whole in one piece, and then cost no timer.
+        if self._body_is_open and self._deadline is None:
+            self._deadline = self.loop.call_later(BODY_DEADLINE_S, self._body_too_slow)
+        elif self._head_is_open:
+            self._bound_the_head(data)
+
+    def _bound_the_head(self, data: bytes) -> None:
         self._head_bytes += len(data)
         if self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(
                 431, "head-too-large", f"The request line and the headers are larger than {HEAD_BYTES_MAX} bytes."
             )
-        elif self._head_deadline is None:
-            self._head_deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
 
     def eof_received(self) -> None:
         """A body that ends before its announced length can never be completed, so the sender is told while it may still listen."""
@@ -69,6 +77,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A body ends."""
         self._body_is_open = False
+        self._end_deadline()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -80,10 +89,16 @@ class Connection(HttpToolsProtocol):
         if not self.transport.is_closing():
             self._refuse(408, "head-too-slow", f"No whole request head arrived within {HEAD_DEADLINE_S:.0f} s.")
 
+    def _body_too_slow(self) -> None:
+        if self.cycle.response_started:  # refused already for another reason, or nobody wants the body
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._refuse(408, "body-too-slow", f"The body did not arrive within {BODY_DEADLINE_S:.0f} s.")
+
     def _end_deadline(self) -> None:
-        if self._head_deadline is not None:
-            self._head_deadline.cancel()
-            self._head_deadline = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
 
     def _refuse(self, status: int, slug: str, detail: str) -> None:
         phrase = HTTPStatus(status).phrase

@@ -36,10 +36,6 @@ class EncodingRefused(errors.SenderMustFix):
     """The body is compressed; a signature covers the exact bytes, so they must come as they are."""
 
 
-class BodyTooSlow(errors.SenderMustFix):
-    """The body did not arrive in time."""
-
-
 class TooManyStreams(errors.TryAgain):
     """More clients follow the feed than one server serves."""
 
@@ -70,7 +66,6 @@ KINDS: Mapping[type[Exception], Kind] = {
     TooManyFailures: Kind(429, "too-many-failed-attempts", "Too many failed attempts"),
     Forbidden: Kind(403, "forbidden", "The key lacks a scope"),
     errors.NotFound: Kind(404, "not-found", "Not found"),
-    BodyTooSlow: Kind(408, "body-too-slow", "The body took too long"),
     BodyCutOff: Kind(400, "body-cut-off", "The body ended early"),
     RebuildRunning: Kind(409, "rebuild-running", "A rebuild is running"),
     errors.SendConflict: Kind(409, "idempotency-key-reused", "The idempotency key has other content"),
@@ -148,7 +143,7 @@ def _headers_of(error: Exception) -> dict[str, str]:
             return {"Retry-After": "60"}
         case Unauthenticated():
             return {"WWW-Authenticate": 'Bearer realm="ledger"'}
-        case BodyTooLarge() | EncodingRefused() | BodyTooSlow() | BodyCutOff():
+        case BodyTooLarge() | EncodingRefused() | BodyCutOff():
             return {"Connection": "close"}  # the rest of the body is not read
         case _:
             return {}

@@ -140,7 +140,7 @@ def test_who_never_finishes_a_second_head_is_refused_in_time(server: Running, mo
 
 
 def test_who_never_finishes_a_body_is_refused_in_time(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.http.bodies.BODY_DEADLINE_S", 0.1)
+    monkeypatch.setattr("api.http.connection.BODY_DEADLINE_S", 0.1)
     with server.wire() as wire:
         answer = wire.send(request("POST", WEBHOOKS, {"Content-Length": "2"}), b"{").answer()
         assert wire.is_closed()

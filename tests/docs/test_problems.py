@@ -6,7 +6,8 @@ from pathlib import Path
 from api.http.problems import KINDS, TYPE_BASE
 
 DOCS = Path(__file__).parents[2] / "docs"
-ANSWERED_WITHOUT_AN_ERROR = {"method-not-allowed", "malformed-request", "head-too-large", "head-too-slow", "internal"}
+ANSWERED_BY_THE_CONNECTION = {"malformed-request", "head-too-large", "head-too-slow", "body-too-slow"}
+ANSWERED_WITHOUT_AN_ERROR = {"method-not-allowed", "internal"} | ANSWERED_BY_THE_CONNECTION
 
 
 def test_every_problem_has_its_paragraph_and_no_paragraph_is_of_a_problem_that_does_not_exist() -> None:
