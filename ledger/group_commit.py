@@ -1,7 +1,10 @@
 """Group commit: one bounded queue and one writer thread a partition; nobody is answered before the commit.
 
-Deliveries that arrive while the disk is busy wait together and share the next transaction, so the number of syncs does
-not grow with the number of callers. A caller that goes away takes nothing out of the queue; closing drains it.
+Deliveries that arrive together, or while the disk is busy, share a transaction, so the number of syncs does not grow with
+the number of callers. A caller that goes away takes nothing out of the queue; closing drains it.
+
+The writer is woken once the event loop has nothing more to bring. Woken at the first delivery it would fight with the loop
+for Python's lock at every step into the database, and a batch would be half as large: a quarter fewer webhooks a second.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ QUEUE_ITEMS_MAX = 4_096
 QUEUE_BYTES_MAX = 64 * 1024 * 1024
 BATCH_ITEMS_MAX = 512
 BATCH_BYTES_MAX = 8 * 1024 * 1024
+GATHER_S_MAX = 0.005
 IDLE_AFTER_S = 1.0
 
 Commit = Callable[[Sequence[Item]], list[Outcome]]
@@ -43,6 +47,8 @@ class GroupCommit:
         self._on_idle = on_idle
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
+        self._gathering_until_s: float | None = None
+        self._gathered = 0
         self._wake = threading.Event()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -64,7 +70,10 @@ class GroupCommit:
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         self._queue_bytes += item_bytes
         self._queue.append(Waiting(item, item_bytes, answer))
-        self._wake.set()
+        if self._gathering_until_s is None:
+            self._gathering_until_s = self._loop.time() + GATHER_S_MAX
+            self._gathered = 0
+            self._loop.call_soon(self._gather)
         return answer
 
     async def close(self) -> None:
@@ -73,20 +82,31 @@ class GroupCommit:
         self._wake.set()
         await asyncio.to_thread(self._thread.join)
 
+    def _gather(self) -> None:
+        """Wakes the writer once a turn of the event loop has brought nothing more, or the first has waited long enough."""
+        waiting = len(self._queue)
+        if waiting > self._gathered and self._loop.time() < (self._gathering_until_s or 0.0):
+            self._gathered = waiting
+            self._loop.call_soon(self._gather)
+        else:
+            self._gathering_until_s = None
+            self._wake.set()
+
     def _run(self) -> None:
         while True:
+            if not self._wake.wait(IDLE_AFTER_S):
+                self._rest()
+            self._wake.clear()
             # Asked before the queue is: what was submitted before closing is then seen in it.
             closing = self._closing
-            if self._queue:
-                self._commit_one_batch()
-            elif closing:
+            left = len(self._queue)
+            while left > 0:
+                left -= self._commit_one_batch()
+            if closing:
                 return
-            elif self._wake.wait(IDLE_AFTER_S):
-                self._wake.clear()
-            else:
-                self._rest()
 
-    def _commit_one_batch(self) -> None:
+    def _commit_one_batch(self) -> int:
+        """Commits what waits, up to the bounds of one transaction; how many items these were."""
         batch = self._take_batch()
         outcomes: Sequence[Outcome | LedgerError]
         try:
@@ -98,6 +118,7 @@ class GroupCommit:
             log.exception("a commit of %d deliveries failed unexpectedly", len(batch))
             outcomes = [StoreUnavailable(f"the commit failed: {type(error).__name__}")] * len(batch)
         self._loop.call_soon_threadsafe(self._answer, batch, outcomes)
+        return len(batch)
 
     def _take_batch(self) -> list[Waiting]:
         """What waits, in order, up to the bounds of one transaction."""
@@ -125,7 +146,6 @@ class GroupCommit:
         except Exception:
             log.exception("the writer's idle work failed")
         self._wake.wait()
-        self._wake.clear()
 
 
 def size_of(item: Item) -> int:

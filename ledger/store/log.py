@@ -73,14 +73,12 @@ def lock_head(connection: Connection, partition: int) -> Head:
 
 def latest_versions(connection: Connection, partition: int, streams: Iterable[bytes]) -> dict[bytes, int]:
     """The latest version of each of those streams that exists."""
-    found = look_up(connection, _LATEST_VERSION, partition, list(streams))
-    return {bytes(stream): version for stream, version in found if version is not None}
+    return look_up(connection, _LATEST_VERSION, partition, list(streams))
 
 
 def positions_of_facts(connection: Connection, partition: int, fact_keys: Sequence[bytes]) -> dict[bytes, int]:
     """The position of each of those facts that the log holds."""
-    found = look_up(connection, _POSITION_OF_FACT, partition, fact_keys)
-    return {bytes(key): position for key, position in found if position is not None}
+    return look_up(connection, _POSITION_OF_FACT, partition, fact_keys)
 
 
 def next_row(head: Head, fact: Fact, version: int) -> LogRow:
@@ -112,10 +110,10 @@ def _known_facts(connection: Connection, partition: int, facts: Sequence[Fact], 
 
 
 _LATEST_VERSION = (
-    "SELECT key, (SELECT max(version) FROM events WHERE partition = {partition} AND stream_id = key) FROM keys"
+    "SELECT key, (SELECT max(version) FROM events WHERE partition = {partition} AND stream_id = key) AS found FROM keys"
 )
 _POSITION_OF_FACT = (
-    "SELECT key, (SELECT position FROM events WHERE partition = {partition} AND fact_key = key) FROM keys"
+    "SELECT key, (SELECT position FROM events WHERE partition = {partition} AND fact_key = key) AS found FROM keys"
 )
 _HELD = select(events.c.fact_key, events.c.position, events.c.version, events.c.state).where(
     events.c.partition == bindparam("partition"), events.c.position.in_(bindparam("positions", expanding=True))
