@@ -3,8 +3,12 @@
 A writer computes rows outside any lock, from rows as they were at a revision. `advance` is the first statement of its
 transaction: it moves the checkpoint only if the revision is still the same. So of several runners one writes and the
 others find out before they wrote anything; each event is applied exactly once, and nobody waits behind a computation.
+
+A revision is a random number and not a count: a crash of PostgreSQL takes back the last commits, and what is written
+after it must not look like what was lost to a writer that still remembers it.
 """
 
+import secrets
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -15,6 +19,8 @@ from ledger.store.database import Database
 from ledger.store.recorder import translated_errors
 from projections.rows import fetch, placeholder_of
 from projections.tables import checkpoints, metadata
+
+REVISION_BITS = 63
 
 
 class Generation(NamedTuple):
@@ -52,8 +58,13 @@ def checkpoints_of(connection: Connection, generation: Generation) -> list[Check
     return [Checkpoint(*row) for row in fetch(connection, statement, (*generation,))]
 
 
+def new_revision() -> int:
+    """The name of a state of the rows that nobody gave before."""
+    return secrets.randbits(REVISION_BITS)
+
+
 def advance(
-    connection: Connection, generation: Generation, partition: int, expected: Checkpoint, position: int, hash_: bytes
+    connection: Connection, generation: Generation, partition: int, expected: Checkpoint, after: Checkpoint
 ) -> None:
     """Moves a checkpoint that is still as expected, and locks it until the transaction ends; else OvertakenByAnother."""
     moved = connection.execute(
@@ -63,8 +74,10 @@ def advance(
             "number": generation.number,
             "within": partition,
             "expected": expected.revision,
-            "to": position,
-            "new_hash": hash_,
+            "from": expected.position,
+            "to": after.position,
+            "new_hash": after.hash,
+            "new_revision": after.revision,
         },
     )
     if moved.rowcount != 1:
@@ -78,7 +91,7 @@ def lock(connection: Connection, generation: Generation, partition: int) -> Chec
         & (checkpoints.c.generation == generation.number)
         & (checkpoints.c.partition == partition)
     )
-    connection.execute(update(checkpoints).where(this).values(revision=checkpoints.c.revision + 1))
+    connection.execute(update(checkpoints).where(this).values(revision=new_revision()))
     return checkpoint(connection, generation, partition)
 
 
@@ -155,6 +168,7 @@ _ADVANCE = (
         checkpoints.c.generation == bindparam("number"),
         checkpoints.c.partition == bindparam("within"),
         checkpoints.c.revision == bindparam("expected"),
+        checkpoints.c.position == bindparam("from"),
     )
-    .values(position=bindparam("to"), hash=bindparam("new_hash"), revision=checkpoints.c.revision + 1)
+    .values(position=bindparam("to"), hash=bindparam("new_hash"), revision=bindparam("new_revision"))
 )

@@ -16,7 +16,7 @@ from ledger.mapper import EventCodec
 from ledger.message import Message
 from ledger.store.database import Database
 from ledger.store.reads import events_of_stream
-from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, lock
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, lock, new_revision
 from projections.log_batches import Batch, Bounds, Event, batch_after
 from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told, unpark
 from projections.projection import Changes, Projection, Sources
@@ -33,12 +33,13 @@ class Prepared(NamedTuple):
     before: Checkpoint
     changes: Changes
     parked: list[tuple[Event, str]]
+    revision: int
 
     @property
     def after(self) -> Checkpoint:
         """The checkpoint once this is committed."""
         parked = self.before.parked + len(self.parked)
-        return Checkpoint(self.batch.last, self.before.revision + 1, parked, self.batch.last_hash)
+        return Checkpoint(self.batch.last, self.revision, parked, self.batch.last_hash)
 
 
 class Projector:
@@ -127,6 +128,10 @@ class Projector:
                 after = page[-1][2]
             return unpark(connection, self.generation, self.partition, stream)
 
+    def look_again(self) -> None:
+        """Read the checkpoint again: a crash of PostgreSQL takes back the last commits, and only their readers are told."""
+        self._reached = None
+
     def forget_recent(self) -> None:
         """What was folded may not have been written: read it again, and the checkpoint too."""
         self._recent = {}
@@ -147,12 +152,11 @@ class Projector:
             parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event[1] in streams]
             kept = batch._replace(events=[event for event in batch.events if event[1] not in streams])
         changes = self._projection.changes(self._sources(connection, self._recent), kept)
-        self._recent_at = before.revision + 1
-        return Prepared(batch, before, changes, parked)
+        self._recent_at = new_revision()
+        return Prepared(batch, before, changes, parked, self._recent_at)
 
     def _commit(self, connection: Connection, prepared: Prepared) -> None:
-        batch = prepared.batch
-        advance(connection, self.generation, self.partition, prepared.before, batch.last, batch.last_hash)
+        advance(connection, self.generation, self.partition, prepared.before, prepared.after)
         self._projection.write(connection, self.generation, prepared.changes)
         park(connection, self.generation, self.partition, prepared.parked, now_us())
 
@@ -162,7 +166,7 @@ class Projector:
             before = checkpoint(connection, self.generation, self.partition)
             if before.position != batch.after:
                 raise OvertakenByAnother(f"expected {self.partition}-{batch.after}")
-            prepared = Prepared(batch, before, Changes([], []), [(event, told(error))])
+            prepared = Prepared(batch, before, Changes([], []), [(event, told(error))], new_revision())
             self._commit(connection, prepared)
         return prepared.after
 

@@ -175,8 +175,11 @@ class Runner:
         if self.last_seen < self._heartbeat_due:
             return
         self._heartbeat_due = self.last_seen + HEARTBEAT_S
-        # A rebuild in any process may have put another generation in place: look at the checkpoints again.
+        # A rebuild in any process may have put another generation in place, and a crash of PostgreSQL may have taken back
+        # what was committed here: look at the checkpoints again.
         self._heads_done = []
+        for projector in self._projectors.values():
+            projector.look_again()
         beats = [(projection.name, self.name, now_us()) for projection in self._projections]
         with self._rows.writing() as connection:
             upsert(connection, "heartbeats", ("projection", "runner", "seen_us"), 1, beats)

@@ -42,8 +42,8 @@ checkpoints = Table(
     Column("revision", BigInteger, nullable=False),
     Column("parked", Integer, nullable=False),
 )
-"""How far a generation is in a partition. `revision` counts every change of that part of the generation, so that whoever
-computed rows from an older state of them cannot write. `hash` is the log's at that position: it shows another history."""
+"""How far a generation is in a partition. `revision` is another after every change of that part of the generation, so
+that whoever computed rows from another state of them cannot write. `hash` is the log's at that position: it shows another history."""
 
 parked_events = Table(
     "parked_events",
