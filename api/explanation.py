@@ -93,9 +93,13 @@ class Explanation:
     next_steps: tuple[str, ...]
 
 
-def explain(entries: Sequence[LogEntry], *, now_us: int) -> Explanation:
-    """Explains a whole history, in the order of recording; `now_us` is microseconds since 1970."""
-    message = fold(entry.event for entry in entries)
+def explain(entries: Sequence[LogEntry], *, now_us: int, message: Message | None = None) -> Explanation:
+    """Explains a history, in the order of recording; `now_us` is microseconds since 1970.
+
+    Where the entries are only its beginning, `message` is what all of it makes: the first events alone would tell an
+    old status for the present one.
+    """
+    message = fold(entry.event for entry in entries) if message is None else message
     failure = None if message.failure_body is None else failure_details(message.failure_body)
     code = None if failure is None else failure_code(failure)
     return Explanation(
@@ -106,7 +110,7 @@ def explain(entries: Sequence[LogEntry], *, now_us: int) -> Explanation:
         happenings=tuple(_happenings(entries)),
         order=_order(entries),
         remarks=tuple(_remarks(message, entries)),
-        next_steps=tuple(_next_steps(message, entries, code, now_us)),
+        next_steps=tuple(_next_steps(message, code, now_us)),
     )
 
 
@@ -199,8 +203,8 @@ def _remarks(message: Message, entries: Sequence[LogEntry]) -> Iterator[str]:
         yield "Your application never handed over the request to send it (POST /sends), so what was promised is not known here."
 
 
-def _next_steps(message: Message, entries: Sequence[LogEntry], code: str | None, now_us: int) -> Iterator[str]:
-    silent_us = now_us - entries[-1].event.receipt.received_at_us
+def _next_steps(message: Message, code: str | None, now_us: int) -> Iterator[str]:
+    silent_us = now_us - message.updated_at_us
     reference = message.provider_message_ref
     match message.status:
         case Status.FAILED:

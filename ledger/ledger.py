@@ -124,6 +124,27 @@ class Ledger:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
         return entries
 
+    def whole_history(self, message_id: str) -> Iterator[LogEntry]:
+        """Every event of a message, in the order of recording; NotFound where the ledger holds nothing of it.
+
+        Read a page at a time until there is no more: how long a page is says nothing, as long bodies end it early.
+        """
+        stream = stream_key(message_id)
+        partition = partition_of(stream, self.partitions)
+        folds: dict[bytes, Fold] = {}
+        version = 0
+        while True:
+            with self.database.reading() as connection:
+                rows = reads.events_of_stream(
+                    connection, partition, stream, after_version=version, limit=HISTORY_EVENTS_MAX
+                )
+            if not rows:
+                break
+            version = rows[-1].version
+            yield from (self._entry(row, folds) for row in rows)
+        if version == 0:
+            raise NotFound(f"the ledger holds nothing of message {message_id!r}")
+
     def latest_version(self, message_id: str) -> int:
         """How many events a message has; 0 where the ledger holds nothing of it."""
         stream = stream_key(message_id)

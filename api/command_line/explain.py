@@ -9,7 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from api.answers import event_answer
-from api.command_line.history import MessageId, whole_history
+from api.command_line.history import MessageId
 from api.command_line.opening import opened
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout, when
 from api.explanation import Explanation, Happening
@@ -33,7 +33,7 @@ def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
     2 wrong usage or settings.
     """
     with opened() as ledger:
-        entries = list(whole_history(ledger, message_id))
+        entries = list(ledger.whole_history(message_id))
     explained = explanation_of(entries, now_us=time.time_ns() // 1_000)
     if as_json:
         print_json(_as_json(explained))

@@ -2,7 +2,7 @@
 
 import hashlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -11,7 +11,7 @@ from api.answers import history_answer
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_bytes, print_json, print_table, said, to_stdout, when
 from ledger.events import RequestAccepted, event_type_of, sequence_of
-from ledger.ledger import HISTORY_EVENTS_MAX, Ledger, LogEntry
+from ledger.ledger import LogEntry
 from ledger.provider import Effect
 
 MessageId = Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="Red Cloud's messageId, exactly as it came.")]
@@ -45,7 +45,7 @@ def history(
         if body is not None:
             print_bytes(ledger.entry(message_id, body).event.receipt.body)
             return
-        entries = list(whole_history(ledger, message_id))
+        entries = list(ledger.whole_history(message_id))
     if as_json:
         print_json(history_answer(message_id, entries, masked=False, following=None))
     elif sys.stdout.isatty():
@@ -55,15 +55,6 @@ def history(
 
 
 COLUMNS = ("version", "position", "event", "sequence", "effect", "received (UTC)", "signed by", "late")
-
-
-def whole_history(ledger: Ledger, message_id: str) -> Iterator[LogEntry]:
-    """Every event of a message, page by page; NotFound where there is none."""
-    page = ledger.history(message_id)
-    yield from page
-    while len(page) == HISTORY_EVENTS_MAX:
-        page = ledger.history(message_id, after_version=page[-1].version)
-        yield from page
 
 
 def _print_for_people(message_id: str, entries: Sequence[LogEntry]) -> None:

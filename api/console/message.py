@@ -15,8 +15,8 @@ from api.console.order import order_of, word_of
 from api.console.rendering import day_of
 from api.console.visit import Visit
 from api.explanation import Explanation, Happening, explain
-from ledger.events import MessageEvent, MessageQueued, OutboundReported, event_type_of, occurred_at_us_of, sequence_of
-from ledger.ledger import HISTORY_EVENTS_MAX, LogEntry
+from ledger.events import MessageEvent, OutboundReported, event_type_of, occurred_at_us_of, sequence_of
+from ledger.ledger import LogEntry
 from ledger.message import Message, external_reference, missing_sequences, number_id
 from ledger.provider import Direction, Effect, Kind, Status
 
@@ -93,8 +93,11 @@ class Event(NamedTuple):
 def message_page(visit: Visit) -> Response:
     """A message."""
     message_id = visit.id_in("messageId")
-    entries = visit.service.ledger.history(message_id)
-    explained = explain(entries, now_us=time.time_ns() // 1_000)
+    ledger = visit.service.ledger
+    entries = ledger.history(message_id)
+    is_cut = entries[-1].version < ledger.latest_version(message_id)
+    whole = ledger.message(message_id) if is_cut else None
+    explained = explain(entries, now_us=time.time_ns() // 1_000, message=whole)
     message = explained.message
     code = explained.failure_code
     return visit.page(
@@ -119,8 +122,7 @@ def message_page(visit: Visit) -> Response:
         missing=missing_sequences(message),
         events=[_event(visit, each) for each in explained.happenings],
         day=_day(entries),
-        is_cut=len(entries) == HISTORY_EVENTS_MAX,
-        shown_max=HISTORY_EVENTS_MAX,
+        is_cut=is_cut,
     )
 
 
@@ -150,6 +152,8 @@ def _steps(message: Message, entries: Sequence[LogEntry]) -> Iterator[Step]:
     for entry in entries:
         if isinstance(entry.event, OutboundReported) and entry.effect is not Effect.CONFLICTING:
             heard.setdefault(event_type_of(entry.event), _happened(entry.event))
+    if message.status in KIND_OF:  # it may stand beyond the events of this page
+        heard.setdefault(KIND_OF[message.status], (message.status_changed_at_us, False))
     track = list(TRACK)
     if message.status is Status.FAILED:
         track[-1:] = [(Status.FAILED, "Failed", "given up by Red Cloud")]
@@ -167,13 +171,13 @@ def _promise(message: Message, entries: Sequence[LogEntry]) -> Promise | None:
         (
             entry.event
             for entry in reversed(entries)
-            if entry.effect is Effect.APPLIED and not isinstance(entry.event, MessageQueued)
+            if entry.effect is Effect.APPLIED and event_type_of(entry.event) == KIND_OF.get(message.status)
         ),
         None,
     )
-    if end is None or message.status not in END_STATUSES:
+    if message.status not in END_STATUSES:
         return Promise(message.acceptance.recorded_at_us, None, is_told_time=False, status=message.status)
-    at_us, is_told = _happened(end)
+    at_us, is_told = (message.status_changed_at_us, False) if end is None else _happened(end)
     return Promise(message.acceptance.recorded_at_us, at_us, is_told, message.status)
 
 

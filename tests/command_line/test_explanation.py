@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from api.command_line.history import whole_history
 from api.explanation import MEANINGS, Explanation, explain
 from ledger.events import MessageEvent
 from ledger.ledger import Ledger
@@ -41,7 +40,7 @@ class Explained:
     def __call__(self, *events: MessageEvent, hours: int = 0) -> Explanation:
         with Ledger.open(self._url) as ledger:
             commit_each(ledger, facts(events))
-            return explain(list(whole_history(ledger, "msg_1")), now_us=NOW_US + hours * HOUR_US)
+            return explain(list(ledger.whole_history("msg_1")), now_us=NOW_US + hours * HOUR_US)
 
 
 def test_every_status_has_a_meaning_and_says_what_it_does_not_mean() -> None:

@@ -46,6 +46,17 @@ def test_json_has_the_shape_of_http(run: Run, store_url: str) -> None:
     }
 
 
+def test_a_history_of_long_bodies_is_shown_and_explained_to_its_end(run: Run, store_url: str) -> None:
+    long = [body("message.sent", sequence=each, text="x" * 250_000) for each in range(1, 41)]
+    record(store_url, *long, body("message.delivery", sequence=41))
+
+    shown = run("history", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json
+    explained = run("explain", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json
+
+    assert [each["version"] for each in shown["events"]] == list(range(1, 42))
+    assert (explained["status"], len(explained["events"])) == ("delivered", 41)
+
+
 def test_the_exact_bytes_of_one_event_go_into_a_pipe(tmp_path: Path) -> None:
     record(f"sqlite:///{tmp_path}/ledger.db", QUEUED, SENT)
 

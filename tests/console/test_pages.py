@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,8 +11,8 @@ from api.console import WAYS
 from api.console.conversations import _link
 from api.console.messages import inert
 from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, templates
-from tests.api.running import Running
-from tests.console.visitors import CUSTOMER, NASTY_TEXTS, ORDER, PHONE, Visitor, message_path
+from tests.api.running import Running, running, settings_at
+from tests.console.visitors import CUSTOMER, NASTY_TEXTS, ORDER, PHONE, Visitor, deliver, message_path, signed_in
 
 PAGES = (
     "/console",
@@ -302,3 +303,16 @@ def test_no_two_ways_into_the_console_are_the_same() -> None:
 
 def test_pages_tell_how_long_they_took(reader: Visitor) -> None:
     assert re.fullmatch(r"app;dur=[0-9.]+", reader.get("/console").headers["server-timing"])
+
+
+def test_a_page_that_ends_before_its_message_does_has_the_status_of_all_of_it(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        visitor = signed_in(server, "reader")
+        for sequence in range(1, 41):
+            deliver(server, "message.sent", "msg_long", sequence=sequence, text="x" * 250_000)
+        deliver(server, "message.delivery", "msg_long", sequence=41)
+        told = visitor.text(message_path("msg_long"))
+
+    assert told.lstrip().startswith("Messages Delivered : delivery was confirmed")
+    assert re.search(r"the first [0-9]{2} of 41 ", told)
+    assert "Delivered a delivery confirmation came not heard of" not in told
