@@ -1,6 +1,7 @@
 """POST /sends and GET /sends/{idempotencyKey}: layer one, handed over by the user's own application."""
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 
 from starlette.requests import Request
@@ -12,23 +13,36 @@ from api.http.bodies import read_body
 from api.http.questions import path_text
 from api.http.responses import json_answer
 from api.service import Service
-from ledger.errors import SendConflict
+from ledger.errors import MalformedSend, SendConflict
 from ledger.facts import Outcome, Placed, Registered
+from ledger.json_values import canonical
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_of
+
+ACCEPTANCES_BYTES_MAX = 32 * 1024 * 1024
+"""What one send may bring into the log: every result's acceptance carries the whole request."""
+SLICE_FACTS_MAX = 64
+SLICE_BYTES_MAX = 4 * 1024 * 1024
+"""What of one send may wait for the disk at a time, so that the queue keeps room for webhooks."""
 
 
 async def post_send(service: Service, _caller: Caller, request: Request) -> Response:
     """Registers the idempotency key, then records each result on its message."""
     body = await read_body(request.headers.raw, request.receive)
     accepted, now_us = parse_send(body), service.now_us()
+    slices = _slices(accepted)
     partitions = service.ledger.partitions
     registered = await service.submit(send_of(accepted, body, partitions=partitions, now_us=now_us))
     if isinstance(registered, Registered) and not registered.is_same:
         raise SendConflict(
             f"the idempotency key {accepted.idempotency_key!r} is recorded with other content; nothing was stored"
         )
-    facts = acceptances_of(accepted, service.ledger.codec, partitions=partitions, now_us=now_us)
-    placed = await asyncio.gather(*(service.submit(fact) for fact in facts))
+    placed = list[Outcome]()
+    for each in slices:
+        # In a thread, because encoding megabytes on the event loop would keep every webhook waiting.
+        facts = await asyncio.to_thread(
+            acceptances_of, each, service.ledger.codec, partitions=partitions, now_us=now_us
+        )
+        placed += await asyncio.gather(*(service.submit(fact) for fact in facts))
     is_new = registered.is_new or any(outcome.is_new for outcome in placed)
     return json_answer(_answer(accepted, placed, is_new=is_new), 202 if is_new else 200)
 
@@ -37,6 +51,21 @@ def get_send(service: Service, caller: Caller, request: Request) -> Response:
     """What was handed over under an idempotency key, and where its results stand in the log."""
     key = path_text(request, "idempotencyKey")
     return json_answer(send_answer(key, service.ledger.send(key), masked=caller.is_masked))
+
+
+def _slices(accepted: AcceptedRequest) -> list[AcceptedRequest]:
+    """The same send, some results at a time; MalformedSend where all of it is more than a send may bring."""
+    results = accepted.results
+    request_bytes = len(canonical(accepted.request))
+    if request_bytes * len(results) > ACCEPTANCES_BYTES_MAX:
+        raise MalformedSend(
+            f"request has {request_bytes} bytes, and each of the {len(results)} entries of response.results is recorded with "
+            f"all of it: expected at most {ACCEPTANCES_BYTES_MAX} bytes together"
+        )
+    step = max(1, min(SLICE_FACTS_MAX, SLICE_BYTES_MAX // request_bytes))
+    return [
+        dataclasses.replace(accepted, results=results[start : start + step]) for start in range(0, len(results), step)
+    ]
 
 
 def _answer(accepted: AcceptedRequest, placed: Sequence[Outcome], *, is_new: bool) -> dict[str, object]:

@@ -1,14 +1,18 @@
 """POST /sends and GET /sends/{idempotencyKey}: layer one, handed over by the user's own application."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from ledger.facts import Item, Outcome
+from ledger.group_commit import GroupCommit
 from tests.api.running import Running, as_json, running, settings_at
 from tests.builders import body
 
 REQUEST = {"sendFrom": "num_abc123", "to": ["+15551234567", "+1555"], "messageType": "SMS", "text": "Hi"}
 REJECTED = [{"to": "+1555", "code": "INVALID_REQUEST", "message": "not an E.164 number", "odd": [1.0, None]}]
+SUBMIT = GroupCommit.submit
 NOT_KNOWN = {
     "type": "docs/HTTP.md#problem-not-found",
     "title": "Not found",
@@ -137,6 +141,42 @@ def test_a_thousand_results_are_recorded_in_one_go(server: Running, message_id: 
     answer = server.post("/sends", as_json(send(f"idem_{message_id}", *ids)))
 
     assert [each["messageId"] for each in answer.json()["messages"]] == ids
+
+
+@pytest.mark.parametrize("results, characters, waiting_max", [(1_000, 160, 64), (50, 200_000, 20)])
+def test_a_large_send_leaves_the_queue_to_webhooks(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch, results: int, characters: int, waiting_max: int
+) -> None:
+    depths = []
+
+    def submit(writer: GroupCommit, item: Item) -> asyncio.Future[Outcome]:
+        answer = SUBMIT(writer, item)
+        depths.append(writer.depth)
+        return answer
+
+    monkeypatch.setattr(GroupCommit, "submit", submit)
+    ids = [f"msg_{number}" for number in range(results)]
+
+    answer = fresh.post("/sends", as_json(send("idem_1", *ids, request=REQUEST | {"text": "x" * characters})))
+
+    assert (answer.status_code, [each["messageId"] for each in answer.json()["messages"]]) == (202, ids)
+    assert max(depths) <= waiting_max
+
+
+def test_a_send_that_would_be_stored_as_more_than_it_may_bring_is_refused_before_its_key_is_registered(
+    fresh: Running,
+) -> None:
+    ids = [f"msg_{number}" for number in range(1_000)]
+
+    answer = fresh.post("/sends", as_json(send("idem_1", *ids, request={"text": "x" * 40_000})))
+
+    assert (answer.status_code, answer.json()["title"]) == (422, "Not a request acceptance")
+    assert answer.json()["detail"] == (
+        "request has 40011 bytes, and each of the 1000 entries of response.results is recorded with all of it: "
+        "expected at most 33554432 bytes together"
+    )
+    assert fresh.get("/sends/idem_1").status_code == 404
+    assert fresh.stored() == []
 
 
 def test_a_key_may_have_any_characters(server: Running, message_id: str) -> None:
