@@ -17,8 +17,6 @@ from projections.projection import Changes, Sources, TableKind, indexed
 from projections.rows import Row, select_by_key, upsert
 
 MESSAGE_STATUS = "message-status"
-RECENT_MESSAGES_MAX = 50_000
-RECENT_BODIES_BYTES_MAX = 256 * 1024
 
 COLUMNS = (
     "partition",
@@ -98,10 +96,9 @@ class MessageStatusProjection:
             folded.add(decode(topic, state))
             last[stream] = position
         messages = {stream: folded.message() for stream, folded in folds.items()}
-        _remember(sources.recent, messages)
-        return Changes(
-            [row_of(batch.partition, stream, last[stream], message) for stream, message in messages.items()], []
-        )
+        rows = [row_of(batch.partition, stream, last[stream], message) for stream, message in messages.items()]
+        sources.recent.remember((row[1], messages[row[1]], len(row[-1])) for row in rows)
+        return Changes(rows, [])
 
     def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
         """Puts the rows in place of what was there."""
@@ -162,11 +159,3 @@ def _messages_before(sources: Sources, batch: Batch) -> dict[bytes, Message]:
 def _begun_in(events: Sequence[Event]) -> set[bytes]:
     """The streams whose first event is among these."""
     return {event[1] for event in events if event[2] == 1}
-
-
-def _remember(recent: dict[bytes, Message], messages: dict[bytes, Message]) -> None:
-    """Keeps these messages, which may not be written yet, and earlier ones as long as there is room."""
-    bodies_bytes = sum([len(message.failure_body) for message in messages.values() if message.failure_body])
-    if len(recent) + len(messages) > RECENT_MESSAGES_MAX or bodies_bytes > RECENT_BODIES_BYTES_MAX:
-        recent.clear()
-    recent.update(messages)

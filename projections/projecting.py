@@ -13,13 +13,13 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from ledger.errors import TryAgain
 from ledger.mapper import EventCodec
-from ledger.message import Message
 from ledger.store.database import Database
 from ledger.store.reads import events_of_stream
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, lock, new_revision
 from projections.log_batches import Batch, Bounds, Event, batch_after
 from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told, unpark
 from projections.projection import Changes, Projection, Sources
+from projections.recent import RECENT_BYTES_MAX, Recent
 from projections.register import now_us
 
 STREAM_PAGE = 500
@@ -53,6 +53,8 @@ class Projector:
         projection: Projection,
         generation: Generation,
         partition: int,
+        *,
+        recent_bytes_max: int = RECENT_BYTES_MAX,
     ) -> None:
         self._rows = rows
         self._log = log
@@ -61,9 +63,14 @@ class Projector:
         self.generation = generation
         self.partition = partition
         # Messages folded a moment ago, true only while nobody else moved the checkpoint.
-        self._recent: dict[bytes, Message] = {}
+        self._recent = Recent(recent_bytes_max)
         self._recent_at = -1
         self._reached: Checkpoint | None = None
+
+    @property
+    def remembered_bytes(self) -> int:
+        """About how much memory the messages take that were folded a moment ago."""
+        return self._recent.held_bytes
 
     def position(self) -> Checkpoint:
         """How far it is: as the last commit here left it, until somebody else turns out to have moved it."""
@@ -81,6 +88,7 @@ class Projector:
         try:
             prepared = self.prepare(batch, self.position())
             self.commit(prepared)
+            self._recent.trim()
         except Exception as error:
             self.forget_recent()
             if not is_poison(error):
@@ -119,7 +127,7 @@ class Projector:
         with self._rows.writing() as connection:
             at = lock(connection, self.generation, self.partition)
             self._projection.forget(connection, self.generation, self.partition, stream)
-            recent: dict[bytes, Message] = {}
+            recent = Recent(RECENT_BYTES_MAX)
             after = 0
             while page := self._stream_page(stream, after, at.position):
                 batch = Batch(self.partition, page[0][0] - 1, page)
@@ -134,7 +142,7 @@ class Projector:
 
     def forget_recent(self) -> None:
         """What was folded may not have been written: read it again, and the checkpoint too."""
-        self._recent = {}
+        self._recent.forget()
         self._recent_at = -1
         self._reached = None
 
@@ -144,7 +152,7 @@ class Projector:
                 f"expected {self.partition}-{batch.after}, found {self.partition}-{before.position}"
             )
         if before.revision != self._recent_at:
-            self._recent = {}
+            self._recent.forget()
         parked: list[tuple[Event, str]] = []
         kept = batch
         if before.parked:
@@ -170,7 +178,7 @@ class Projector:
             self._commit(connection, prepared)
         return prepared.after
 
-    def _sources(self, connection: Connection, recent: dict[bytes, Message]) -> Sources:
+    def _sources(self, connection: Connection, recent: Recent) -> Sources:
         return Sources(connection, self.generation, self._log, self._codec, recent)
 
     def _stream_page(self, stream: bytes, after_version: int, up_to: int) -> list[Event]:

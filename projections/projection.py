@@ -11,10 +11,10 @@ from uuid import NAMESPACE_URL, uuid5
 from sqlalchemy import Connection, MetaData, Table
 
 from ledger.mapper import EventCodec
-from ledger.message import Message
 from ledger.store.database import Database
 from projections.checkpoints import Generation
 from projections.log_batches import Batch
+from projections.recent import Recent
 from projections.rows import Row
 
 INDEXED_CHARACTERS_MAX = 200
@@ -50,7 +50,7 @@ class Sources(NamedTuple):
     generation: Generation
     log: Database
     codec: EventCodec
-    recent: dict[bytes, Message]
+    recent: Recent
 
 
 class Changes(NamedTuple):

@@ -191,6 +191,8 @@ class Rebuild:
             except Exception as error:  # noqa: BLE001 - sorted there into what is an event's fault and what is not
                 before, pending = self._after_poison(projector, pending, error), None
         _finish(pending)
+        # One partition's messages at a time; and whoever comes back here looks where it is by now.
+        projector.forget_recent()
 
     def _after_poison(self, projector: Projector, pending: Future[None] | None, error: Exception) -> Checkpoint:
         """Goes on from what is committed with a batch that is applied with care."""

@@ -18,6 +18,7 @@ from projections.checkpoints import Generation, OvertakenByAnother
 from projections.log_batches import LIVE, Batch
 from projections.projecting import Projector
 from projections.projection import Projection
+from projections.recent import RECENT_BYTES_MAX
 from projections.register import Entry, entry, now_us
 from projections.rows import upsert
 
@@ -79,6 +80,11 @@ class Runner:
         self._wake.set()
 
     @property
+    def remembered_bytes(self) -> int:
+        """About how much memory the messages take that were folded a moment ago."""
+        return sum(projector.remembered_bytes for projector in self._projectors.values())
+
+    @property
     def silent_s(self) -> float:
         """How long ago it last showed that it is alive."""
         return time.monotonic() - self.last_seen
@@ -109,7 +115,8 @@ class Runner:
             return 0  # another version's rows are left alone until the rebuild has replaced them
         left = 0
         for partition, head in enumerate(heads):
-            projector = self._projector(projection, registered.live_generation, partition)
+            room_bytes = RECENT_BYTES_MAX // len(heads)
+            projector = self._projector(projection, registered.live_generation, partition, room_bytes)
             left += self._advance(projector, head, batches) < head
         return left
 
@@ -126,7 +133,9 @@ class Runner:
             self._reached(projector.generation.projection, projector.partition, position)
         return position
 
-    def _projector(self, projection: Projection, generation: Generation, partition: int) -> Projector:
+    def _projector(
+        self, projection: Projection, generation: Generation, partition: int, recent_bytes_max: int
+    ) -> Projector:
         key = (generation, partition)
         if key not in self._projectors:
             # Only the live generation's projectors are kept: others hold what they folded for nothing.
@@ -135,7 +144,15 @@ class Runner:
                 for held, projector in self._projectors.items()
                 if held[0].projection != generation.projection or held[0] == generation
             }
-            self._projectors[key] = Projector(self._rows, self._log, self._codec, projection, generation, partition)
+            self._projectors[key] = Projector(
+                self._rows,
+                self._log,
+                self._codec,
+                projection,
+                generation,
+                partition,
+                recent_bytes_max=recent_bytes_max,
+            )
         return self._projectors[key]
 
     def _run(self) -> None:
