@@ -6,8 +6,10 @@ DIGITS_SHOWN = 4
 DIGITS_OF_A_PHONE_MIN = 7
 WITHHELD_MEMBERS = frozenset({"body", "text", "content", "media"})
 
-# Seven digits or more in a row, however they are set apart, read as a phone number.
-_NUMBER_IN_TEXT = re.compile(r"\+?\d(?:[\s().\-/]{0,2}\d){6,}")
+# Seven digits or more in a row, however they are set apart, read as a phone number: by white space of any kind, by hyphens,
+# dashes and the minus sign of Unicode, or by what cannot be seen.
+_SET_APART = r"[\s().\-/_\u00ad\u00b7\u200b-\u2015\u2060\u2212\ufe58\ufe63\ufeff\uff0d]"
+_NUMBER_IN_TEXT = re.compile(rf"\+?\d(?:{_SET_APART}{{0,4}}\d){{6,}}")
 
 
 def mask_phone(phone: str | None) -> str | None:

@@ -1,0 +1,30 @@
+"""What scope `masked` sees of text in which numbers may stand."""
+
+import pytest
+
+from projections.masking import mask_numbers, mask_value
+
+WAYS_OF_WRITING = (
+    "+15551234567",
+    "+1 (555) 123-4567",
+    "+1 (555) - 123 - 4567",
+    "+1_555_123_4567",
+    "1.555.123.4567",
+    "001/555/1234567",
+    *(f"+1{dash}555{dash}123{dash}4567" for dash in "\u2010\u2011\u2012\u2013\u2014\u2015\u2212\uff0d"),
+    *(f"+1{space}555{space}123{space}4567" for space in "\u00a0\u2009\u202f\u3000\u200b\u2060"),
+    "+1 \u2013 555 \u2013 123 \u2013 4567",
+)
+
+
+@pytest.mark.parametrize("number", WAYS_OF_WRITING, ids=ascii)
+def test_a_number_is_cut_however_it_is_written(number: str) -> None:
+    assert mask_numbers(f"no route to {number}, given up") == "no route to 4567, given up"
+    assert mask_value({number: [f"x{number}"]}) == {"4567": ["x4567"]}
+
+
+@pytest.mark.parametrize(
+    "text", ["30007", "error 30003, attempt 5 of 5", "msg_abc123", "at 19:01:53.250", "10 of 20, 30 of 40"]
+)
+def test_what_is_no_number_stays(text: str) -> None:
+    assert mask_numbers(text) == text
