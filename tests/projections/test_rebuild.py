@@ -9,14 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from ledger.errors import NotFound
 from ledger.positions import Position
 from projections import rebuild as rebuild_module
+from projections import register as register_module
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
-from projections.register import entry
+from projections.register import entry, has_table
 from projections.rows import Row
 from tests.projections.scene import Scene, inbound, outbound
 
@@ -297,3 +299,27 @@ def test_progress_is_told_and_can_be_read_from_anywhere(scene: Scene) -> None:
     assert [progress.done for progress in told] == sorted(progress.done for progress in told)
     assert (told[-1].done, told[-1].total) == (120, 120)
     assert scene.read_models.projection_status(MESSAGE_STATUS).rebuild is None
+
+
+def test_a_pause_does_not_wait_until_a_large_old_generation_is_dropped(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = filled(sqlite_scene)
+    monkeypatch.setattr(register_module, "DROP_ROWS_A_TIME", 1)
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    deleted: list[str] = []
+
+    def delete_one(connection: Connection, table: str) -> int:
+        deleted.append(table)
+        rebuild.pause()
+        return register_module.delete_some(connection, table)
+
+    monkeypatch.setattr(rebuild_module, "delete_some", delete_one)
+    rebuild.run()
+    assert deleted == ["message_status_g1"]
+
+    monkeypatch.undo()
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    with scene.read_models.stores.rows.reading() as connection:
+        assert not has_table(connection, "message_status_g1")
