@@ -9,11 +9,11 @@ from ledger.positions import Position
 from ledger.store import reads
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, checkpoints_of
+from projections.heartbeats import seen_s
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
 from projections.rebuild import RebuildProgress, is_running, progress_of
 from projections.register import entry, now_us
-from projections.rows import fetch, placeholder_of
 
 RUNNER_SILENT_S_MAX = 5.0
 LAG_S_MAX = 30.0
@@ -49,15 +49,13 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
     with rows.reading() as connection:
         registered = entry(connection, projection.name)
         at = checkpoints_of(connection, registered.live_generation)
-        place = placeholder_of(connection)
-        seen = fetch(connection, f"SELECT seen_us FROM heartbeats WHERE projection = {place}", (projection.name,))  # noqa: S608 - no value in it
+        runner_seen_s = seen_s(connection, projection.name)
     with log.reading() as connection:
         heads = [head.position for head in reads.heads(connection)]
-    seen_s = max((now_us() - seen[0][0]) / 1_000_000, 0.0) if seen else None
     rebuild = None
     if is_running(registered):
         rebuild = progress_of(registered.rebuild_done, registered.rebuild_total, registered.rebuild_rate)
-    silent = seen_s is None or seen_s > RUNNER_SILENT_S_MAX
+    silent = runner_seen_s is None or runner_seen_s > RUNNER_SILENT_S_MAX
     return ProjectionStatus(
         name=projection.name,
         version=registered.version,
@@ -75,7 +73,7 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
         ),
         parked=sum(each.parked for each in at),
         rebuild=rebuild,
-        runner_seen_s=seen_s,
+        runner_seen_s=runner_seen_s,
     )
 
 

@@ -15,12 +15,12 @@ from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
 from projections.checkpoints import Generation, OvertakenByAnother
+from projections.heartbeats import beat
 from projections.log_batches import LIVE, Batch
 from projections.projecting import Projector
 from projections.projection import Projection
 from projections.recent import RECENT_BYTES_MAX
-from projections.register import Entry, entry, now_us
-from projections.rows import upsert
+from projections.register import Entry, entry
 
 LOOK_FIRST_S = 0.25
 LOOK_LAST_S = 1.0
@@ -197,6 +197,5 @@ class Runner:
         self._heads_done = []
         for projector in self._projectors.values():
             projector.look_again()
-        beats = [(projection.name, self.name, now_us()) for projection in self._projections]
         with self._rows.writing() as connection:
-            upsert(connection, "heartbeats", ("projection", "runner", "seen_us"), 1, beats)
+            beat(connection, [projection.name for projection in self._projections], self.name)

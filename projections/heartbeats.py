@@ -1,0 +1,34 @@
+"""Signs of life of the runners: one row a projection, whoever's runner it is, each by the clock of its own host."""
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection
+
+from projections.register import now_us
+from projections.rows import fetch, placeholder_of
+
+CLOCKS_APART_US_MAX = 60 * 1_000_000
+"""Further ahead than this is no clock of a host, but one that was set back since."""
+
+
+def beat(connection: Connection, projections: Sequence[str], runner: str) -> None:
+    """Says that a runner is alive. A host whose clock is behind never makes another's sign of life look older."""
+    place = placeholder_of(connection)
+    statement = (
+        f"INSERT INTO heartbeats (projection, runner, seen_us) VALUES ({place}, {place}, {place}) "  # noqa: S608 - no value in it
+        f"ON CONFLICT (projection) DO UPDATE SET runner = excluded.runner, seen_us = excluded.seen_us "
+        f"WHERE heartbeats.seen_us NOT BETWEEN excluded.seen_us AND excluded.seen_us + {CLOCKS_APART_US_MAX}"
+    )
+    for projection in projections:
+        connection.exec_driver_sql(statement, (projection, runner, now_us()))
+
+
+def seen_s(connection: Connection, projection: str) -> float | None:
+    """How long ago a runner showed that it is alive; None where none ever did."""
+    place = placeholder_of(connection)
+    found = fetch(connection, f"SELECT seen_us FROM heartbeats WHERE projection = {place}", (projection,))  # noqa: S608 - no value in it
+    if not found:
+        return None
+    ago_us = now_us() - found[0][0]
+    is_clock_ahead = -CLOCKS_APART_US_MAX <= ago_us < 0
+    return 0.0 if is_clock_ahead else abs(ago_us) / 1_000_000
