@@ -6,10 +6,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
-from api.answers import quarantine_answer
+from api.answers import JSON, quarantine_answer
 from api.http.questions import path_text, query_limit, query_text, read_cursor, write_cursor
 from api.http.responses import bytes_answer, json_answer
 from api.service import Service
+
+BODIES_READ_MAX = 32
+"""How many bodies are in memory at a time: an answer only counts their bytes, and each may have 256 KiB."""
 
 _CURSOR = re.compile(r"quarantine\0(-?[0-9]{1,18})\0([0-9a-f]{32})", re.ASCII)
 
@@ -21,10 +24,15 @@ def get_quarantine(service: Service, _caller: Caller, request: Request) -> Respo
     if cursor is not None:
         match = read_cursor(cursor, _CURSOR)
         after = (int(match[1]), match[2])
-    page = service.ledger.quarantined(after=after, limit=limit)
-    last = page[-1] if len(page) == limit else None
-    following = last and write_cursor("quarantine", last.receipt.received_at_us, last.quarantine_id)
-    return json_answer({"items": [quarantine_answer(delivery) for delivery in page], "next": following})
+    items = list[JSON]()
+    while len(items) < limit:
+        wanted = min(limit - len(items), BODIES_READ_MAX)
+        page = service.ledger.quarantined(after=after, limit=wanted)
+        items.extend(quarantine_answer(delivery) for delivery in page)
+        if len(page) < wanted:
+            return json_answer({"items": items, "next": None})
+        after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
+    return json_answer({"items": items, "next": write_cursor("quarantine", *after)})
 
 
 def get_quarantined_body(service: Service, _caller: Caller, request: Request) -> Response:

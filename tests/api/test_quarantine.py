@@ -3,11 +3,16 @@
 import hashlib
 from pathlib import Path
 
+import pytest
+
 from ledger.events import Receipt
 from ledger.facts import UnreadableDelivery
+from ledger.ledger import Ledger
+from ledger.store.registers import QuarantinedDelivery
 from tests.api.running import Running, running, settings_at
 from tests.builders import body
 
+QUARANTINED = Ledger.quarantined
 NOT_FOUND = {
     "type": "docs/HTTP.md#problem-not-found",
     "title": "Not found",
@@ -50,6 +55,24 @@ def test_the_list_pages_through_everything_once(store_url: str) -> None:
             query = page["next"] and f"?limit=3&cursor={page['next']}"
 
     assert found == kept
+
+
+def test_a_long_page_holds_few_bodies_at_a_time(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = [fresh.deliver(b"garbage %d" % number).json()["quarantineId"] for number in range(70)]
+    asked = []
+
+    def quarantined(ledger: Ledger, *, after: tuple[int, str], limit: int) -> list[QuarantinedDelivery]:
+        asked.append(limit)
+        return QUARANTINED(ledger, after=after, limit=limit)
+
+    monkeypatch.setattr(Ledger, "quarantined", quarantined)
+    whole = fresh.get("/quarantine?limit=1000", "admin").json()
+    first = fresh.get("/quarantine?limit=40", "admin").json()
+    rest = fresh.get(f"/quarantine?limit=40&cursor={first['next']}", "admin").json()
+
+    assert ([item["quarantineId"] for item in whole["items"]], whole["next"]) == (kept, None)
+    assert ([*first["items"], *rest["items"]], rest["next"]) == (whole["items"], None)
+    assert max(asked) == 32
 
 
 def test_what_this_version_can_read_by_now_is_replayed_once(tmp_path: Path) -> None:
