@@ -48,7 +48,10 @@ def warn(settings: Settings) -> None:
             "LEDGER_ALLOW_UNSIGNED=1: whoever reaches this port can record webhooks; nothing proves who sent them"
         )
     if not settings.api_keys:
-        log.warning("LEDGER_API_KEYS is not set: reading works without a key, and from this machine alone")
+        log.warning(
+            "LEDGER_API_KEYS is not set: reading works without a key, and from this machine alone; set keys before a proxy"
+            " on this machine forwards to it, because what a proxy forwards comes from this machine too"
+        )
 
 
 def _announce(service: Service, url: str) -> None:

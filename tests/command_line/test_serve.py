@@ -71,7 +71,7 @@ def test_a_database_that_is_not_sqlite_s_is_refused(run: Run, tmp_path: Path) ->
     ended = run("serve", **SECRETS, LEDGER_PORT="0")
 
     assert ended.status == 2
-    assert "file is not a database" in ended.stderr
+    assert "is not an SQLite database" in ended.stderr
 
 
 def test_a_port_that_is_taken_is_refused_before_anything_starts(run: Run, tmp_path: Path) -> None:
@@ -152,6 +152,7 @@ def test_what_is_open_is_warned_of(tmp_path: Path) -> None:
     process.communicate()
 
     assert [line.split(" ")[0].rstrip(":") for line in said] == ["LEDGER_ALLOW_UNSIGNED=1", "LEDGER_API_KEYS"]
+    assert "set keys before a proxy on this machine forwards to it" in said[1]
 
 
 def test_a_ledger_is_claimed_by_one_server_at_a_time(tmp_path: Path) -> None:
@@ -200,3 +201,23 @@ def test_it_listens_on_ipv6_as_well() -> None:
         pytest.skip("this machine has no IPv6")
     with listener:
         assert listener.family is socket.AF_INET6
+
+
+def test_a_ledger_is_one_ledger_by_whatever_name(tmp_path: Path) -> None:
+    file, link, second_name = tmp_path / "ledger.db", tmp_path / "link.db", tmp_path / "second.db"
+    Ledger.open(f"sqlite:///{file}").close()
+    link.symlink_to(file)
+    with claimed(file), pytest.raises(LedgerInUse):
+        claimed(link).__enter__()
+    second_name.hardlink_to(file)
+    with pytest.raises(SettingRefused, match="second name"):
+        claimed(second_name).__enter__()
+
+
+def test_nothing_is_made_beside_a_file_of_something_else(tmp_path: Path) -> None:
+    file = tmp_path / "passwd"
+    file.write_bytes(b"root:x:0:0")
+    with pytest.raises(SettingRefused, match="not an SQLite database"):
+        claimed(file).__enter__()
+
+    assert list(tmp_path.iterdir()) == [file]
