@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from api.console.visit import Visit
 from ledger.errors import MalformedQuestion
-from ledger.message import Message, external_reference, missing_sequences, number_id
+from ledger.message import Message, external_reference, missing_sequences
 from ledger.provider import Direction, Status
 from projections.failures import failure_code, failure_details
 from projections.read_models import MessageFilters, MessageStatus
@@ -72,11 +72,6 @@ def party_of(message: Message) -> str | None:
     if message.inbound is not None:
         return message.inbound.sender
     return message.acceptance.recipient if message.acceptance else None
-
-
-def own_number_of(message: Message) -> str | None:
-    """The id of the company's number."""
-    return number_id(message)
 
 
 def code_of(message: Message) -> str | None:

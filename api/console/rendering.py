@@ -33,7 +33,6 @@ PAGE_HEADERS = SECURITY_HEADERS | {"Cache-Control": "no-store"}
 
 SECOND_US = 1_000_000
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
-DAYS_TOLD_MAX = 60
 NOT_A_STEP = frozenset({"", ".", ".."})
 """Ids that no path can carry: a browser would take them for steps of the path."""
 
