@@ -31,6 +31,7 @@ class Bench:
     rounds: int
     seconds: int
     big: bool = False
+    chosen: dict[str, str] = field(default_factory=dict)
     _places: int = 0
     _prepared: dict[tuple[Mix, int], Path] = field(default_factory=dict)
 

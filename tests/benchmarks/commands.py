@@ -38,6 +38,7 @@ def python(arguments: Sequence[str], environment: dict[str, str]) -> Used:
         process = subprocess.Popen(
             [sys.executable, *arguments],
             env={**clean, "PYTHONPATH": str(ROOT), **environment},
+            cwd=ROOT,
             stdout=output,
             stderr=output,
         )

@@ -71,6 +71,7 @@ def serving(
         process = subprocess.Popen(
             [sys.executable, *command],
             env={**clean, "PYTHONPATH": str(ROOT), **environment, port_name: str(port)},
+            cwd=ROOT,  # with -m Python looks there first: another checkout must not be measured by mistake
             stdout=output,
             stderr=output,
         )
