@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ledger.errors import LedgerInUse, SettingRefused
 
+SQLITE_MAGIC = b"SQLite format 3\0"
 MOUNTS = Path("/proc/mounts")
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "afs", "ceph", "lustre", "beegfs", "glusterfs", "gpfs", "davfs"}
@@ -28,12 +29,30 @@ def claimed(file: Path | None) -> Iterator[None]:
     if file is None:
         yield
         return
+    file = file.resolve()  # whatever link it is reached by, it is one ledger
     refuse_network_file_system(file)
+    _refuse_what_is_no_ledger(file)
     descriptor = _lock(file.with_name(file.name + ".lock"), file)
     try:
         yield
     finally:
         os.close(descriptor)
+
+
+def _refuse_what_is_no_ledger(file: Path) -> None:
+    """SettingRefused for a file of something else, before anything is made beside it; and for one that has two names."""
+    if not file.exists():
+        return
+    if not file.is_file():
+        raise SettingRefused(f"LEDGER_DATABASE_URL: {file} is not a file")
+    with file.open("rb") as opened:
+        begin = opened.read(len(SQLITE_MAGIC))
+    if begin not in {b"", SQLITE_MAGIC}:
+        raise SettingRefused(f"LEDGER_DATABASE_URL: {file} is not an SQLite database")
+    if file.stat().st_nlink > 1:
+        raise SettingRefused(
+            f"LEDGER_DATABASE_URL: {file} has a second name (a hard link), under which another server could write to it"
+        )
 
 
 def refuse_network_file_system(file: Path, mounts: Path = MOUNTS) -> None:

@@ -10,6 +10,7 @@ from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 
 PROOF_VALID_S = 1.0
+PROOF_TOO_OLD_S = 10.0
 
 
 class Readiness:
@@ -38,6 +39,8 @@ class Readiness:
                 self._proved_at_s = time.monotonic()
             finally:
                 self._proving.release()
+        if time.monotonic() - self._proved_at_s > PROOF_TOO_OLD_S:
+            return [*self._reasons, "the store has not answered for too long"]
         return self._reasons
 
     def _store_reasons(self) -> list[str]:

@@ -1,6 +1,6 @@
 """Every error that the ledger raises on purpose, in three families that say who must act.
 
-The families are what the outside maps to answers (`api/problems.py`); the docstring of a class is what it means, and its
+The families are what the outside maps to answers (`api/http/problems.py`); the docstring of a class is what it means, and its
 message says what happened, to which message, what was expected and what was found.
 """
 

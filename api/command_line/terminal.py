@@ -3,6 +3,7 @@
 In a terminal data is a table; in a pipe it is lines of tab-separated text, or JSON in HTTP's shapes with `--json`.
 """
 
+import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -63,7 +64,11 @@ def said(text: object, style: str = "") -> Text:
 
 def print_json(value: object) -> None:
     """A value as JSON, bodies in it to the letter; in a terminal with control characters shown."""
-    text = msgspec.json.format(msgspec.json.encode(value), indent=JSON_INDENT).decode()
+    try:
+        text = msgspec.json.format(msgspec.json.encode(value), indent=JSON_INDENT).decode()
+    except (msgspec.DecodeError, UnicodeEncodeError):
+        # A body may have a lone surrogate, which only Python's own JSON takes.
+        text = json.dumps(value, indent=JSON_INDENT, default=lambda raw: json.loads(bytes(raw)))
     if sys.stdout.isatty():
         text = "\n".join(map(visible, text.split("\n")))
     typer.echo(text)

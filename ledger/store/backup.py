@@ -22,6 +22,8 @@ def back_up(database: Database, target: Path) -> list[str]:
     """
     if database.file is None:
         raise SettingRefused("this ledger is in PostgreSQL: back it up with pg_dump (docs/OPERATING.md says how)")
+    if not target.parent.is_dir():
+        raise SettingRefused(f"there is no folder {target.parent} to put the backup in")
     if target.exists():
         raise SettingRefused(f"there is a file {target} already; a backup never overwrites one")
     unfinished = target.with_name(target.name + UNFINISHED)

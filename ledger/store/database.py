@@ -1,7 +1,7 @@
 """Connections: how each engine is opened so that a commit means "on disk", and who may write.
 
 On SQLite there is one connection that writes, taken in turns, and its transactions begin with BEGIN IMMEDIATE; the
-others cannot write. On PostgreSQL both come from one pool; writers run at READ COMMITTED, readers at REPEATABLE READ.
+others cannot write. On PostgreSQL each kind has its pool; writers run at READ COMMITTED, readers at REPEATABLE READ.
 """
 
 import logging
@@ -35,8 +35,11 @@ class Database:
             self._writer = sqlite.sqlite_engine(self.url, self._suspect, writes=True, durable=durable)
             self._reader = sqlite.sqlite_engine(self.url, self._suspect, writes=False, durable=durable)
         else:
-            self._writer = postgres.postgres_engine(self.url, durable=durable)
-            self._reader = self._writer.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            # Pools of their own: however many read, a writer never waits for one of their connections.
+            self._writer = postgres.postgres_engine(self.url, writes=True, durable=durable)
+            self._reader = postgres.postgres_engine(self.url, writes=False, durable=durable).execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
 
     @property
     def file(self) -> Path | None:
@@ -77,7 +80,7 @@ class Database:
         """Idle work: moves an embedded database's write-ahead log into its file and empties it."""
         if self.is_sqlite:
             with self._writer.connect() as connection:
-                connection.connection.dbapi_connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # type: ignore[union-attr]
+                sqlite.empty_wal(connection.connection.dbapi_connection)
 
     def prove_writable(self) -> None:
         """Writes durably without changing anything; raises what a commit would raise."""

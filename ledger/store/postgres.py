@@ -9,26 +9,35 @@ from sqlalchemy.engine import URL
 from ledger.errors import StoreUnavailable
 
 CONNECTIONS_MAX = 16
+CONNECTIONS_KEPT = 4
 TIMEOUTS_MS = {"statement_timeout": 60_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
 CONNECT_TIMEOUT_S = 5
-KEEPALIVES = {"keepalives": 1, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+KEEPALIVES = {
+    "keepalives": 1,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,
+}
 WARNED = "warned"
 
 log = logging.getLogger(__name__)
 
 
-def postgres_engine(url: URL, *, durable: bool) -> Engine:
-    """The engine of a PostgreSQL database; `durable` is whether a commit waits for the disk."""
+def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
+    """The engine of those who write or of those who only read; `durable` is whether a commit waits for the disk."""
     settings = TIMEOUTS_MS | {"synchronous_commit": "on" if durable else "off"}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
     engine = create_engine(
         url,
         hide_parameters=True,  # values are personal data, and errors are shown
-        pool_size=CONNECTIONS_MAX // 2,
-        max_overflow=CONNECTIONS_MAX // 2,
+        pool_size=CONNECTIONS_KEPT,
+        max_overflow=CONNECTIONS_MAX - CONNECTIONS_KEPT,
         pool_timeout=CONNECT_TIMEOUT_S,
         connect_args=connect_args,
+        # A writer finds out by itself, and tries again; a reader must not fail because the server was restarted since.
+        pool_pre_ping=not writes,
     )
 
     @event.listens_for(engine, "connect")

@@ -20,6 +20,7 @@ from ledger.store.database import Database
 from ledger.verification.content import Content
 from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, RESTORE, Finding, NotedHead, shown
 from ledger.verification.partition_walk import PartitionWalk, cannot_be_read
+from ledger.verification.storage import damages
 
 __all__ = ["FINDINGS_PER_PARTITION_MAX", "Finding", "NotedHead", "OnProgress", "Verification", "verify"]
 
@@ -63,7 +64,7 @@ def verify(
         raise StoreUnavailable(cannot_be_read(error)) from error
     total = sum(end.events for end in ends)
     content = Content(ledger.codec, secrets) if deep else None
-    findings: list[Finding] = []
+    findings: list[Finding] = damages(database)
     events = 0
     for end in ends:
         part = PartitionWalk(end.partition, genesis_hash(ledger_id, end.partition), content)

@@ -130,3 +130,11 @@ def test_tail_shows_an_event_that_is_recorded_while_it_runs(tmp_path: Path) -> N
     following.communicate()
 
     assert [first["version"], second["version"]] == [1, 2]
+
+
+def test_a_body_with_a_lone_surrogate_is_shown_as_json_too(run: Run, store_url: str) -> None:
+    record(store_url, b'{"eventType":"message.queued","messageId":"odd","sequence":1,"u":"\\ud800"}')
+
+    (event,) = run("history", "odd", "--json", LEDGER_DATABASE_URL=store_url).json["events"]
+
+    assert event["body"]["u"] == "\ud800"

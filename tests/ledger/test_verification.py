@@ -365,3 +365,32 @@ def test_a_file_that_the_database_cannot_read_on_is_a_finding(tmp_path: Path) ->
     with Ledger.open_existing(f"sqlite:///{file}") as ledger:
         messages = [finding.message for finding in verify(ledger).findings]
     assert any("restore it from a backup" in message for message in messages)
+
+
+def test_a_unique_index_that_is_gone_is_found(store_url: str) -> None:
+    with Ledger.open(store_url) as ledger:
+        commit_each(ledger, facts([queued(), sent()]))
+        with ledger.database.writing() as connection:
+            connection.exec_driver_sql("DROP INDEX events_by_fact")
+        (finding,) = verify(ledger).findings
+
+    assert "events_by_fact" in finding.message
+
+
+def test_a_damaged_page_of_an_index_is_found(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open(f"sqlite:///{file}") as ledger:
+        commit_each(ledger, facts([queued(), sent()]))
+        with ledger.database.reading() as connection:
+            root = connection.exec_driver_sql(
+                "SELECT rootpage FROM sqlite_schema WHERE name = 'events_by_fact'"
+            ).scalar_one()
+            page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+        ledger.database.tidy()
+    with file.open("r+b") as raw:
+        raw.seek((root - 1) * page_bytes)
+        raw.write(b"\xff" * page_bytes)
+    with Ledger.open_existing(f"sqlite:///{file}") as ledger:
+        found = verify(ledger).findings
+
+    assert any("damaged" in finding.message for finding in found)

@@ -68,6 +68,8 @@ class SeveringProxy:
             hang_up(client)
             server.sendall(asked + TERMINATE)
             self._wait_for_the_end(server)
+        # Not only closed: another thread waits for the server's words, and would hold the connection open.
+        hang_up(server)
         self.severed.append(where)
 
     def _wait_for_the_end(self, server: socket.socket) -> None:
