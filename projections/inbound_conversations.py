@@ -30,7 +30,7 @@ from ledger.facts import partition_of
 from ledger.message import Fold, Message
 from ledger.store.reads import events_of_stream
 from projections.checkpoints import Generation
-from projections.log_batches import Batch, Event
+from projections.log_batches import Batch, Event, reading_log
 from projections.projection import Changes, Sources, TableKind, indexed
 from projections.rows import Row, fetch, placeholder_of, upsert
 
@@ -298,7 +298,7 @@ def _has_direction(sources: Sources, partition: int, event: Event) -> bool:
     """Whether the message had a direction before this event: then the event creates nothing."""
     message = Fold(Message())
     after = 0
-    with sources.log.reading() as connection:
+    with reading_log(sources.log) as connection:
         while message.direction is None and after < event[2] - 1:
             limit = min(EARLIER_EVENTS_PAGE, event[2] - 1 - after)
             for row in events_of_stream(connection, partition, event[1], after_version=after, limit=limit):

@@ -1,5 +1,7 @@
 """Bounded batches of the log, as plain tuples: an object for each row would be most of what a rebuild costs."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -11,6 +13,7 @@ FETCH_ROWS_FIRST = 64
 FETCH_ROWS_MAX = 512
 LIVE_EVENTS_MAX = 500
 LIVE_BYTES_MAX = 4 * 1024 * 1024
+READING_THE_LOG = "while reading the log"
 _COLUMNS = "position, stream_id, version, topic, state, hash"
 
 
@@ -59,13 +62,29 @@ class Batch(NamedTuple):
         return first, Batch(self.partition, first.last, self.events[middle:])
 
 
+@contextmanager
+def reading_log(log: Database) -> Iterator[Connection]:
+    """A transaction on the log whose errors say that they are the log's, and not the read models'."""
+    try:
+        with log.reading() as connection:
+            yield connection
+    except Exception as error:
+        error.add_note(READING_THE_LOG)
+        raise
+
+
+def is_of_the_log(error: Exception) -> bool:
+    """Whether an error came out of reading the log."""
+    return READING_THE_LOG in getattr(error, "__notes__", ())
+
+
 def batch_after(log: Database, partition: int, position: int, bounds: Bounds, up_to: int | None = None) -> Batch:
     """The events after a position, until one of the bounds is reached (each batch has at least one event, if there is one)."""
     events: list[Event] = []
     room_bytes = bounds.bytes_max
     most = bounds.events_max if up_to is None else min(bounds.events_max, up_to - position)
     wanted = FETCH_ROWS_FIRST
-    with log.reading() as connection:
+    with reading_log(log) as connection:
         # Few rows first, then more: what one fetch brings is held in memory whole, and a body may have 256 KiB.
         while room_bytes > 0 and len(events) < most:
             wanted = min(wanted, most - len(events))

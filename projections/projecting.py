@@ -16,7 +16,7 @@ from ledger.mapper import EventCodec
 from ledger.store.database import Database
 from ledger.store.reads import events_of_stream
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, lock, new_revision
-from projections.log_batches import Batch, Bounds, Event, batch_after
+from projections.log_batches import Batch, Bounds, Event, batch_after, reading_log
 from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told, unpark
 from projections.projection import Changes, Projection, Sources
 from projections.recent import RECENT_BYTES_MAX, Recent
@@ -182,7 +182,7 @@ class Projector:
         return Sources(connection, self.generation, self._log, self._codec, recent)
 
     def _stream_page(self, stream: bytes, after_version: int, up_to: int) -> list[Event]:
-        with self._log.reading() as connection:
+        with reading_log(self._log) as connection:
             rows = events_of_stream(connection, self.partition, stream, after_version=after_version, limit=STREAM_PAGE)
         return [
             Event(row.position, bytes(row.stream_id), row.version, row.topic, bytes(row.state), bytes(row.hash))

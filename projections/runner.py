@@ -16,7 +16,7 @@ from ledger.store import reads
 from ledger.store.database import Database
 from projections.checkpoints import Generation, OvertakenByAnother
 from projections.heartbeats import beat
-from projections.log_batches import LIVE, Batch
+from projections.log_batches import LIVE, Batch, is_of_the_log, reading_log
 from projections.projecting import Projector
 from projections.projection import Projection
 from projections.recent import RECENT_BYTES_MAX
@@ -30,6 +30,9 @@ PACE_S = 0.015
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
 HEARTBEAT_S = 1.0
+
+DAMAGED = ("database disk image is malformed", "file is not a database", "file is damaged")
+"""What SQLite says of a damaged file, and what we say after a check."""
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +99,7 @@ class Runner:
 
     def pass_once(self) -> bool:
         """Projects one batch of each projection in each partition where there is something new; whether there was."""
-        with self._log.reading() as connection:
+        with reading_log(self._log) as connection:
             heads = [head.position for head in reads.heads(connection)]
         if heads == self._heads_done:
             return False
@@ -184,8 +187,15 @@ class Runner:
         self.last_error = type(error).__name__
         log.warning("projecting failed and is tried again: %s", self.last_error)
         self._projectors.clear()
+        if is_of_the_log(error):
+            self._log.after_failure(error)
+            return
         self._rows.after_failure(error)
-        self._log.after_failure(error)
+        if self._rows.is_sqlite and any(words in str(error) for words in DAMAGED):
+            log.error(
+                "the read models' file is damaged: delete %s* and start again, they are made from the log",
+                self._rows.file,
+            )
 
     def _beat(self) -> None:
         self.last_seen = time.monotonic()
