@@ -35,7 +35,7 @@ def test_the_unexpected_is_one_line_and_a_hint_how_to_see_more(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     record(f"sqlite:///{tmp_path}/ledger.db")
-    monkeypatch.setattr("ledger.ledger.Ledger.history", lambda *_arguments, **_options: [] + 1)  # type: ignore[operator]
+    monkeypatch.setattr("ledger.ledger.Ledger.whole_history", lambda *_arguments, **_options: [] + 1)  # type: ignore[operator]
 
     ended = run("history", "msg_1")
     debugged = run("history", "msg_1", LEDGER_LOG_LEVEL="debug")
