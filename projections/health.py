@@ -9,10 +9,11 @@ from ledger.positions import Position
 from ledger.store import reads
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, checkpoints_of
+from projections.claims import is_running
 from projections.heartbeats import seen_s
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
-from projections.rebuild import RebuildProgress, is_running, progress_of
+from projections.rebuild import RebuildProgress, progress_of
 from projections.register import entry, now_us
 
 RUNNER_SILENT_S_MAX = 5.0

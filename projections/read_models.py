@@ -21,6 +21,7 @@ from ledger.store.reads import events_of_stream
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
 from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of
+from projections.claims import cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.health import ProjectionStatus, Readiness, projection_status, readiness
@@ -34,15 +35,7 @@ from projections.projection import Projection
 from projections.queries_conversations import Conversation, ConversationMessage
 from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageFilters, MessageStatus, Page
-from projections.rebuild import (
-    Rebuild,
-    RebuildProgress,
-    RebuildReport,
-    Stores,
-    cancel_rebuild,
-    claim_rebuild,
-    claim_rollback,
-)
+from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
 from projections.register import drop, entry, live, open_register, table_names
 from projections.rows import fetch, placeholder_of
 from projections.runner import Runner

@@ -9,9 +9,6 @@ Every batch is committed with its checkpoint, so a rebuild that is killed anywhe
 """
 
 import logging
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,14 +16,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, update
+from sqlalchemy import Connection
 
 from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of, lock
 from projections.comparison import Comparison, Difference, compare, total
-from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
+from projections.errors import RebuildCancelled, RebuildPaused
 from projections.log_batches import Bounds
 from projections.projecting import Projector, is_poison
 from projections.projection import Projection
@@ -40,17 +37,15 @@ from projections.register import (
     forget_generation,
     has_table,
     index_names,
-    new_generation,
     now_us,
     table_names,
 )
 from projections.rows import fetch, placeholder_of
-from projections.tables import checkpoints, read_models
+from projections.tables import checkpoints
 
 BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
 """Large enough to be fast, small enough that the live runner, which shares SQLite's write lock, waits some 50 ms."""
 
-LEASE_S = 15
 TELL_EVERY_S = 0.25
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
@@ -344,83 +339,9 @@ class Rebuild:
                     return
 
 
-def claim_rebuild(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
-    """The right to rebuild, with a new shadow generation or the one that a dead rebuild left. RebuildRunning."""
-    with stores.rows.writing() as connection:
-        owner, registered = _claim(connection, projection.name)
-        if registered.shadow is not None and registered.shadow_version == projection.version:
-            target = Generation(projection.name, registered.shadow)
-        else:
-            target = new_generation(connection, projection, stores.partitions)
-            change(connection, projection.name, shadow=target.number, shadow_version=projection.version)
-    return Rebuild(stores, projection, target, owner, on_switch, compares=True)
-
-
-def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
-    """The right to make the previous generation live again. RebuildRunning, NothingToRollBackTo."""
-    with stores.rows.writing() as connection:
-        registered = entry(connection, projection.name)
-        if registered.previous is None:
-            raise NothingToRollBackTo(f"{projection.name} was never rebuilt: no earlier generation is kept")
-        if registered.previous_version != projection.version:
-            raise NothingToRollBackTo(
-                f"the earlier generation of {projection.name} is of version {registered.previous_version}, "
-                f"this program goes on with version {projection.version}: start that program, and roll back there"
-            )
-        owner, _ = _claim(connection, projection.name)
-    target = Generation(projection.name, registered.previous)
-    return Rebuild(stores, projection, target, owner, on_switch, compares=False)
-
-
-def cancel_rebuild(rows: Database, name: str) -> bool:
-    """Asks whoever rebuilds to end, and drop what was built; False where nobody does."""
-    with rows.writing() as connection:
-        registered = entry(connection, name)
-        if not is_running(registered):
-            change(connection, name, shadow=None, shadow_version=None, rebuilder=None)
-            return False
-        change(connection, name, rebuild_cancelled=1)
-        return True
-
-
-def is_running(registered: Entry) -> bool:
-    """Whether whoever claimed the rebuild is alive, as far as can be told from here."""
-    if registered.rebuilder is None:
-        return False
-    host, pid, _ = registered.rebuilder.rsplit(":", 2)
-    if host == socket.gethostname() and not _process_exists(int(pid)):
-        return False
-    # A sign of life from the future is none: the clock was set back, or is another host's.
-    return abs(now_us() - registered.rebuilder_seen_us) < LEASE_S * 1_000_000
-
-
 def progress_of(done: int, events: int, rate: float) -> RebuildProgress:
     """Progress, with the time that is left at this rate."""
     return RebuildProgress(done, events, round(rate, 1), round((events - done) / rate, 1) if rate > 0 else None)
-
-
-def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
-    registered = entry(connection, name)
-    if is_running(registered):
-        seen_s = (now_us() - registered.rebuilder_seen_us) / 1_000_000
-        raise RebuildRunning(f"a rebuild of {name} runs in {registered.rebuilder}, last seen {seen_s:.1f} s ago")
-    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-    is_unchanged = read_models.c.rebuilder.is_not_distinct_from(registered.rebuilder)
-    claimed = connection.execute(
-        update(read_models)
-        .where(read_models.c.name == name, is_unchanged)
-        .values(
-            rebuilder=owner,
-            rebuilder_seen_us=now_us(),
-            rebuild_cancelled=0,
-            rebuild_done=0,
-            rebuild_total=0,
-            rebuild_rate=0.0,
-        )
-    )
-    if claimed.rowcount != 1:
-        raise RebuildRunning(f"another rebuild of {name} was started at the same moment")
-    return owner, registered
 
 
 def checkpoint_seldom(connection: Connection) -> None:
@@ -440,13 +361,3 @@ def _forget_all_but(connection: Connection, name: str, kept: list[int]) -> None:
     for (number,) in fetch(connection, statement, (name,)):
         if number not in kept:
             forget_generation(connection, Generation(name, number))
-
-
-def _process_exists(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True  # it is there, and not ours
-    return True

@@ -2,7 +2,7 @@
 
 import pytest
 
-from projections import heartbeats, rebuild
+from projections import claims, heartbeats
 from projections.heartbeats import CLOCKS_APART_US_MAX, beat, seen_s
 from projections.read_models import MESSAGE_STATUS
 from projections.register import entry
@@ -15,7 +15,7 @@ HOUR_US = 3_600 * S
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     now = [START_US]
-    for module in (heartbeats, rebuild):
+    for module in (heartbeats, claims):
         monkeypatch.setattr(module, "now_us", lambda: now[0])
     return now
 
@@ -61,6 +61,6 @@ def test_a_rebuilder_that_was_seen_in_the_future_is_not_alive_for_long(scene: Sc
     with scene.read_models.stores.rows.reading() as connection:
         claimed = entry(connection, MESSAGE_STATUS)._replace(rebuilder="another-host:1:00000000")
 
-    assert rebuild.is_running(claimed)
+    assert claims.is_running(claimed)
     clock[0] -= HOUR_US
-    assert not rebuild.is_running(claimed)
+    assert not claims.is_running(claimed)

@@ -1,0 +1,104 @@
+"""Who may rebuild: one at a time in all processes, by a lease in the register that the rebuild renews.
+
+The claim of a process that is dead is free at once where that can be seen, on its own host, and else when its lease ends.
+"""
+
+import os
+import secrets
+import socket
+
+from sqlalchemy import Connection, update
+
+from ledger.store.database import Database
+from projections.checkpoints import Generation
+from projections.errors import NothingToRollBackTo, RebuildRunning
+from projections.projection import Projection
+from projections.rebuild import OnSwitch, Rebuild, Stores
+from projections.register import Entry, change, entry, new_generation, now_us
+from projections.tables import read_models
+
+LEASE_S = 15
+
+
+def claim_rebuild(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
+    """The right to rebuild, with a new shadow generation or the one that a dead rebuild left. RebuildRunning."""
+    with stores.rows.writing() as connection:
+        owner, registered = _claim(connection, projection.name)
+        if registered.shadow is not None and registered.shadow_version == projection.version:
+            target = Generation(projection.name, registered.shadow)
+        else:
+            target = new_generation(connection, projection, stores.partitions)
+            change(connection, projection.name, shadow=target.number, shadow_version=projection.version)
+    return Rebuild(stores, projection, target, owner, on_switch, compares=True)
+
+
+def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
+    """The right to make the previous generation live again. RebuildRunning, NothingToRollBackTo."""
+    with stores.rows.writing() as connection:
+        registered = entry(connection, projection.name)
+        if registered.previous is None:
+            raise NothingToRollBackTo(f"{projection.name} was never rebuilt: no earlier generation is kept")
+        if registered.previous_version != projection.version:
+            raise NothingToRollBackTo(
+                f"the earlier generation of {projection.name} is of version {registered.previous_version}, "
+                f"this program goes on with version {projection.version}: start that program, and roll back there"
+            )
+        owner, _ = _claim(connection, projection.name)
+    target = Generation(projection.name, registered.previous)
+    return Rebuild(stores, projection, target, owner, on_switch, compares=False)
+
+
+def cancel_rebuild(rows: Database, name: str) -> bool:
+    """Asks whoever rebuilds to end, and drop what was built; False where nobody does."""
+    with rows.writing() as connection:
+        registered = entry(connection, name)
+        if not is_running(registered):
+            change(connection, name, shadow=None, shadow_version=None, rebuilder=None)
+            return False
+        change(connection, name, rebuild_cancelled=1)
+        return True
+
+
+def is_running(registered: Entry) -> bool:
+    """Whether whoever claimed the rebuild is alive, as far as can be told from here."""
+    if registered.rebuilder is None:
+        return False
+    host, pid, _ = registered.rebuilder.rsplit(":", 2)
+    if host == socket.gethostname() and not _process_exists(int(pid)):
+        return False
+    # A sign of life from the future is none: the clock was set back, or is another host's.
+    return abs(now_us() - registered.rebuilder_seen_us) < LEASE_S * 1_000_000
+
+
+def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
+    registered = entry(connection, name)
+    if is_running(registered):
+        seen_s = (now_us() - registered.rebuilder_seen_us) / 1_000_000
+        raise RebuildRunning(f"a rebuild of {name} runs in {registered.rebuilder}, last seen {seen_s:.1f} s ago")
+    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    is_unchanged = read_models.c.rebuilder.is_not_distinct_from(registered.rebuilder)
+    claimed = connection.execute(
+        update(read_models)
+        .where(read_models.c.name == name, is_unchanged)
+        .values(
+            rebuilder=owner,
+            rebuilder_seen_us=now_us(),
+            rebuild_cancelled=0,
+            rebuild_done=0,
+            rebuild_total=0,
+            rebuild_rate=0.0,
+        )
+    )
+    if claimed.rowcount != 1:
+        raise RebuildRunning(f"another rebuild of {name} was started at the same moment")
+    return owner, registered
+
+
+def _process_exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True  # it is there, and not ours
+    return True
