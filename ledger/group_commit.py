@@ -47,6 +47,7 @@ class GroupCommit:
         self._on_idle = on_idle
         self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
+        self._unanswered = 0
         self._gathering_until_s: float | None = None
         self._gathered = 0
         self._wake = threading.Event()
@@ -60,6 +61,11 @@ class GroupCommit:
         """How many items wait."""
         return len(self._queue)
 
+    @property
+    def unanswered(self) -> int:
+        """How many items wait, or are in the commit that is under way."""
+        return self._unanswered
+
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item, once it is on disk. QueueFull or ShuttingDown at once, StoreUnavailable through the future."""
         item_bytes = size_of(item)
@@ -69,6 +75,7 @@ class GroupCommit:
             raise QueueFull(f"{len(self._queue)} deliveries wait for the disk; nothing was stored, send it again")
         answer: asyncio.Future[Outcome] = self._loop.create_future()
         self._queue_bytes += item_bytes
+        self._unanswered += 1
         self._queue.append(Waiting(item, item_bytes, answer))
         if self._gathering_until_s is None:
             self._gathering_until_s = self._loop.time() + GATHER_S_MAX
@@ -132,6 +139,7 @@ class GroupCommit:
     def _answer(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome | LedgerError]) -> None:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             self._queue_bytes -= waiting.item_bytes
+            self._unanswered -= 1
             if waiting.answer.done():
                 continue  # the caller went away; what it brought is stored all the same
             if isinstance(outcome, LedgerError):
