@@ -13,7 +13,7 @@ from api.metrics import Metrics
 from api.readiness import Readiness
 from api.settings import Settings
 from ledger.facts import Item, Outcome
-from ledger.group_commit import GroupCommit
+from ledger.group_commit import GroupCommit, size_of
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from projections.read_models import ReadModels
@@ -53,7 +53,7 @@ class Service:
     access: Access
     appended: Appended = field(default_factory=Appended)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    writers: list[GroupCommit] = field(default_factory=list)
+    writers: list[GroupCommit[Item, Outcome]] = field(default_factory=list)
     open_streams: int = 0
     clock: ClockWatch = field(default_factory=ClockWatch)
     metrics: Metrics = field(default_factory=Metrics)
@@ -75,7 +75,7 @@ class Service:
     def start(self) -> None:
         """Starts a writer a partition, and the projections."""
         self.writers = [
-            GroupCommit(self._commit, on_commit=self._on_commit, on_idle=self.ledger.database.tidy)
+            GroupCommit(self._commit, size_of=size_of, on_commit=self._on_commit, on_idle=self.ledger.database.tidy)
             for _ in range(self.ledger.partitions)
         ]
         self.read_models.start()

@@ -1,7 +1,8 @@
 """Group commit: one bounded queue and one writer thread a partition; nobody is answered before the commit.
 
 Deliveries that arrive together, or while the disk is busy, share a transaction, so the number of syncs does not grow with
-the number of callers. A caller that goes away takes nothing out of the queue; closing drains it.
+the number of callers. A caller that goes away takes nothing out of the queue; closing drains it. The audit trail has a
+writer of this kind as well.
 
 The writer is woken once the event loop has nothing more to bring. Woken at the first delivery it would fight with the loop
 for Python's lock at every step into the database, and a batch would be half as large: a quarter fewer webhooks a second.
@@ -12,10 +13,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from ledger.errors import LedgerError, QueueFull, ShuttingDown, StoreUnavailable
-from ledger.facts import Fact, Item, Outcome, Send
+from ledger.facts import Fact, Item, Send
 
 QUEUE_ITEMS_MAX = 4_096
 QUEUE_BYTES_MAX = 64 * 1024 * 1024
@@ -24,28 +25,42 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 GATHER_S_MAX = 0.005
 IDLE_AFTER_S = 1.0
 
-Commit = Callable[[Sequence[Item]], list[Outcome]]
+Brought = TypeVar("Brought")
+Told = TypeVar("Told")
+
+Commit = Callable[[Sequence[Brought]], list[Told]]
 
 log = logging.getLogger(__name__)
 
 
-class Waiting(NamedTuple):
+class Waiting(NamedTuple, Generic[Brought, Told]):
     """An item in the queue and who waits for its outcome."""
 
-    item: Item
+    item: Brought
     item_bytes: int
-    answer: asyncio.Future[Outcome]
+    answer: asyncio.Future[Told]
 
 
-class GroupCommit:
+class GroupCommit(Generic[Brought, Told]):
     """The queue and the writer of one partition. Submit from one event loop; `commit` runs in the writer's thread."""
 
-    def __init__(self, commit: Commit, *, on_commit: Callable[[], None], on_idle: Callable[[], None]) -> None:
-        """`on_commit` runs on the event loop after each commit, `on_idle` in the writer's thread when nothing has come for a while."""
+    def __init__(
+        self,
+        commit: Commit[Brought, Told],
+        *,
+        size_of: Callable[[Brought], int],
+        on_commit: Callable[[], None],
+        on_idle: Callable[[], None],
+    ) -> None:
+        """`on_commit` runs on the event loop after each commit, `on_idle` in the writer's thread when nothing has come for a while.
+
+        `size_of` is about how many bytes an item brings.
+        """
         self._commit = commit
+        self._size_of = size_of
         self._on_commit = on_commit
         self._on_idle = on_idle
-        self._queue: deque[Waiting] = deque()
+        self._queue: deque[Waiting[Brought, Told]] = deque()
         self._queue_bytes = 0
         self._unanswered = 0
         self._gathering_until_s: float | None = None
@@ -66,14 +81,14 @@ class GroupCommit:
         """How many items wait, or are in the commit that is under way."""
         return self._unanswered
 
-    def submit(self, item: Item) -> asyncio.Future[Outcome]:
+    def submit(self, item: Brought) -> asyncio.Future[Told]:
         """The outcome of an item, once it is on disk. QueueFull or ShuttingDown at once, StoreUnavailable through the future."""
-        item_bytes = size_of(item)
+        item_bytes = self._size_of(item)
         if self._closing:
             raise ShuttingDown("the server is shutting down; nothing was stored, send it again")
         if len(self._queue) >= QUEUE_ITEMS_MAX or self._queue_bytes + item_bytes > QUEUE_BYTES_MAX:
-            raise QueueFull(f"{len(self._queue)} deliveries wait for the disk; nothing was stored, send it again")
-        answer: asyncio.Future[Outcome] = self._loop.create_future()
+            raise QueueFull(f"{len(self._queue)} items wait for the disk; nothing was stored, try it again")
+        answer: asyncio.Future[Told] = self._loop.create_future()
         self._queue_bytes += item_bytes
         self._unanswered += 1
         self._queue.append(Waiting(item, item_bytes, answer))
@@ -115,19 +130,19 @@ class GroupCommit:
     def _commit_one_batch(self) -> int:
         """Commits what waits, up to the bounds of one transaction; how many items these were."""
         batch = self._take_batch()
-        outcomes: Sequence[Outcome | LedgerError]
+        outcomes: Sequence[Told | LedgerError]
         try:
             outcomes = self._commit([waiting.item for waiting in batch])
         except LedgerError as error:
-            log.warning("a commit of %d deliveries failed: %s", len(batch), error)
+            log.warning("a commit of %d items failed: %s", len(batch), error)
             outcomes = [error] * len(batch)
         except Exception as error:  # the writer must outlive whatever happens to one batch
-            log.exception("a commit of %d deliveries failed unexpectedly", len(batch))
+            log.exception("a commit of %d items failed unexpectedly", len(batch))
             outcomes = [StoreUnavailable(f"the commit failed: {type(error).__name__}")] * len(batch)
         self._loop.call_soon_threadsafe(self._answer, batch, outcomes)
         return len(batch)
 
-    def _take_batch(self) -> list[Waiting]:
+    def _take_batch(self) -> list[Waiting[Brought, Told]]:
         """What waits, in order, up to the bounds of one transaction."""
         batch = [self._queue.popleft()]
         batch_bytes = batch[0].item_bytes
@@ -136,7 +151,7 @@ class GroupCommit:
             batch_bytes += batch[-1].item_bytes
         return batch
 
-    def _answer(self, batch: Sequence[Waiting], outcomes: Sequence[Outcome | LedgerError]) -> None:
+    def _answer(self, batch: Sequence[Waiting[Brought, Told]], outcomes: Sequence[Told | LedgerError]) -> None:
         for waiting, outcome in zip(batch, outcomes, strict=True):
             self._queue_bytes -= waiting.item_bytes
             self._unanswered -= 1
@@ -157,7 +172,7 @@ class GroupCommit:
 
 
 def size_of(item: Item) -> int:
-    """About how many bytes an item brings."""
+    """About how many bytes a delivery or a send brings."""
     if isinstance(item, Fact):
         return len(item.state)
     return len(item.body) if isinstance(item, Send) else len(item.receipt.body)

@@ -1,6 +1,7 @@
 """One commit: whatever waits for a partition becomes durable in one transaction, and only then is any of it answered."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
@@ -11,21 +12,31 @@ from ledger.store.database import Database
 from ledger.store.log import append, lock_head
 from ledger.store.registers import keep_unreadable, register_send
 
+T = TypeVar("T")
+
 
 def commit(database: Database, partition: int, items: Sequence[Item]) -> list[Outcome]:
     """The outcome of each item, in order, once all of them are on disk; StoreUnavailable where none is known to be.
 
-    A transaction whose end we did not learn is tried once more on a new connection: the append finds under its lock what
-    the first try stored, so nothing is stored twice, whichever way the first try ended.
+    Where the end of a transaction was not learnt, the append finds under its lock what the first try stored, so nothing is
+    stored twice, whichever way the first try ended.
+    """
+    return durably(database, lambda again: _commit(database, partition, items, again=again))
+
+
+def durably(database: Database, transaction: Callable[[bool], T]) -> T:
+    """What a transaction gives, once it is on disk; StoreUnavailable where it is not known to be.
+
+    One whose end we did not learn is tried once more on a new connection, and is told so (`again`).
     """
     try:
-        return _commit(database, partition, items, again=False)
+        return transaction(False)  # noqa: FBT003 - a Callable names no parameters
     except SQLAlchemyError as error:
         if not _worth_another_try(error):
             database.after_failure(error)
             raise StoreUnavailable(f"the database refused a commit: {_told(error)}") from error
     try:
-        return _commit(database, partition, items, again=True)
+        return transaction(True)  # noqa: FBT003 - as above
     except SQLAlchemyError as error:
         database.after_failure(error)
         raise StoreUnavailable(f"the database refused a commit twice: {_told(error)}") from error

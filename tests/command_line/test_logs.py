@@ -19,7 +19,7 @@ def test_our_logs_and_those_of_libraries_go_through_one_renderer(capsys: pytest.
     configure_logs("info", as_json=True)
 
     structlog.get_logger("api.http.receiving").warning("a delivery was refused", reason="no signature")
-    logging.getLogger("ledger.group_commit").warning("a commit of %d deliveries failed: %s", 3, "disk full")
+    logging.getLogger("ledger.group_commit").warning("a commit of %d items failed: %s", 3, "disk full")
     logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
     logging.getLogger("uvicorn.error").info("Shutting down")
 
@@ -29,7 +29,7 @@ def test_our_logs_and_those_of_libraries_go_through_one_renderer(capsys: pytest.
         "no signature",
         "api.http.receiving",
     )
-    assert (ledgers["event"], ledgers["level"]) == ("a commit of 3 deliveries failed: disk full", "warning")
+    assert (ledgers["event"], ledgers["level"]) == ("a commit of 3 items failed: disk full", "warning")
     assert uvicorns["event"] == "Invalid HTTP request received."
 
 

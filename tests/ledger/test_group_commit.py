@@ -60,12 +60,12 @@ def gate(ledger: Ledger) -> Gate:
     return Gate(ledger)
 
 
-def open_group(commit: Commit) -> GroupCommit:
-    return GroupCommit(commit, on_commit=lambda: None, on_idle=lambda: None)
+def open_group(commit: Commit[Item, Outcome]) -> GroupCommit[Item, Outcome]:
+    return GroupCommit(commit, size_of=size_of, on_commit=lambda: None, on_idle=lambda: None)
 
 
 @asynccontextmanager
-async def writer(gate: Gate) -> AsyncIterator[GroupCommit]:
+async def writer(gate: Gate) -> AsyncIterator[GroupCommit[Item, Outcome]]:
     """A writer that is held at the gate, with one fact in its hands; opened and closed at the end."""
     group = open_group(gate)
     in_hand = group.submit(fact(queued(message_id="in hand")))
@@ -139,7 +139,7 @@ def test_a_full_queue_is_refused_at_once_and_accepts_again_when_it_has_drained(l
     async def story() -> None:
         async with writer(gate) as group:
             waiting = [group.submit(each) for each in many(QUEUE_ITEMS_MAX)]
-            with pytest.raises(QueueFull, match=f"{QUEUE_ITEMS_MAX} deliveries wait"):
+            with pytest.raises(QueueFull, match=f"{QUEUE_ITEMS_MAX} items wait"):
                 await group.submit(fact(queued()))
             gate.open.set()
             await asyncio.gather(*waiting)
