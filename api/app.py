@@ -19,15 +19,15 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
-from api.access import Scope
 from api.console import console_routes
 from api.gauges import Gauges
 from api.http.observing import observed
 from api.http.openapi import openapi_document
 from api.http.problems import answer_error, answer_http_exception
+from api.http.questions import expect_known
 from api.http.receiving import WebhookEndpoint
 from api.http.routes import ROUTES, WEBHOOK
-from api.http.routing import AsyncHandler, Guarded, Open, SyncHandler
+from api.http.routing import Guarded, Open
 from api.service import Service
 from api.settings import Settings
 from ledger.errors import LedgerError
@@ -83,8 +83,8 @@ def _entrance(webhook: ASGIApp, others: ASGIApp, lifespan: ASGIApp) -> ASGIApp:
 
 def _route(service: Service, route: Guarded | Open) -> Route:
     match route:
-        case Guarded(method, path, scope, handler):
-            return Route(path, _guarded(service, scope, handler), methods=[method])
+        case Guarded():
+            return Route(route.path, _guarded(service, route), methods=[route.method])
         case Open(path, handler):
 
             async def answer(request: Request) -> Response:
@@ -93,12 +93,13 @@ def _route(service: Service, route: Guarded | Open) -> Route:
             return Route(path, answer, methods=["GET"])
 
 
-def _guarded(
-    service: Service, scope: Scope, handler: SyncHandler | AsyncHandler
-) -> Callable[[Request], Awaitable[Response]]:
+def _guarded(service: Service, route: Guarded) -> Callable[[Request], Awaitable[Response]]:
+    known = [parameter.name for parameter in route.description.parameters if parameter.place == "query"]
+
     async def answer(request: Request) -> Response:
-        caller = service.access.authorise(request, scope)
-        return await _called(handler, service, caller, request)
+        caller = service.access.authorise(request, route.scope)
+        expect_known(request, known)
+        return await _called(route.handler, service, caller, request)
 
     return answer
 

@@ -3,6 +3,7 @@
 A setting that makes no sense is refused with one line that names it and never shows a secret.
 """
 
+import difflib
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -23,6 +24,21 @@ PORT_MAX = 65_535
 REPLAY_WINDOW_S_MAX = 10 * 365 * 24 * 60 * 60
 LOG_LEVELS = ("debug", "info", "warning", "error")
 LOG_FORMATS = {"auto": None, "json": True, "text": False}
+
+SETTINGS = (
+    "LEDGER_ALLOW_UNSIGNED",
+    "LEDGER_API_KEYS",
+    "LEDGER_DATABASE_URL",
+    "LEDGER_ENV_FILE",
+    "LEDGER_HOST",
+    "LEDGER_LOG_FORMAT",
+    "LEDGER_LOG_LEVEL",
+    "LEDGER_PARTITIONS",
+    "LEDGER_PORT",
+    "LEDGER_REPLAY_WINDOW_S",
+    "LEDGER_WEBHOOK_SECRETS",
+)
+"""Every name that is read here; a name that only looks like one of them is told at the start."""
 
 T = TypeVar("T")
 
@@ -65,6 +81,18 @@ def read_settings(environ: Mapping[str, str] | None = None) -> Settings:
         log_level=_read(config, "LEDGER_LOG_LEVEL", _log_level, "info"),
         log_json=_read(config, "LEDGER_LOG_FORMAT", _log_format, "auto"),
     )
+
+
+def unknown_settings(environ: Mapping[str, str] | None = None) -> list[str]:
+    """What to say of each LEDGER_… name in the environment or the file that is no setting, with the closest one that is."""
+    environ = os.environ if environ is None else environ
+    names = {*environ, *_config(environ).file_values}
+    said = []
+    for name in sorted(name for name in names if name.startswith("LEDGER_") and name not in SETTINGS):
+        closest = difflib.get_close_matches(name, SETTINGS, 1)
+        meant = f"did you mean {closest[0]}?" if closest else f"the settings are {', '.join(SETTINGS)}"
+        said.append(f"{name[:64]} is set, but is no setting and changes nothing: {meant}")
+    return said
 
 
 def read_database_url(environ: Mapping[str, str] | None = None) -> str:

@@ -19,6 +19,7 @@ from projections.inbound_conversations import (
     decode_summary,
 )
 from projections.page_cursors import AfterConversation, AfterConversationMessage, check_limit, read_cursor, write_cursor
+from projections.pages import read_page
 from projections.projection import indexed
 from projections.queries_messages import Page
 from projections.rows import Row, fetch, placeholder_of
@@ -86,15 +87,22 @@ def conversations(
 ) -> Page[Conversation]:
     """A page of conversations, latest message first. The time of a latest message only grows, so nothing appears twice."""
     check_limit(limit)
-    after = read_cursor(cursor, AfterConversation)
-    statement, values = conversations_statement(
-        generation, number_id=number_id, participant=participant, after=after, placeholder=placeholder_of(connection)
-    )
-    found = fetch(connection, statement, (*values, limit + 1))
-    following = None
-    if len(found) > limit:
-        following = write_cursor(AfterConversation(found[limit - 1][0], bytes(found[limit - 1][1])))
-    return Page([conversation_of(decode_summary(row[2])) for row in found[:limit]], following)
+    begin = read_cursor(cursor, AfterConversation)
+
+    def rows_after(last: Row | None, wanted: int) -> list[Row]:
+        after = _after_conversation(last) if last else begin
+        statement, values = conversations_statement(
+            generation,
+            number_id=number_id,
+            participant=participant,
+            after=after,
+            placeholder=placeholder_of(connection),
+        )
+        return fetch(connection, statement, (*values, wanted))
+
+    shown, has_more = read_page(rows_after, limit)
+    following = write_cursor(_after_conversation(shown[-1])) if has_more else None
+    return Page([conversation_of(decode_summary(row[2])) for row in shown], following)
 
 
 def conversations_statement(
@@ -136,15 +144,17 @@ def conversation_messages(
 ) -> Page[ConversationMessage]:
     """A page of a conversation's messages, oldest first; empty where there is no such conversation."""
     check_limit(limit)
-    after = read_cursor(cursor, AfterConversationMessage)
-    statement, values = conversation_messages_statement(
-        generation, conversation_key(conversation_id), after, placeholder_of(connection)
-    )
-    found = fetch(connection, statement, (*values, limit + 1))
-    following = None
-    if len(found) > limit:
-        following = write_cursor(AfterConversationMessage(*found[limit - 1][:3]))
-    return Page([_conversation_message(row) for row in found[:limit]], following)
+    begin = read_cursor(cursor, AfterConversationMessage)
+    key = conversation_key(conversation_id)
+
+    def rows_after(last: Row | None, wanted: int) -> list[Row]:
+        after = AfterConversationMessage(*last[:3]) if last else begin
+        statement, values = conversation_messages_statement(generation, key, after, placeholder_of(connection))
+        return fetch(connection, statement, (*values, wanted))
+
+    shown, has_more = read_page(rows_after, limit)
+    following = write_cursor(AfterConversationMessage(*shown[-1][:3])) if has_more else None
+    return Page([_conversation_message(row) for row in shown], following)
 
 
 def conversation_messages_statement(
@@ -161,6 +171,10 @@ def conversation_messages_statement(
         f"WHERE {' AND '.join(conditions)} ORDER BY ordered_at_us, partition, position LIMIT {placeholder}"
     )
     return statement, values
+
+
+def _after_conversation(row: Row) -> AfterConversation:
+    return AfterConversation(row[0], bytes(row[1]))
 
 
 def _conversation_message(row: Row) -> ConversationMessage:

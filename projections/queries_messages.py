@@ -19,6 +19,7 @@ from ledger.provider import Direction, Status
 from projections.checkpoints import Generation, checkpoints_of
 from projections.message_status import MESSAGES, decode_message
 from projections.page_cursors import AfterMessage, check_limit, read_cursor, write_cursor
+from projections.pages import read_page
 from projections.projection import indexed
 from projections.rows import Row, fetch, placeholder_of
 
@@ -88,16 +89,22 @@ def messages(
     check_limit(limit)
     after = read_cursor(cursor, AfterMessage)
     bounds = after.bounds if after else tuple(each.position for each in checkpoints_of(connection, generation))
-    found: list[Row] = []
-    place = (after.updated_at_us, after.partition, after.position) if after else None
-    while len(found) <= limit:
-        wanted = limit + 1 - len(found)
-        rows = _newest(connection, generation, filters, place, wanted)
-        found += [row for row in rows if row[1] < len(bounds) and row[2] <= bounds[row[1]]]
-        if len(rows) < wanted:
-            break
-        place = rows[-1][:3]
-    return _page(found, bounds, limit)
+    begin = (after.updated_at_us, after.partition, after.position) if after else None
+
+    def rows_after(last: Row | None, wanted: int) -> list[Row]:
+        place, found = _place_of(last) if last else begin, list[Row]()
+        while len(found) < wanted:
+            asked = wanted - len(found)
+            rows = _newest(connection, generation, filters, place, asked)
+            found += [row for row in rows if row[1] < len(bounds) and row[2] <= bounds[row[1]]]
+            if len(rows) < asked:
+                break
+            place = _place_of(rows[-1])
+        return found
+
+    shown, has_more = read_page(rows_after, limit)
+    following = write_cursor(AfterMessage(*_place_of(shown[-1]), bounds)) if has_more else None
+    return Page([MessageStatus(decode_message(row[3]), Position(row[1], row[2])) for row in shown], following)
 
 
 def ranges_of(filters: MessageFilters) -> list[list[Condition]]:
@@ -192,14 +199,6 @@ def _newest(
         )
         found += fetch(connection, statement, (*values, wanted))
     return sorted(found, key=_place_of, reverse=True)[:wanted]
-
-
-def _page(found: Sequence[Row], bounds: tuple[int, ...], limit: int) -> Page[MessageStatus]:
-    shown = found[:limit]
-    following = None
-    if len(found) > limit:
-        following = write_cursor(AfterMessage(*_place_of(shown[-1]), bounds))
-    return Page([MessageStatus(decode_message(row[3]), Position(row[1], row[2])) for row in shown], following)
 
 
 def _place_of(row: Row) -> tuple[int, int, int]:

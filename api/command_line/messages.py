@@ -1,7 +1,6 @@
 """`ledger messages` and `ledger conversations`: finding what one has no id of, and what is stuck."""
 
 import time
-from collections.abc import Iterator
 from typing import Annotated
 
 import typer
@@ -61,14 +60,16 @@ def messages(
     with opened_read_models() as read_models:
         warn_if_behind(read_models, MESSAGE_STATUS)
         if stuck:
-            found, following = list(_stuck(read_models, status, limit)), None
+            found, has_more = _stuck(read_models, status, limit)
+            following = None
         else:
             filters = MessageFilters(status=status, external_reference=reference, phone=phone, failure_code=code)
             found, following = read_models.messages(filters, limit=limit)
+            has_more = following is not None
     if as_json:
         print_json({"items": [status_json(each) for each in found], "next": following})
     else:
-        _print(COLUMNS, [_row(each) for each in found], cut_off=following is not None)
+        _print(COLUMNS, [_row(each) for each in found], cut_off=has_more)
     if stuck and found:
         raise typer.Exit(SOMETHING_WRONG)
 
@@ -99,13 +100,16 @@ def conversations(
         _print(CONVERSATION_COLUMNS, [_conversation_row(each) for each in page.items], cut_off=page.next is not None)
 
 
-def _stuck(read_models: ReadModels, status: Status | None, limit: int) -> Iterator[MessageStatus]:
+def _stuck(read_models: ReadModels, status: Status | None, limit: int) -> tuple[list[MessageStatus], bool]:
+    """The first `limit` of them, and whether there are more."""
     now_us = time.time_ns() // 1_000
+    found, has_more = list[MessageStatus](), False
     for each in STUCK_AFTER_S:
-        if status in (None, each) and limit > 0:
+        if status in (None, each):
             page = read_models.messages(stuck_filters(each, now_us), limit=limit)
-            limit -= len(page.items)
-            yield from page.items
+            found += page.items
+            has_more = has_more or page.next is not None
+    return found[:limit], has_more or len(found) > limit
 
 
 def _print(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, cut_off: bool) -> None:

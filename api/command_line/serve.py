@@ -10,7 +10,7 @@ from api.logs import configure_logs
 from api.one_server import claimed
 from api.server import listening, run_server, server_of, url_of
 from api.service import Service
-from api.settings import Settings, read_settings
+from api.settings import Settings, read_settings, unknown_settings
 from ledger.store.schema import shown
 
 log = structlog.get_logger("api.serve")
@@ -42,7 +42,9 @@ def serve() -> None:
 
 
 def warn(settings: Settings) -> None:
-    """Says what is open that should be closed before anybody relies on it."""
+    """Says what is open that should be closed before anybody relies on it, and what was probably spelled wrongly."""
+    for said in unknown_settings():
+        log.warning(said)
     if settings.secrets is None:
         log.warning(
             "LEDGER_ALLOW_UNSIGNED=1: whoever reaches this port can record webhooks; nothing proves who sent them"

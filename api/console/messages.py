@@ -54,11 +54,11 @@ def inert(cell: str) -> str:
 
 
 def _lines(visit: Visit) -> Iterator[Line]:
-    filters, cursor = Asked.of(visit).filters(visit.now_us), None
-    for _ in range(CSV_MESSAGES_MAX // CSV_PAGE_MESSAGES):
-        page = visit.service.read_models.messages(filters, cursor=cursor, limit=CSV_PAGE_MESSAGES)
+    filters, cursor, room = Asked.of(visit).filters(visit.now_us), None, CSV_MESSAGES_MAX
+    while room:
+        page = visit.service.read_models.messages(filters, cursor=cursor, limit=min(room, CSV_PAGE_MESSAGES))
         yield from (line_of(visit, status) for status in page.items)
-        cursor = page.next
+        cursor, room = page.next, room - len(page.items)
         if cursor is None:
             return
 

@@ -20,8 +20,8 @@ JSON = dict[str, Any]
 AnyRoute = Guarded | Open | Signed
 
 SCHEMA_REF = "#/components/schemas/{name}"
-GUARDED_PROBLEMS = (401, 403, 429, 503)
-"""What every route with a key may answer: no key, not this scope, too many wrong keys, no database."""
+GUARDED_PROBLEMS = (400, 401, 403, 429, 503)
+"""What every route with a key may answer: an odd parameter, no key, not this scope, too many wrong keys, no database."""
 
 HEADERS: dict[str, JSON] = {
     "X-Request-Id": {

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import re
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import unquote_to_bytes
@@ -39,6 +40,14 @@ def query_text(request: Request, name: str) -> str | None:
     if values and "\0" in values[0]:
         raise MalformedQuestion(f"{name} contains NUL")
     return values[0] if values else None
+
+
+def expect_known(request: Request, known: Sequence[str]) -> None:
+    """A parameter that nobody reads makes no sense: whoever spells a filter wrongly would be shown everything."""
+    unknown = next((name for name in request.query_params if name not in known), None)
+    if unknown is not None:
+        told = f"it takes {', '.join(known)}" if known else "it takes none"
+        raise MalformedQuestion(f"{unknown[:40]!r} is not a parameter of this path: {told}")
 
 
 def query_limit(request: Request, default: int = PAGE_DEFAULT) -> int:

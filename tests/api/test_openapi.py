@@ -23,7 +23,7 @@ from tests.builders import body, send_body
 DESCRIBED: list[AnyRoute] = [WEBHOOK, *ROUTES]
 UNPROVOKED = {429, 503, 408}
 """Answers that other tests provoke: test_access.py, test_store_down.py, test_concurrency.py, test_connections.py."""
-ALWAYS_400 = {("post", "/webhooks/red-cloud"), ("post", "/sends")}
+ALWAYS_400 = {("post", "/webhooks/red-cloud")}
 """A body that is cut off is answered to nobody: test_connections.py sees it on a raw socket."""
 
 
@@ -114,6 +114,23 @@ def test_the_query_parameters_that_are_read_are_the_ones_that_are_described(
         assert answer.status_code == 200
 
     assert read == {parameter.name for parameter in route.description.parameters if parameter.place == "query"}
+
+
+@pytest.mark.parametrize(
+    "query, detail",
+    [
+        ("/feed?cursor=x", "'cursor' is not a parameter of this path: it takes after, limit"),
+        ("/messages?externalRef=1", "'externalRef' is not a parameter of this path: it takes status, direction, "),
+        ("/projections?limit=1", "'limit' is not a parameter of this path: it takes none"),
+    ],
+)
+def test_a_parameter_that_a_path_does_not_have_is_refused_with_those_that_it_has(
+    stocked: Running, query: str, detail: str
+) -> None:
+    answer = stocked.get(query)
+
+    assert (answer.status_code, answer.json()["type"]) == (400, "docs/HTTP.md#problem-malformed-question")
+    assert answer.json()["detail"].startswith(detail)
 
 
 def known(path: str) -> str:
@@ -225,9 +242,9 @@ def ask_badly(examiner: Examiner) -> None:
     ):
         examiner.get(template, path, "admin")
     for route in ROUTES:
-        if isinstance(route, Guarded) and "{" in route.path:
-            for value in ("%FF", "9"):
-                path = re.sub(r"{\w+}", value, route.path)
+        if isinstance(route, Guarded):
+            odd = ["%FF", "9"] if "{" in route.path else []
+            for path in [f"{known(route.path)}?nonsense=1", *(re.sub(r"{\w+}", value, route.path) for value in odd)]:
                 examiner.get(route.path, path, "admin") if route.method == "GET" else examiner.post(route.path, path)
 
 

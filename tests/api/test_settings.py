@@ -1,12 +1,14 @@
 """A setting that makes no sense stops the start with one line that names it, and that never shows a secret."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from api import settings as settings_module
 from api.access import ApiKey, Scope, sha256_of
 from api.service import Service
-from api.settings import Settings, read_database_url, read_settings
+from api.settings import SETTINGS, Settings, read_database_url, read_settings, unknown_settings
 from ledger.errors import SettingRefused
 from ledger.signatures import Secret
 from tests.api.running import running
@@ -152,6 +154,29 @@ def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
 
 def test_a_secret_of_other_bytes_is_taken_as_it_is() -> None:
     assert read_settings({"LEDGER_WEBHOOK_SECRETS": "main:\udcff\udcfe"}).secrets == (Secret("main", b"\xff\xfe"),)
+
+
+def test_a_name_that_is_no_setting_is_told_with_the_closest_that_is(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.env"
+    file.write_text("LEDGER_WEBHOOK_SECRET=main:hidden\n")
+
+    told = unknown_settings(
+        {"LEDGER_ENV_FILE": str(file), "LEDGER_APIKEYS": "hidden", "LEDGER_OF_THE_BIKE_SHED": "1", "HOME": "/"}
+    )
+
+    begin = "is set, but is no setting and changes nothing"
+    assert told == [
+        f"LEDGER_APIKEYS {begin}: did you mean LEDGER_API_KEYS?",
+        f"LEDGER_OF_THE_BIKE_SHED {begin}: the settings are {', '.join(SETTINGS)}",
+        f"LEDGER_WEBHOOK_SECRET {begin}: did you mean LEDGER_WEBHOOK_SECRETS?",
+    ]
+
+
+def test_every_name_that_is_read_is_known_as_a_setting() -> None:
+    source = Path(settings_module.__file__).read_text()
+
+    assert set(re.findall(r'"(LEDGER_[A-Z_]+)"', source.partition("\n@dataclass")[2])) == set(SETTINGS)
+    assert unknown_settings(dict.fromkeys(SETTINGS[:3], "")) == []
 
 
 def test_commands_that_only_read_need_no_secret() -> None:
