@@ -64,7 +64,11 @@ def app_of(service: Service) -> ASGIApp:
     starlette.router.redirect_slashes = False
     starlette.state.openapi = msgspec.json.encode(openapi_document([WEBHOOK, *ROUTES]))
     service.metrics.registry.register(Gauges(service))
-    return _entrance(WebhookEndpoint(service), observed(starlette, service.metrics, service.request_ids), starlette)
+    webhook: ASGIApp = WebhookEndpoint(service)
+    others = observed(starlette, service.metrics, service.request_ids)
+    if service.traces is not None:
+        webhook, others = service.traces.of_webhooks(webhook), service.traces.of_requests(others)
+    return _entrance(webhook, others, starlette)
 
 
 def _entrance(webhook: ASGIApp, others: ASGIApp, lifespan: ASGIApp) -> ASGIApp:

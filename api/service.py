@@ -5,6 +5,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from api.access import Access
 from api.clock import ClockWatch, now_us
@@ -12,11 +13,16 @@ from api.http.request_ids import RequestIds
 from api.metrics import Metrics
 from api.readiness import Readiness
 from api.settings import Settings
+from api.tracing import spans_of
 from ledger.facts import Item, Outcome
-from ledger.group_commit import GroupCommit, size_of
+from ledger.group_commit import Commit, GroupCommit, size_of
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from projections.read_models import ReadModels
+from projections.spans import Spans
+
+if TYPE_CHECKING:  # importing it imports OpenTelemetry
+    from api.traces import Traces
 
 WAIT_FOR_S_MAX = 5.0
 
@@ -60,22 +66,27 @@ class Service:
     request_ids: RequestIds = field(default_factory=RequestIds)
     wait_for_s_max: float = WAIT_FOR_S_MAX
     now_us: Callable[[], int] = now_us
+    traces: "Traces | None" = None
     readiness: Readiness = field(init=False)
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.ledger, self.read_models)
 
     @classmethod
-    def open(cls, settings: Settings) -> "Service":
+    def open(cls, settings: Settings, traces: "Traces | None" = None) -> "Service":
         """Opens the ledger, and creates it where there is none."""
         ledger = Ledger.open(settings.database_url, partitions=settings.partitions)
         reception = Reception(settings.secrets, ledger.partitions, settings.replay_window_s, ledger.codec)
-        return cls(settings, ledger, _read_models_of(ledger), reception, Access(settings.api_keys))
+        read_models = _read_models_of(ledger, spans_of(traces))
+        return cls(settings, ledger, read_models, reception, Access(settings.api_keys), traces=traces)
 
     def start(self) -> None:
         """Starts a writer a partition, and the projections."""
+        commit: Commit[Item, Outcome] = self._commit
+        if self.traces is not None:
+            commit = self.traces.commits(commit, self.ledger.database.url.get_backend_name())
         self.writers = [
-            GroupCommit(self._commit, size_of=size_of, on_commit=self._on_commit, on_idle=self.ledger.database.tidy)
+            GroupCommit(commit, size_of=size_of, on_commit=self._on_commit, on_idle=self.ledger.database.tidy)
             for _ in range(self.ledger.partitions)
         ]
         self.read_models.start()
@@ -89,7 +100,8 @@ class Service:
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item once it is on disk, by the writer of its partition."""
-        return self.writers[item.partition].submit(item)
+        writer = self.writers[item.partition]
+        return writer.submit(item) if self.traces is None else self.traces.submit(item, writer.submit)
 
     def _commit(self, items: Sequence[Item]) -> list[Outcome]:
         """In a writer's thread."""
@@ -106,9 +118,9 @@ class Service:
         self.appended.tell()
 
 
-def _read_models_of(ledger: Ledger) -> ReadModels:
+def _read_models_of(ledger: Ledger, spans: Spans) -> ReadModels:
     try:
-        return ReadModels.open(ledger)
+        return ReadModels.open(ledger, spans)
     except BaseException:
         ledger.close()
         raise

@@ -108,6 +108,13 @@ def read_log_settings(environ: Mapping[str, str] | None = None) -> tuple[str, bo
     return level, _read(config, "LEDGER_LOG_FORMAT", _log_format, "auto")
 
 
+def read_otel_settings(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """What is set of OpenTelemetry's own settings (OTEL_…), by name."""
+    given = os.environ if environ is None else environ
+    asked = {**_config(given).file_values, **given}
+    return {name: value.strip() for name, value in asked.items() if name.startswith("OTEL_")}
+
+
 def _config(environ: Mapping[str, str]) -> Config:
     file = environ.get("LEDGER_ENV_FILE")
     if file is not None and not _is_file(file):

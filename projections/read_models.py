@@ -39,6 +39,7 @@ from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
 from projections.register import drop, entry, live, open_register, table_names
 from projections.rows import fetch, placeholder_of
 from projections.runner import Runner
+from projections.spans import Spans, unseen
 from projections.tables import checkpoints, parked_events, read_models
 from projections.waiting import ASK_AGAIN_BESIDE_OUR_RUNNER_S, ASK_AGAIN_S, Waiters
 
@@ -93,9 +94,9 @@ def read_models_url(ledger_url: URL) -> URL:
 class ReadModels:
     """The read models of a ledger. Every method may be called from any thread; only `wait_for` is a coroutine."""
 
-    def __init__(self, ledger: Ledger, rows: Database) -> None:
+    def __init__(self, ledger: Ledger, rows: Database, spans: Spans = unseen) -> None:
         self._ledger = ledger
-        self.stores = Stores(rows, ledger.database, ledger.codec, ledger.partitions)
+        self.stores = Stores(rows, ledger.database, ledger.codec, ledger.partitions, spans)
         self._projections: dict[str, Projection] = {
             MESSAGE_STATUS: MessageStatusProjection(),
             INBOUND_CONVERSATIONS: InboundConversationsProjection(ledger.partitions),
@@ -105,13 +106,13 @@ class ReadModels:
         self._rebuilds: list[Rebuild] = []
 
     @classmethod
-    def open(cls, ledger: Ledger) -> Self:
+    def open(cls, ledger: Ledger, spans: Spans = unseen) -> Self:
         """The read models beside a ledger, created (empty) if there are none; nothing runs before `start`.
 
         What was made from another history than the log has (a restored backup, a foreign file) is made again from it.
         """
         url = read_models_url(ledger.database.url).render_as_string(hide_password=False)
-        opened = cls(ledger, Database(url, durable=False))
+        opened = cls(ledger, Database(url, durable=False), spans)
         opened._create()
         opened._begin_again_where_the_log_is_another()
         return opened
@@ -126,6 +127,7 @@ class ReadModels:
             self._ledger.codec,
             list(self._projections.values()),
             self._waiters.reached,
+            self.stores.spans,
         )
         self._runner.start()
         for name, projection in self._projections.items():
@@ -167,6 +169,7 @@ class ReadModels:
             self._ledger.codec,
             list(self._projections.values()),
             self._waiters.reached,
+            self.stores.spans,
         )
         while runner.pass_once():
             pass

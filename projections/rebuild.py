@@ -41,6 +41,7 @@ from projections.register import (
     table_names,
 )
 from projections.rows import fetch, placeholder_of
+from projections.spans import Attributes, Spans, unseen
 from projections.tables import checkpoints
 
 BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
@@ -84,6 +85,7 @@ class Stores(NamedTuple):
     log: Database
     codec: EventCodec
     partitions: int
+    spans: Spans = unseen
 
 
 class NotYetSwitched(Exception):
@@ -125,16 +127,30 @@ class Rebuild:
         self._on_progress = on_progress
         self._started = time.monotonic()
         self._done_before = self._done()
-        try:
-            self._catch_up()
-            comparison = self._compare()
-            report = self._switch(comparison)
-        except BaseException:
-            self._release()
-            raise
+        told: Attributes = {"projection": self._projection.name}
+        with self._stores.spans(f"rebuild {self._projection.name}", told):
+            try:
+                report = self._build()
+            except BaseException:
+                self._release()
+                raise
+            told |= {
+                "events": report.events,
+                "rows.compared": report.rows_compared,
+                "rows.differing": report.rows_differing,
+            }
         self._on_switch()
         self._clean_up()
         return report
+
+    def _build(self) -> RebuildReport:
+        spans = self._stores.spans
+        with spans("catch up", {}):
+            self._catch_up()
+        with spans("compare", {}):
+            comparison = self._compare()
+        with spans("switch", {}):
+            return self._switch(comparison)
 
     def start(self) -> None:
         """`run` in a thread of its own; the outcome is in `projections()` and in the log output."""

@@ -21,6 +21,7 @@ from projections.projecting import Projector
 from projections.projection import Projection
 from projections.recent import RECENT_BYTES_MAX
 from projections.register import Entry, entry
+from projections.spans import Attributes, Spans, unseen
 
 LOOK_FIRST_S = 0.25
 LOOK_LAST_S = 1.0
@@ -49,12 +50,14 @@ class Runner:
         codec: EventCodec,
         projections: Sequence[Projection],
         reached: Reached,
+        spans: Spans = unseen,
     ) -> None:
         self._rows = rows
         self._log = log_database
         self._codec = codec
         self._projections = projections
         self._reached = reached
+        self._spans = spans
         self._projectors: dict[tuple[Generation, int], Projector] = {}
         self._heads_done: list[int] = []
         self._wake = threading.Event()
@@ -129,11 +132,15 @@ class Runner:
         if position >= head:
             return position
         place = (projector.partition, position)
-        if place not in batches:
-            batches[place] = projector.batch(position, LIVE)
-        if batches[place].events:
-            position = projector.apply(batches[place]).position
-            self._reached(projector.generation.projection, projector.partition, position)
+        name = projector.generation.projection
+        told: Attributes = {"projection": name, "partition": projector.partition, "events": 0}
+        with self._spans(f"project {name}", told):
+            if place not in batches:
+                batches[place] = projector.batch(position, LIVE)
+            if batches[place].events:
+                told["events"] = len(batches[place].events)
+                position = projector.apply(batches[place]).position
+                self._reached(name, projector.partition, position)
         return position
 
     def _projector(

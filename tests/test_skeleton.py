@@ -41,10 +41,12 @@ def test_the_pure_core_never_asks_what_time_it_is(module: str) -> None:
 
 
 def test_the_tests_run_on_the_versions_that_users_get() -> None:
-    assert locked(".requirements.lock").items() <= locked(".requirements-test.lock").items()
+    with_traces = locked(".requirements-otel.lock").items()
+
+    assert locked(".requirements.lock").items() <= with_traces <= locked(".requirements-test.lock").items()
 
 
-@pytest.mark.parametrize("file_name", [".requirements.lock", ".requirements-test.lock"])
+@pytest.mark.parametrize("file_name", [".requirements.lock", ".requirements-otel.lock", ".requirements-test.lock"])
 def test_a_lock_names_hashes_and_no_host_or_path(file_name: str) -> None:
     lock = (ROOT / file_name).read_text()
 
@@ -57,7 +59,12 @@ def test_every_direct_dependency_is_locked() -> None:
     project = PYPROJECT["project"]
     wanted = [*project["dependencies"], *project["optional-dependencies"]["postgres"]]
 
-    assert {re.split(r"[^A-Za-z0-9-]", name)[0] for name in wanted} <= set(locked(".requirements.lock"))
+    assert names_of(wanted) <= set(locked(".requirements.lock"))
+    assert names_of(project["optional-dependencies"]["otel"]) <= set(locked(".requirements-otel.lock"))
+
+
+def names_of(requirements: list[str]) -> set[str]:
+    return {re.split(r"[^A-Za-z0-9-]", name)[0] for name in requirements}
 
 
 def test_the_wheel_has_every_file_of_the_three_packages(tmp_path: Path) -> None:

@@ -20,7 +20,12 @@ from tests.faults.serving import Serving, environment, nursery
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ledger", "projections", "api")
-IMPORTED_AS = {"prometheus-client": "prometheus_client"}
+IMPORTED_AS = {
+    "prometheus-client": "prometheus_client",
+    "opentelemetry-api": "opentelemetry",
+    "opentelemetry-sdk": "opentelemetry",
+    "opentelemetry-exporter-otlp-proto-http": "opentelemetry",
+}
 USED_BY_NAME = {"uvloop", "httptools", "psycopg"}
 """uvicorn is told by name to use the first two, and SQLAlchemy the third."""
 
@@ -34,7 +39,8 @@ _INET = re.compile(r'sin6?_port=htons\((\d+)\).*?"([0-9a-f.:]+)"')
 
 def test_every_dependency_is_used_and_whatever_is_used_is_declared() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = {name_of(each) for each in [*project["dependencies"], *project["optional-dependencies"]["postgres"]]}
+    extras = project["optional-dependencies"]
+    declared = {name_of(each) for each in [*project["dependencies"], *extras["postgres"], *extras["otel"]]}
     imported = {name for name in imports() if name not in sys.stdlib_module_names and name not in PACKAGES}
 
     assert {IMPORTED_AS.get(name, name) for name in declared} - USED_BY_NAME == imported - USED_BY_NAME - BROUGHT_ALONG

@@ -11,6 +11,7 @@ from ledger.ledger import Ledger
 from ledger.store.database import Database, parse_database_url
 from ledger.store.schema import open_existing
 from projections.read_models import ReadModels
+from projections.spans import Spans, unseen
 
 
 @contextmanager
@@ -21,9 +22,9 @@ def opened() -> Iterator[Ledger]:
 
 
 @contextmanager
-def opened_read_models() -> Iterator[ReadModels]:
+def opened_read_models(spans: Spans = unseen) -> Iterator[ReadModels]:
     """The read models beside that ledger, as they are: nothing is projected here."""
-    with opened() as ledger, closing(ReadModels.open(ledger)) as read_models:
+    with opened() as ledger, closing(ReadModels.open(ledger, spans)) as read_models:
         yield read_models
 
 

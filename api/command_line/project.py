@@ -10,6 +10,7 @@ import typer
 from api.command_line.opening import opened_read_models
 from api.logs import configure_logs
 from api.settings import read_log_settings
+from api.tracing import spans_of, tracing
 
 log = structlog.get_logger("api.project")
 
@@ -31,7 +32,7 @@ def project(
     """
     level, as_json = read_log_settings()
     configure_logs(level, as_json=as_json)
-    with opened_read_models() as read_models:
+    with tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
         if once:
             read_models.catch_up()
             return

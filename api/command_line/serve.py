@@ -11,6 +11,7 @@ from api.one_server import claimed
 from api.server import listening, run_server, server_of, url_of
 from api.service import Service
 from api.settings import Settings, read_settings, unknown_settings
+from api.tracing import tracing
 from ledger.store.schema import shown
 
 log = structlog.get_logger("api.serve")
@@ -34,9 +35,13 @@ def serve() -> None:
     """
     settings = read_settings()
     configure_logs(settings.log_level, as_json=settings.log_json)
-    with claimed(file_of(settings.database_url)), listening(settings.host, settings.port) as listener:
+    with (
+        tracing() as traces,
+        claimed(file_of(settings.database_url)),
+        listening(settings.host, settings.port) as listener,
+    ):
         warn(settings)
-        service = Service.open(settings)
+        service = Service.open(settings, traces)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
     log.info("stopped; everything that was acknowledged is on disk")
 

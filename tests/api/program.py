@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from tests.api.running import KEYS, SECRETS, START_S, key_of
 from tests.api.wire import Wire
 
 ROOT = Path(__file__).parents[2]
+SERVE = (sys.executable, "-m", "api.command_line", "serve")
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Program:
 def environment(database_url: str) -> dict[str, str]:
     """Settings with the secrets and keys of the tests."""
     return {
-        **{name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")},
+        **{name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "OTEL_"))},
         "PYTHONPATH": str(ROOT),
         "LEDGER_DATABASE_URL": database_url,
         "LEDGER_HOST": "127.0.0.1",
@@ -63,12 +64,16 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def program(database_url: str) -> Iterator[Program]:
+def program(database_url: str, command: Sequence[str] = SERVE, **settings: str) -> Iterator[Program]:
     """`ledger serve` for the length of a `with`; killed where it still runs at the end."""
-    command = [sys.executable, "-m", "api.command_line", "serve"]
     log: list[str] = []
     with subprocess.Popen(
-        command, env=environment(database_url), cwd=ROOT, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        command,
+        env=environment(database_url) | settings,
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
     ) as process:
         assert process.stderr is not None
         reading = threading.Thread(target=log.extend, args=(process.stderr,))

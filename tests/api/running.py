@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx2
 
@@ -18,6 +18,9 @@ from api.service import Service
 from api.settings import Settings
 from ledger.signatures import Secret
 from tests.api.wire import Wire
+
+if TYPE_CHECKING:  # importing it imports OpenTelemetry
+    from api.traces import Traces
 
 MAIN = "main"
 SECRETS = {MAIN: b"secret_of_the_tests", "old": b"the_old_secret"}
@@ -105,9 +108,9 @@ class Running:
 
 
 @contextmanager
-def running(settings: Settings) -> Iterator[Running]:
+def running(settings: Settings, traces: "Traces | None" = None) -> Iterator[Running]:
     """A server for the length of a `with`; it ends as on SIGTERM."""
-    service = Service.open(settings)
+    service = Service.open(settings, traces)
     listener = listening("127.0.0.1", 0)
     is_ready = threading.Event()
     server = server_of(service, is_ready.set)

@@ -32,7 +32,7 @@ def command(url: str, *arguments: str) -> Used:
 
 def python(arguments: Sequence[str], environment: dict[str, str]) -> Used:
     """Runs a Python program to its end."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "PG"))}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "OTEL_", "PG"))}
     began_s = time.perf_counter()
     with tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(

@@ -65,7 +65,7 @@ def serving(
     """Runs a server that takes its port from the environment, until the block ends. Raises DidNotStart."""
     port = free_port()
     log = folder / f"server-{port}.log"
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "PG"))}
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "OTEL_", "PG"))}
     began_s = time.perf_counter()
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -96,7 +96,7 @@ def record(url: str, *bodies: bytes) -> None:
 
 def process_environment(**settings: str) -> dict[str, str]:
     """The environment of a command that runs as a process of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("LEDGER_")}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "OTEL_"))}
     return {**kept, "PYTHONPATH": str(ROOT), **settings}
 
 

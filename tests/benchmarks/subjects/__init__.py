@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.section import Section
-from tests.benchmarks.subjects import beside, ceilings, console, disk, growth, ingest, pace, reads, rebuild
+from tests.benchmarks.subjects import beside, ceilings, console, disk, growth, ingest, pace, reads, rebuild, traces
 
 SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "server": ceilings.server,
@@ -17,6 +17,7 @@ SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "reads": reads.reads,
     "beside": beside.beside,
     "console": console.console,
+    "traces": traces.traces,
     "rebuild": rebuild.rebuild,
     "growth": growth.growth,
     "disk": disk.disk,
