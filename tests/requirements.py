@@ -1,6 +1,6 @@
 """What the machine must have for a test: without it the test is skipped, or fails where LEDGER_TESTS_REQUIRE names it.
 
-CI sets LEDGER_TESTS_REQUIRE=postgresql,chromium,strace,wrk, so that a missing installation cannot look like a pass.
+CI sets LEDGER_TESTS_REQUIRE, so that a missing installation cannot look like a pass.
 """
 
 import os
@@ -11,7 +11,11 @@ import pytest
 
 PROGRAMS = {
     "chromium": ["chromium", "chromium-browser", "google-chrome"],
+    "curl": ["curl"],
+    "nginx": ["nginx", "/usr/sbin/nginx"],
+    "openssl": ["openssl"],
     "strace": ["strace"],
+    "systemd": ["systemd-analyze"],
     "wrk": ["wrk"],
 }
 REQUIRABLE = {"postgresql", *PROGRAMS}
