@@ -11,6 +11,7 @@ from api.one_server import claimed
 from api.server import listening, run_server, server_of, url_of
 from api.service import Service
 from api.settings import Settings, read_settings, unknown_settings
+from api.supervisor import tell_that_it_listens
 from api.tracing import tracing
 from ledger.store.schema import shown
 
@@ -64,6 +65,7 @@ def warn(settings: Settings) -> None:
 def _announce(service: Service, url: str) -> None:
     """Where it listens; in a terminal also what to do next. Programs look for the line with `url`."""
     log.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)
+    tell_that_it_listens()
     if service.settings.log_json is None and (console := to_stderr()).is_terminal:
         _advise(console, service.settings, url)
 
