@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
+from api.promise import Promise, Step, promise_of, steps_of
 from ledger.events import (
     InboundMessageReceived,
     MessageDelivered,
@@ -81,12 +82,17 @@ class Happening:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A message explained. `failure` is as in `GET /messages/{messageId}`; `order` is None where it came as it was meant."""
+    """A message explained. `failure` is as in `GET /messages/{messageId}`; `order` is None where it came as it was meant.
+
+    `steps` are those of an outbound message, heard of or not.
+    """
 
     message: Message
     meaning: Meaning
     failure_code: str | None
     failure: Mapping[str, object] | None
+    promise: Promise | None
+    steps: tuple[Step, ...]
     happenings: tuple[Happening, ...]
     order: str | None
     remarks: tuple[str, ...]
@@ -102,11 +108,14 @@ def explain(entries: Sequence[LogEntry], *, now_us: int, message: Message | None
     message = fold(entry.event for entry in entries) if message is None else message
     failure = None if message.failure_body is None else failure_details(message.failure_body)
     code = None if failure is None else failure_code(failure)
+    promise = promise_of(message, now_us=now_us)
     return Explanation(
         message=message,
         meaning=MEANINGS[message.status],
         failure_code=code,
         failure=failure,
+        promise=promise,
+        steps=tuple(steps_of(message, entries, promise)),
         happenings=tuple(_happenings(entries)),
         order=_order(entries),
         remarks=tuple(_remarks(message, entries)),

@@ -188,16 +188,21 @@ class Ledger:
             )
         return position
 
-    def send(self, idempotency_key: str) -> RecordedSend:
-        """A registered send; NotFound where the key is not known."""
+    def accepted_request(self, idempotency_key: str) -> tuple[int, AcceptedRequest]:
+        """What a registered send said, and when it was recorded (microseconds since 1970); NotFound where the key is not known."""
         send_id = send_id_of(idempotency_key)
         with self.database.reading() as connection:
             held = registers.registered_send(connection, partition_of(send_id.bytes, self.partitions), send_id.bytes)
-            if held is None:
-                raise NotFound(f"no send is recorded under the idempotency key {idempotency_key!r}")
-            recorded_at_us, body = held
-            accepted = parse_send(body)
-            facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
+        if held is None:
+            raise NotFound(f"no send is recorded under the idempotency key {idempotency_key!r}")
+        recorded_at_us, body = held
+        return recorded_at_us, parse_send(body)
+
+    def send(self, idempotency_key: str) -> RecordedSend:
+        """A registered send with the places of its results; NotFound where the key is not known."""
+        recorded_at_us, accepted = self.accepted_request(idempotency_key)
+        facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
+        with self.database.reading() as connection:
             found = {
                 partition: positions_of_facts(connection, partition, [fact.fact_key for fact in facts])
                 for partition in {fact.partition for fact in facts}

@@ -21,7 +21,7 @@ from projections.message_status import MESSAGES, decode_message
 from projections.page_cursors import AfterMessage, check_limit, read_cursor, write_cursor
 from projections.pages import read_page
 from projections.projection import indexed
-from projections.rows import Row, fetch, placeholder_of
+from projections.rows import Row, fetch, placeholder_of, select_by_key
 
 T = TypeVar("T")
 Condition = tuple[str, tuple[object, ...]]
@@ -80,6 +80,24 @@ def current_status(connection: Connection, generation: Generation, message_id: s
     if not found:
         raise NotFound(f"nothing is known of message {message_id!r}")
     return MessageStatus(decode_message(found[0][1]), Position(partition, found[0][0]))
+
+
+def current_statuses(
+    connection: Connection, generation: Generation, message_ids: Iterable[str], partitions: int
+) -> dict[str, MessageStatus]:
+    """The statuses of many messages, by id; what nothing is known of is left out."""
+    streams: dict[int, list[bytes]] = {}
+    for message_id in message_ids:
+        stream = stream_key(message_id)
+        streams.setdefault(partition_of(stream, partitions), []).append(stream)
+    found: dict[str, MessageStatus] = {}
+    for partition, some in streams.items():
+        for position, state in select_by_key(
+            connection, MESSAGES.of(generation), ("position", "state"), "stream_id", partition, some
+        ):
+            message = decode_message(state)
+            found[message.message_id] = MessageStatus(message, Position(partition, position))
+    return found
 
 
 def messages(

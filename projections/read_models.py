@@ -4,7 +4,7 @@
 and orders. Each question is one function in `queries_messages.py` or `queries_conversations.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, delete
@@ -177,6 +177,10 @@ class ReadModels:
     def current_status(self, message_id: str) -> MessageStatus:
         """The status of a message; NotFound where the read model has none."""
         return self._ask(MESSAGE_STATUS, queries_messages.current_status, message_id, self._ledger.partitions)
+
+    def current_statuses(self, message_ids: Sequence[str]) -> dict[str, MessageStatus]:
+        """The statuses of many messages, by id; what the read model does not have is left out."""
+        return self._ask(MESSAGE_STATUS, queries_messages.current_statuses, message_ids, self._ledger.partitions)
 
     def status_as_of(self, message_id: str, as_of: Position | int) -> MessageStatus:
         """The status as the ledger knew it at a position or a time in microseconds since 1970, folded from the log.

@@ -2,22 +2,27 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 from rich.padding import Padding
 from rich.table import Table
 
 from api.answers import event_answer
+from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
 from api.command_line.opening import opened
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout, when
+from api.durations import took
 from api.explanation import Explanation, Happening
 from api.explanation import explain as explanation_of
+from api.promise import Promise, Step
 from ledger.message import external_reference, missing_sequences
+from ledger.times import write_time
 
 INDENT = (0, 0, 0, 2)
 DAY_CHARACTERS = len("2026-01-31")
+TIME_CHARACTERS = len("2026-01-31 16:00:00.000")
 
 
 def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
@@ -32,7 +37,7 @@ def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
     Exit status: 0 explained; 1 the ledger holds nothing of that message;
     2 wrong usage or settings.
     """
-    with opened() as ledger:
+    with or_what_else_it_is(message_id), opened() as ledger:
         entries = list(ledger.whole_history(message_id))
     explained = explanation_of(entries, now_us=time.time_ns() // 1_000)
     if as_json:
@@ -55,6 +60,7 @@ def _print(explained: Explanation) -> None:
     reference = external_reference(message)
     if reference is not None:
         _indented(f"Your reference: {reference}")
+    _print_promise(explained)
     _print_happenings(explained.happenings)
     if explained.order is not None:
         _heading("The order")
@@ -63,6 +69,41 @@ def _print(explained: Explanation) -> None:
         if lines:
             _heading(heading)
             _print_points(lines)
+
+
+def _print_promise(explained: Explanation) -> None:
+    if not explained.steps:
+        return
+    _heading("What was promised, and when it became true (UTC)")
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    for at_us, what in _promise_lines(explained):
+        time_ = "" if at_us is None else when(at_us)
+        if sys.stdout.isatty():
+            table.add_row(said(time_, "dim"), said(what))
+        else:
+            _indented(f"{time_:{TIME_CHARACTERS}}  {what}")
+    if table.row_count:
+        to_stdout().print(Padding(table, INDENT))
+
+
+def _promise_lines(explained: Explanation) -> Iterator[tuple[int | None, str]]:
+    promise = explained.promise
+    if promise is None:
+        yield None, "promised: not known here, as nobody handed the request over (POST /sends)"
+    else:
+        yield promise.at_us, f"promised: Red Cloud answered {promise.answer} to the request {promise.idempotency_key}"
+    for step in explained.steps:
+        yield step.at_us, f"{step.status.value}{_since(step, promise)}"
+
+
+def _since(step: Step, promise: Promise | None) -> str:
+    if step.at_us is None:
+        lasts = "" if promise is None or promise.waiting_us is None else f" for {took(promise.waiting_us)}"
+        return f": outstanding{lasts}" if step.is_outstanding else ": never heard of"
+    told = "as Red Cloud told" if step.is_told_time else "as received"
+    if promise is None:
+        return f" ({told})"
+    return f", {'before' if step.after_us is None else took(step.after_us) + ' after'} the promise ({told})"
 
 
 def _print_happenings(happenings: Sequence[Happening]) -> None:
@@ -121,6 +162,8 @@ def _as_json(explained: Explanation) -> dict[str, object]:
         "doesNotMean": explained.meaning.does_not_mean,
         "failureCode": explained.failure_code,
         "failure": explained.failure,
+        "promise": None if explained.promise is None else _promise_as_json(explained.promise),
+        "steps": [_step_as_json(each) for each in explained.steps],
         "events": [
             event_answer(each.entry, masked=False) | {"what": each.what, "remark": each.remark}
             for each in explained.happenings
@@ -131,3 +174,26 @@ def _as_json(explained: Explanation) -> dict[str, object]:
         "remarks": explained.remarks,
         "nextSteps": explained.next_steps,
     }
+
+
+def _promise_as_json(promise: Promise) -> dict[str, object]:
+    return {
+        "promisedAt": write_time(promise.at_us),
+        "answer": promise.answer,
+        "idempotencyKey": promise.idempotency_key,
+        "outstandingSeconds": _seconds(promise.waiting_us),
+    }
+
+
+def _step_as_json(step: Step) -> dict[str, object]:
+    return {
+        "status": step.status,
+        "at": None if step.at_us is None else write_time(step.at_us),
+        "isTimeOfRedCloud": step.is_told_time,
+        "secondsAfterPromise": _seconds(step.after_us),
+        "isOutstanding": step.is_outstanding,
+    }
+
+
+def _seconds(time_us: int | None) -> float | None:
+    return None if time_us is None else time_us / 1_000_000

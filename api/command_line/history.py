@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from api.answers import history_answer
+from api.command_line.hints import or_what_else_it_is
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_bytes, print_json, print_table, said, to_stdout, when
 from ledger.events import RequestAccepted, event_type_of, sequence_of
@@ -41,7 +42,7 @@ def history(
     Exit status: 0 shown; 1 the ledger holds nothing of that message, or no
     event of that version; 2 wrong usage or settings.
     """
-    with opened() as ledger:
+    with or_what_else_it_is(message_id), opened() as ledger:
         if body is not None:
             print_bytes(ledger.entry(message_id, body).event.receipt.body)
             return

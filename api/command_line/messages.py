@@ -35,6 +35,10 @@ def messages(
     *,
     status: Annotated[Status | None, typer.Option("--status", help="Only these.", show_default=False)] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Your own, exactly.", show_default=False)] = None,
+    provider_reference: Annotated[
+        str | None,
+        typer.Option("--provider-reference", help="Red Cloud's own (providerMessageRef).", show_default=False),
+    ] = None,
     phone: Annotated[str | None, typer.Option("--phone", help="Either end, E.164.", show_default=False)] = None,
     code: Annotated[str | None, typer.Option("--failure-code", help="As told.", show_default=False)] = None,
     stuck: Annotated[bool, typer.Option("--stuck", help="Only those that should have gone on by now.")] = False,
@@ -63,7 +67,13 @@ def messages(
             found, has_more = _stuck(read_models, status, limit)
             following = None
         else:
-            filters = MessageFilters(status=status, external_reference=reference, phone=phone, failure_code=code)
+            filters = MessageFilters(
+                status=status,
+                external_reference=reference,
+                provider_message_ref=provider_reference,
+                phone=phone,
+                failure_code=code,
+            )
             found, following = read_models.messages(filters, limit=limit)
             has_more = following is not None
     if as_json:

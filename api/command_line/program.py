@@ -18,6 +18,7 @@ from api.command_line.rebuild import rebuild
 from api.command_line.serve import serve
 from api.command_line.simulate import simulate
 from api.command_line.status import status
+from api.command_line.stuck import stuck
 from api.command_line.tail import tail
 from api.command_line.upgrade import upgrade
 from api.command_line.verify import verify
@@ -26,7 +27,7 @@ from api.program_version import program_version
 PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
     "Try it": (demo, simulate),
     "Run it": (serve, project, upgrade),
-    "Ask it": (status, explain, history, conversation, messages, conversations, tail),
+    "Ask it": (status, explain, stuck, history, conversation, messages, conversations, tail),
     "Keep it well": (projections, rebuild, verify, backup, quarantine),
 }
 """In the order in which `ledger --help` shows them."""

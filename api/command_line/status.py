@@ -9,6 +9,7 @@ import typer
 from rich.padding import Padding
 from rich.table import Table
 
+from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout
@@ -50,7 +51,7 @@ def status(
     Exit status: 0 shown; 1 nothing is known of that message, or was not yet;
     2 wrong usage or settings.
     """
-    with opened_read_models() as read_models:
+    with or_what_else_it_is(message_id), opened_read_models() as read_models:
         if as_of is None:
             warn_if_behind(read_models, MESSAGE_STATUS)
         found = _status(read_models, message_id, as_of)

@@ -109,7 +109,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> Non
         to_stdout().print(table)
 
 
-NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "seconds", "messages"})
+NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "seconds", "messages", "number"})
 """Columns that are aligned to the right."""
 
 

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import msgspec
 from starlette.responses import Response
 
-from api.console.listed import phone_in
 from api.console.rendering import conversation_url, query_url
 from api.console.visit import Visit
+from api.phones import phone_in
 from projections.read_models import Conversation, ConversationMessage
 
 PAGE_CONVERSATIONS = 50

@@ -6,8 +6,8 @@ from starlette.responses import Response
 
 from api.console.listed import line_of
 from api.console.quarantine import waiting
-from api.console.stuck import StuckCount, stuck_counts
 from api.console.visit import Visit
+from api.stuck import StuckCount, stuck_counts
 from ledger.provider import Status
 from projections.read_models import MessageFilters, MessageStatus, Page
 
@@ -48,7 +48,7 @@ def _health(visit: Visit) -> Health:
     failed = MessageFilters(status=Status.FAILED, updated_after_us=visit.now_us - DAY_US)
     return Health(
         failed_today=visit.service.read_models.count_messages(failed, at_most=COUNTED_MAX),
-        stuck=stuck_counts(visit),
+        stuck=stuck_counts(visit.service.read_models, visit.now_us),
         quarantined=waiting(visit),
         behind=sample.lag_events,
         parked=sum(each.parked for each in sample.projections),

@@ -1,11 +1,11 @@
 """A message as a line of a list, and the filters that a list is asked for with: in words, as an address, as a query."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from api.console.visit import Visit
+from api.phones import phone_in
 from ledger.errors import MalformedQuestion
 from ledger.message import Message, external_reference, missing_sequences
 from ledger.provider import Direction, Status
@@ -31,9 +31,6 @@ AGES: Mapping[str, Age] = {
     "over-90m": Age("more than 90 minutes ago", before_s=5_400),
     "over-24h": Age("more than 24 hours ago", before_s=86_400),
 }
-
-_PHONE = re.compile(r"\+?[0-9][0-9 ().\-/]{2,30}", re.ASCII)
-_SET_APART = re.compile(r"[ ().\-/]", re.ASCII)
 
 
 class Line(NamedTuple):
@@ -127,11 +124,3 @@ class Asked:
             updated_after_us=None if age.within_s is None else now_us - age.within_s * SECOND_US,
             updated_before_us=None if age.before_s is None else now_us - age.before_s * SECOND_US,
         )
-
-
-def phone_in(text: str) -> str | None:
-    """The telephone number that a person typed, as the provider writes it (E.164); None where it is something else."""
-    if _PHONE.fullmatch(text) is None:
-        return None
-    digits = _SET_APART.sub("", text)
-    return digits if digits.startswith("+") else f"+{digits}"

@@ -15,17 +15,19 @@ from api.console.order import order_of, word_of
 from api.console.rendering import day_of
 from api.console.visit import Visit
 from api.explanation import Explanation, Happening, explain
-from ledger.events import MessageEvent, OutboundReported, event_type_of, occurred_at_us_of, sequence_of
+from api.promise import ENDS
+from ledger.events import event_type_of, occurred_at_us_of, sequence_of
 from ledger.ledger import LogEntry
-from ledger.message import Message, external_reference, missing_sequences, number_id
-from ledger.provider import Direction, Effect, Kind, Status
+from ledger.message import external_reference, missing_sequences, number_id
+from ledger.provider import Direction, Effect, Status
 
-TRACK = (
-    (Status.ACCEPTED, "Accepted", "taken into Red Cloud's queue"),
-    (Status.SENT, "Sent", "handed to the carrier"),
-    (Status.DELIVERED, "Delivered", "a delivery confirmation came"),
-)
-"""The way of an outbound message that goes well."""
+WORDS: Mapping[Status, tuple[str, str]] = {
+    Status.ACCEPTED: ("Accepted", "taken into Red Cloud's queue"),
+    Status.SENT: ("Sent", "handed to the carrier"),
+    Status.DELIVERED: ("Delivered", "a delivery confirmation came"),
+    Status.FAILED: ("Failed", "given up by Red Cloud"),
+}
+"""Each step of the delivery in a word, and what it means."""
 HEADLINES: Mapping[Status, str] = {
     Status.UNKNOWN: "known by events of unknown kinds alone",
     Status.SUBMITTED: "your request was accepted; nothing has been heard of the message yet",
@@ -35,43 +37,6 @@ HEADLINES: Mapping[Status, str] = {
     Status.FAILED: "Red Cloud gave up; it will not be tried again by itself",
     Status.RECEIVED: "a customer wrote this; it is no answer within another message's lifecycle",
 }
-KIND_OF = {
-    Status.ACCEPTED: Kind.QUEUED,
-    Status.SENT: Kind.SENT,
-    Status.DELIVERED: Kind.DELIVERY,
-    Status.FAILED: Kind.FAILED,
-}
-END_STATUSES = frozenset({Status.DELIVERED, Status.FAILED})
-
-
-class Step(NamedTuple):
-    """A step of the lifecycle, and whether the message stands there now.
-
-    When it happened is as Red Cloud told, or else as we received it (None: it was never heard of).
-    """
-
-    status: Status
-    words: str
-    means: str
-    heard_at_us: int | None
-    is_told_time: bool
-    is_now: bool
-
-
-class Promise(NamedTuple):
-    """What the request's acceptance promised, when, and when the end that came became true."""
-
-    promised_at_us: int
-    ended_at_us: int | None
-    is_told_time: bool
-    status: Status
-
-    @property
-    def took_us(self) -> int | None:
-        """From the promise to the end; None where there is no end, or its clock is another."""
-        if self.ended_at_us is None or self.ended_at_us < self.promised_at_us:
-            return None
-        return self.ended_at_us - self.promised_at_us
 
 
 class Event(NamedTuple):
@@ -115,8 +80,10 @@ def message_page(visit: Visit) -> Response:
         reference=external_reference(message),
         is_inbound=message.direction is Direction.INBOUND,
         is_outbound=message.direction is Direction.OUTBOUND,
-        steps=list(_steps(message, entries)),
-        promise=_promise(message, entries),
+        step_words=WORDS,
+        promise=explained.promise,
+        steps=explained.steps,
+        end=next((step for step in explained.steps if step.is_now and step.status in ENDS), None),
         recipient=visit.phone(message.acceptance.recipient) if message.acceptance else None,
         order=order_of(entries),
         missing=missing_sequences(message),
@@ -143,48 +110,6 @@ def _members(value: object) -> Iterator[tuple[str, object]]:
             yield from ((f"{name}.{below}", deeper) for below, deeper in member.items())
         else:
             yield name, member
-
-
-def _steps(message: Message, entries: Sequence[LogEntry]) -> Iterator[Step]:
-    if message.direction is not Direction.OUTBOUND:
-        return
-    heard: dict[str, tuple[int, bool]] = {}
-    for entry in entries:
-        if isinstance(entry.event, OutboundReported) and entry.effect is not Effect.CONFLICTING:
-            heard.setdefault(event_type_of(entry.event), _happened(entry.event))
-    if message.status in KIND_OF:  # it may stand beyond the events of this page
-        heard.setdefault(KIND_OF[message.status], (message.status_changed_at_us, False))
-    track = list(TRACK)
-    if message.status is Status.FAILED:
-        track[-1:] = [(Status.FAILED, "Failed", "given up by Red Cloud")]
-        if Kind.SENT not in heard:
-            del track[1]
-    for status, words, means in track:
-        at_us, is_told = heard.get(KIND_OF[status], (None, False))
-        yield Step(status, words, means, at_us, is_told, message.status is status)
-
-
-def _promise(message: Message, entries: Sequence[LogEntry]) -> Promise | None:
-    if message.acceptance is None or message.direction is not Direction.OUTBOUND:
-        return None
-    end = next(
-        (
-            entry.event
-            for entry in reversed(entries)
-            if entry.effect is Effect.APPLIED and event_type_of(entry.event) == KIND_OF.get(message.status)
-        ),
-        None,
-    )
-    if message.status not in END_STATUSES:
-        return Promise(message.acceptance.recorded_at_us, None, is_told_time=False, status=message.status)
-    at_us, is_told = (message.status_changed_at_us, False) if end is None else _happened(end)
-    return Promise(message.acceptance.recorded_at_us, at_us, is_told, message.status)
-
-
-def _happened(event: MessageEvent) -> tuple[int, bool]:
-    """When something happened, and whether Red Cloud told; else it is when it was received."""
-    at_us = occurred_at_us_of(event)
-    return (event.receipt.received_at_us, False) if at_us is None else (at_us, True)
 
 
 def _event(visit: Visit, happening: Happening) -> Event:

@@ -12,8 +12,9 @@ from starlette.responses import Response, StreamingResponse
 from api.console.charts import chart_of
 from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
 from api.console.quarantine import waiting
-from api.console.rendering import PAGE_HEADERS, counted, lasting, see_other
+from api.console.rendering import PAGE_HEADERS, counted, see_other
 from api.console.visit import Console, Visit
+from api.durations import lasting
 from api.http.problems import TooManyStreams
 from ledger.errors import LedgerError
 from ledger.positions import Position

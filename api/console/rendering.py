@@ -14,6 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import Response
 
+from api.durations import MINUTE_S, SECOND_US, lasting, took
 from api.visible import visible
 from ledger.times import EPOCH, MICROSECOND, write_time
 
@@ -31,8 +32,6 @@ SECURITY_HEADERS = {
 }
 PAGE_HEADERS = SECURITY_HEADERS | {"Cache-Control": "no-store"}
 
-SECOND_US = 1_000_000
-MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 NOT_A_STEP = frozenset({"", ".", ".."})
 """Ids that no path can carry: a browser would take them for steps of the path."""
 
@@ -123,24 +122,6 @@ def ago_words(time_us: int, now_us: int) -> str:
     if -MINUTE_S < seconds < MINUTE_S // 6:
         return "just now"
     return f"in {lasting(-seconds)}" if seconds < 0 else f"{lasting(seconds)} ago"
-
-
-def lasting(seconds: float) -> str:
-    """A duration in its largest whole unit."""
-    if seconds < MINUTE_S:
-        return f"{int(seconds)} s"
-    if seconds < 2 * HOUR_S:
-        return f"{int(seconds // MINUTE_S)} min"
-    if seconds < 2 * DAY_S:
-        return f"{int(seconds // HOUR_S)} h"
-    return f"{int(seconds // DAY_S)} days"
-
-
-def took(duration_us: int) -> str:
-    """A short duration with the precision that matters to people."""
-    if duration_us < 10 * SECOND_US:
-        return f"{duration_us / SECOND_US:.1f} s"
-    return lasting(duration_us / SECOND_US)
 
 
 def counted(number: int, one: str, many: str | None = None) -> str:

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
-from api.console.listed import Line, line_of, phone_in
+from api.console.listed import Line, line_of
 from api.console.rendering import conversation_url, message_url, query_url, see_other, send_url
 from api.console.visit import Visit
+from api.phones import phone_in
 from ledger.errors import NotFound
 from ledger.json_values import is_identifier
 from projections.read_models import MessageFilters, MessageStatus
@@ -106,7 +107,7 @@ def _conversation(visit: Visit, text: str) -> Found:
 def _send(visit: Visit, text: str) -> Found:
     hits = []
     try:
-        visit.service.ledger.send(text)
+        visit.service.ledger.accepted_request(text)
         hits = [Hit("Request to send", text, send_url(text), "")]
     except NotFound:
         pass

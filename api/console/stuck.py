@@ -8,19 +8,11 @@ from api.console.listed import Line, line_of
 from api.console.quarantine import waiting
 from api.console.rendering import query_url
 from api.console.visit import Visit
+from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
 from ledger.provider import Status
-from projections.stuck import STUCK_AFTER_S, stuck_filters
+from projections.stuck import stuck_filters
 
 STUCK_SHOWN = 20
-STUCK_COUNTED_MAX = 1_000
-
-
-class StuckCount(NamedTuple):
-    """How many messages of a status are stuck (at most a thousand are counted), and after how long one is."""
-
-    status: Status
-    messages: int
-    after_s: int
 
 
 class Stuck(NamedTuple):
@@ -33,7 +25,7 @@ class Stuck(NamedTuple):
 
 def stuck_page(visit: Visit) -> Response:
     """The stuck messages, and what else may be lost."""
-    counts = stuck_counts(visit)
+    counts = stuck_counts(visit.service.read_models, visit.now_us)
     pulse = visit.console.pulse.feel()
     return visit.page(
         "stuck.html",
@@ -42,15 +34,6 @@ def stuck_page(visit: Visit) -> Response:
         quarantined=waiting(visit),
         projections=pulse.projections,
     )
-
-
-def stuck_counts(visit: Visit) -> list[StuckCount]:
-    """How many are stuck, by status."""
-    count = visit.service.read_models.count_messages
-    return [
-        StuckCount(status, count(stuck_filters(status, visit.now_us), at_most=STUCK_COUNTED_MAX), after_s)
-        for status, after_s in STUCK_AFTER_S.items()
-    ]
 
 
 def _stuck(visit: Visit, count: StuckCount) -> Stuck:

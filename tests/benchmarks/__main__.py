@@ -27,7 +27,7 @@ def main() -> int:
     try:
         wrk()
         tell(machine())
-        with Bench.begun(quick=options.quick, big=options.big, beside=options.folder) as bench:
+        with Bench.begun(quick=options.quick, big=options.big, beside=options.folder, filled=options.filled) as bench:
             for name in options.names or SUBJECTS:
                 _measure(bench, name, SUBJECTS[name], keep=options.write)
     except (WrkMissing, NotInstalled) as error:
@@ -60,6 +60,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--write", action="store_true", help=f"put the tables into docs/{DOCUMENT.name}")
     parser.add_argument(
         "--folder", type=Path, help="make the files there: the disk that is measured (default: $TMPDIR)"
+    )
+    parser.add_argument(
+        "--filled",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="console: a ledger that `python -m tests.benchmarks.shop` filled, instead of a new one; may be repeated",
     )
     return parser.parse_args()
 

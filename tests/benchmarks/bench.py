@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,16 +31,20 @@ class Bench:
     rounds: int
     seconds: int
     big: bool = False
+    filled: list[str] = field(default_factory=list)
+    """Ledgers that are there already (`tests/benchmarks/shop.py`), for those who measure twice."""
     chosen: dict[str, str] = field(default_factory=dict)
     _places: int = 0
     _prepared: dict[tuple[Mix, int], Path] = field(default_factory=dict)
 
     @classmethod
     @contextmanager
-    def begun(cls, *, quick: bool, big: bool = False, beside: Path | None = None) -> Iterator[Self]:
+    def begun(
+        cls, *, quick: bool, big: bool = False, beside: Path | None = None, filled: Sequence[str] = ()
+    ) -> Iterator[Self]:
         """A run, with a folder on the disk that is measured; `quick` measures less, for a first look."""
         with tempfile.TemporaryDirectory(prefix="ledger-benchmarks-", dir=beside) as folder:
-            bench = cls(Path(folder), rounds=1 if quick else 3, seconds=2 if quick else 5, big=big)
+            bench = cls(Path(folder), rounds=1 if quick else 3, seconds=2 if quick else 5, big=big, filled=list(filled))
             try:
                 yield bench
             finally:

@@ -1,10 +1,12 @@
 """`ledger explain`: the history in plain English."""
 
+import re
 from pathlib import Path
 
 import pytest
 
 from api.explanation import MEANINGS, Explanation, explain
+from api.promise import Promise
 from ledger.events import MessageEvent
 from ledger.ledger import Ledger
 from ledger.provider import Status
@@ -117,6 +119,57 @@ def test_inbound_and_unknown_are_explained_as_what_they_are(explained: Explained
     ]
 
 
+def test_a_promise_is_told_with_when_each_step_became_true(explained: Explained) -> None:
+    found = explained(accepted(), queued(1, occurredAt="2024-11-23T16:00:02.5Z"), sent(2), hours=3)
+
+    assert found.promise == Promise(NOW_US, "QUEUED", "idem_1", waiting_us=3 * HOUR_US)
+    assert [(step.status, step.at_us, step.after_us) for step in found.steps] == [
+        (Status.ACCEPTED, NOW_US + 2_500_000, 2_500_000),
+        (Status.SENT, NOW_US, 0),
+        (Status.DELIVERED, None, None),
+    ]
+    assert [(step.is_told_time, step.is_now, step.is_outstanding) for step in found.steps] == [
+        (True, False, False),
+        (False, True, False),
+        (False, False, True),
+    ]
+
+
+def test_a_promise_waits_for_nothing_once_there_is_an_end(explained: Explained) -> None:
+    found = explained(accepted(), delivered(3), hours=3)
+
+    assert found.promise is not None
+    assert found.promise.waiting_us is None
+    assert [(step.status, step.at_us, step.is_outstanding) for step in found.steps] == [
+        (Status.ACCEPTED, None, False),
+        (Status.SENT, None, False),
+        (Status.DELIVERED, NOW_US, False),
+    ]
+
+
+def test_what_is_told_of_a_time_before_the_promise_took_no_time(explained: Explained) -> None:
+    found = explained(queued(1, occurredAt="2024-11-23T15:00:00Z"), accepted())
+
+    assert (found.steps[0].at_us, found.steps[0].after_us) == (NOW_US - HOUR_US, None)
+
+
+def test_a_failure_without_a_sending_has_two_steps_and_an_inbound_message_none(explained: Explained) -> None:
+    assert [step.status for step in explained(queued(1), failed(2)).steps] == [Status.ACCEPTED, Status.FAILED]
+
+
+def test_where_nobody_handed_the_request_over_nothing_is_promised(explained: Explained) -> None:
+    found = explained(queued(1))
+
+    assert found.promise is None
+    assert [step.is_outstanding for step in found.steps] == [False, True, True]
+
+
+def test_a_customer_s_message_was_promised_by_nobody(explained: Explained) -> None:
+    found = explained(inbound())
+
+    assert (found.promise, found.steps) == (None, ())
+
+
 def test_the_command_prints_it_and_gives_json(run: Run, store_url: str) -> None:
     record(store_url, body("message.queued", sequence=1), body("message.failed", sequence=2, reason="no route"))
 
@@ -131,3 +184,29 @@ def test_the_command_prints_it_and_gives_json(run: Run, store_url: str) -> None:
     assert (as_json["status"], as_json["failure"]) == ("failed", {"reason": "no route"})
     assert as_json["events"][0]["what"] == "Red Cloud took it into its queue."
     assert (missing.status, missing.stdout) == (1, "")
+    assert "promised: not known here" in ended.stdout
+    assert "2024-11-23 16:00:00.000  accepted (as received)\n" in ended.stdout
+    assert as_json["promise"] is None
+    assert as_json["steps"][1] == {
+        "status": "failed",
+        "at": "2024-11-23T16:00:01.000000Z",
+        "isTimeOfRedCloud": False,
+        "secondsAfterPromise": None,
+        "isOutstanding": False,
+    }
+
+
+def test_the_command_tells_what_was_promised_and_is_outstanding(run: Run, tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        commit_each(ledger, facts([accepted(), sent(2)]))
+
+    ended = run("explain", "msg_1")
+    as_json = run("explain", "msg_1", "--json").json
+
+    promised = ended.stdout.partition("What was promised, and when it became true (UTC)\n")[2].splitlines()[:4]
+    assert promised[0].endswith("promised: Red Cloud answered QUEUED to the request idem_1")
+    assert promised[1].strip() == "accepted: never heard of"
+    assert promised[2].endswith("  sent, 0.0 s after the promise (as received)")
+    assert re.fullmatch("delivered: outstanding for [0-9]+ days", promised[3].strip())
+    assert (as_json["promise"]["answer"], as_json["promise"]["idempotencyKey"]) == ("QUEUED", "idem_1")
+    assert as_json["promise"]["outstandingSeconds"] > 0

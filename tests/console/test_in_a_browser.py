@@ -1,5 +1,6 @@
 """The console in a real browser: the five questions, hostile text, the keyboard, a phone, and what is live."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -7,9 +8,12 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.api.running import Running, key_of, running, settings_at
 from tests.console.test_pages import PAGES
-from tests.console.visitors import CUSTOMER, GOOD_LINK, PHONE, deliver, feed, message_path
+from tests.console.visitors import CUSTOMER, GOOD_LINK, ORDER, PHONE, deliver, feed, message_path
 
 PHONE_SIZE = {"width": 360, "height": 740}
+CLICKS_MAX = 3
+COUNT_CLICKS = "addEventListener('click', () => sessionStorage.clicks = Number(sessionStorage.clicks ?? 0) + 1, true)"
+"""Enter in a form counts as well: browsers click its button."""
 WATCH = "window.violations = []; addEventListener('securitypolicyviolation', (event) => violations.push(event.violatedDirective))"
 
 
@@ -36,6 +40,16 @@ def page(context: BrowserContext) -> Iterator[Page]:
     assert complaints == []
 
 
+@pytest.fixture
+def asking(page: Page) -> Iterator[Page]:
+    """The front page, on which somebody has a question: three clicks from here it must be answered."""
+    page.add_init_script(COUNT_CLICKS)
+    page.goto("/console")
+    page.evaluate("sessionStorage.clicks = 0")
+    yield page
+    assert 1 <= int(page.evaluate("sessionStorage.clicks")) <= CLICKS_MAX
+
+
 def signed_in_context(browser: Browser, server: Running, key: str, **options: object) -> BrowserContext:
     context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", **options)  # type: ignore[arg-type]  # as given
     context.add_init_script(WATCH)
@@ -49,54 +63,83 @@ def signed_in_context(browser: Browser, server: Running, key: str, **options: ob
     return context
 
 
-def test_where_is_my_message(page: Page) -> None:
-    page.get_by_role("link", name="Where is my message?").click()
-    page.get_by_role("link", name="msg_sent").click()
+def test_where_is_my_message(asking: Page) -> None:
+    asking.get_by_role("link", name="Where is my message?").click()
+    asking.get_by_role("link", name="msg_sent").click()
 
-    expect(page.get_by_role("heading", level=1)).to_have_text(
+    expect(asking.get_by_role("heading", level=1)).to_have_text(
         "Sent: handed to the carrier; not yet confirmed by the handset"
     )
 
 
-def test_where_is_my_message_by_search(page: Page) -> None:
-    page.get_by_label("Search by").fill("SM_sent")
-    page.keyboard.press("Enter")
+@pytest.mark.parametrize("known", ["msg_sent", "SM_sent"])
+def test_where_is_my_message_by_what_is_known_of_it(asking: Page, known: str) -> None:
+    asking.get_by_label("Search by").fill(known)
+    asking.keyboard.press("Enter")
 
-    page.wait_for_url(f"**{message_path('msg_sent')}")
-
-
-def test_why_did_it_fail(page: Page) -> None:
-    page.get_by_role("link", name="Why did it fail?").click()
-    page.get_by_role("link", name="30007").click()
-    page.get_by_role("link", name="msg_failed").click()
-
-    expect(page.get_by_role("region", name="Why it failed")).to_contain_text(f"{PHONE} filtered")
+    asking.wait_for_url(f"**{message_path('msg_sent')}")
 
 
-def test_what_did_we_promise_and_when_did_it_become_true(page: Page) -> None:
-    page.get_by_role("link", name="What did we promise").click()
-    page.get_by_role("link", name="msg_delivered").click()
+@pytest.mark.parametrize("known", [ORDER, PHONE, "(1) 555 123-4567"])
+def test_where_is_my_message_by_what_names_several(asking: Page, known: str) -> None:
+    asking.get_by_label("Search by").fill(known)
+    asking.keyboard.press("Enter")
+    asking.get_by_role("link", name="msg_sent").click()
 
-    region = page.get_by_role("region", name="Promised, and what became of it")
+    asking.wait_for_url(f"**{message_path('msg_sent')}")
+
+
+def test_why_did_it_fail(asking: Page) -> None:
+    asking.get_by_role("link", name="Why did it fail?").click()
+    asking.get_by_role("link", name="30007").click()
+    asking.get_by_role("link", name="msg_failed").click()
+
+    expect(asking.get_by_role("region", name="Why it failed")).to_contain_text(f"{PHONE} filtered")
+
+
+def test_what_did_we_promise_and_when_did_it_become_true(asking: Page) -> None:
+    asking.get_by_role("link", name="What did we promise").click()
+    asking.get_by_role("link", name="msg_delivered").click()
+
+    region = asking.get_by_role("region", name="Promised, and what became of it")
     expect(region).to_contain_text("from the promise to the confirmation")
     expect(region.get_by_role("region", name="Request acceptance")).to_contain_text("Red Cloud answered QUEUED")
-    expect(region.get_by_role("region", name="Delivery lifecycle").locator("[aria-current=step]")).to_contain_text(
-        "Delivered"
-    )
+    steps = region.get_by_role("region", name="Delivery lifecycle")
+    expect(steps.locator("[aria-current=step]")).to_contain_text(re.compile(r"Delivered .*\+[0-9.]+ s"))
 
 
-def test_what_did_this_customer_write_us(page: Page) -> None:
-    page.get_by_role("link", name="What did this customer write us?").click()
-    page.get_by_role("row", name=CUSTOMER).get_by_role("link").click()
+def test_what_is_outstanding_of_a_promise(asking: Page) -> None:
+    asking.get_by_label("Search by").fill("idem_789")
+    asking.keyboard.press("Enter")
+    sent = asking.get_by_role("row", name="msg_sent")
+    expect(sent).to_contain_text(re.compile("QUEUED.*Sent"))
+    sent.get_by_role("link").click()
 
-    expect(page.get_by_role("listitem").filter(has_text="{{7*7}}")).to_be_visible()
+    region = asking.get_by_role("region", name="Promised, and what became of it")
+    expect(region).to_contain_text("outstanding for")
+    expect(region.get_by_role("listitem").filter(has_text="Delivered")).to_contain_text("outstanding")
 
 
-def test_is_anything_stuck_or_lost(page: Page) -> None:
-    page.get_by_role("link", name="Is anything stuck or lost?").click()
+def test_what_did_this_customer_write_us(asking: Page) -> None:
+    asking.get_by_role("link", name="What did this customer write us?").click()
+    asking.get_by_role("row", name=CUSTOMER).get_by_role("link").click()
 
-    expect(page.get_by_role("heading", name="What else could be lost")).to_be_visible()
-    expect(page.get_by_text("1 delivery")).to_be_visible()
+    expect(asking.get_by_role("listitem").filter(has_text="{{7*7}}")).to_be_visible()
+
+
+def test_what_did_this_customer_write_us_by_their_number(asking: Page) -> None:
+    asking.get_by_label("Search by").fill(CUSTOMER)
+    asking.keyboard.press("Enter")
+    asking.get_by_role("link", name="Conversation conv_nasty").click()
+
+    expect(asking.get_by_role("listitem").filter(has_text="{{7*7}}")).to_be_visible()
+
+
+def test_is_anything_stuck_or_lost(asking: Page) -> None:
+    asking.get_by_role("link", name="Is anything stuck or lost?").click()
+
+    expect(asking.get_by_role("heading", name="What else could be lost")).to_be_visible()
+    expect(asking.get_by_text("1 delivery")).to_be_visible()
 
 
 def test_the_proof_of_an_event_is_one_click_away(page: Page) -> None:

@@ -1,0 +1,96 @@
+"""`ledger stuck`: one answer to whether anything is stuck or lost, of messages, of deliveries and of the read models."""
+
+import time
+from collections.abc import Sequence
+
+import typer
+
+from api.command_line.endings import SOMETHING_WRONG
+from api.command_line.opening import opened
+from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr
+from api.durations import lasting
+from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
+from ledger.store import registers
+from projections.health import LAG_S_MAX
+from projections.read_models import ProjectionStatus, ReadModels, projection_json
+
+COLUMNS = ("number", "of what", "look with")
+
+
+def stuck(*, as_json: AsJson = False) -> None:
+    """Tell whether anything is stuck or lost.
+
+    Stuck is a message that has been submitted for 15 minutes, or accepted or
+    sent for 90, without another word. What could not be read or shown is kept
+    all the same, and counted here. (Whether somebody changed what is stored:
+    `ledger verify`.)
+
+    For example:
+
+    $ ledger stuck
+
+    $ ledger stuck || mail -s "look at the ledger" support@example.com
+
+    Exit status: 0 nothing is; 1 something is; 2 wrong settings.
+    """
+    with opened() as ledger, ReadModels.open(ledger) as read_models:
+        counts = stuck_counts(read_models, time.time_ns() // 1_000)
+        projections = read_models.projections()
+        with ledger.database.reading() as connection:
+            quarantined = registers.waiting_in_quarantine(connection)
+    behind = [each for each in projections if _is_behind(each)]
+    is_any = any(each.messages for each in counts) or quarantined or behind or any(each.parked for each in projections)
+    if as_json:
+        print_json(_as_json(counts, quarantined, projections))
+    else:
+        print_table(COLUMNS, _rows(counts, quarantined, projections))
+        _tell(behind, is_any=bool(is_any))
+    if is_any:
+        raise typer.Exit(SOMETHING_WRONG)
+
+
+def _is_behind(projection: ProjectionStatus) -> bool:
+    """Whether a read model is further behind than one that is being kept up to date."""
+    is_kept_up = projection.state != "stopped" and projection.lag_seconds <= LAG_S_MAX
+    return projection.lag_events > 0 and not is_kept_up
+
+
+def _rows(
+    counts: Sequence[StuckCount], quarantined: int, projections: Sequence[ProjectionStatus]
+) -> list[tuple[object, ...]]:
+    rows: list[tuple[object, ...]] = [
+        (
+            f"{each.messages:,}{' or more' if each.messages == STUCK_COUNTED_MAX else ''}",
+            f"messages {each.status.value} for more than {lasting(each.after_s)}",
+            f"ledger messages --stuck --status {each.status.value}",
+        )
+        for each in counts
+    ]
+    rows.append((f"{quarantined:,}", "deliveries that could not be read", "ledger quarantine list"))
+    for each in projections:
+        rows.append((f"{each.parked:,}", f"events that {each.name} could not show", "ledger projections"))
+        rows.append((f"{each.lag_events:,}", f"events that {each.name} is behind the log", "ledger projections"))
+    return rows
+
+
+def _tell(behind: Sequence[ProjectionStatus], *, is_any: bool) -> None:
+    if not is_any:
+        to_stderr().print(said("Nothing is stuck or lost.", "green"))
+    for each in behind:
+        seconds = f"{each.lag_seconds:.0f} s"
+        told = (
+            f"{each.name} is {seconds} behind, so messages may be further on than this says: is `ledger serve` running?"
+        )
+        to_stderr().print(said(told, "yellow"), soft_wrap=True)
+
+
+def _as_json(
+    counts: Sequence[StuckCount], quarantined: int, projections: Sequence[ProjectionStatus]
+) -> dict[str, object]:
+    return {
+        "stuck": [
+            {"status": each.status, "messages": each.messages, "olderThanSeconds": each.after_s} for each in counts
+        ],
+        "quarantined": quarantined,
+        "projections": [projection_json(each) for each in projections],
+    }

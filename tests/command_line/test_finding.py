@@ -1,0 +1,132 @@
+"""Finding what one has no messageId of, and what is stuck or lost: `ledger messages`, `ledger stuck`, and hints elsewhere."""
+
+import time
+
+import pytest
+
+from api.phones import phone_in
+from ledger.ledger import Ledger
+from ledger.reception import Reception
+from projections.read_models import ReadModels
+from tests.builders import SECRET, body, signed_headers
+from tests.command_line.conftest import Run, record
+
+MINUTE_US = 60_000_000
+SENT = body("message.sent", "msg_1", sequence=2, externalReference="order 789", providerMessageRef="SM9")
+INBOUND = body("message.inbound", "in_1", conversationId="conv_1", **{"from": "+15557654321", "to": "+15551234567"})
+
+
+def receive(url: str, minutes_ago: int, *bodies: bytes) -> None:
+    """Receive bodies some time ago, and project them."""
+    now_us = time.time_ns() // 1_000 - minutes_ago * MINUTE_US
+    with Ledger.open(url) as ledger, ReadModels.open(ledger) as read_models:
+        reception = Reception([SECRET], ledger.partitions)
+        for raw in bodies:
+            ledger.commit([reception.receive(signed_headers(raw), raw, now_us=now_us)])
+        read_models.catch_up()
+
+
+@pytest.fixture
+def url(store_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("LEDGER_DATABASE_URL", store_url)
+    return store_url
+
+
+@pytest.mark.parametrize(
+    "known, told",
+    [
+        ("order 789", "as an external reference it names 1 message: ledger messages --reference 'order 789'"),
+        ("SM9", "as Red Cloud's own reference it names 1 message: ledger messages --provider-reference SM9"),
+        ("(1) 555 765-4321", "as a number it names 1 message: ledger messages --phone +15557654321"),
+        ("conv_1", "it is a conversation: ledger conversation conv_1"),
+    ],
+)
+def test_what_is_no_message_id_is_told_what_it_is(run: Run, url: str, known: str, told: str) -> None:
+    receive(url, 0, SENT, INBOUND)
+
+    for command in ("status", "explain", "history"):
+        ended = run(command, known)
+
+        assert (ended.status, ended.stdout) == (1, "")
+        assert ended.stderr.endswith(f"; {told}\n"), ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
+
+
+def test_what_nothing_is_known_of_is_told_as_that_alone(run: Run, url: str) -> None:
+    receive(url, 0, SENT)
+
+    assert run("explain", "msg_2").stderr == "ledger: the ledger holds nothing of message 'msg_2'\n"
+
+
+@pytest.mark.parametrize(
+    "option, found",
+    [
+        (["--reference", "order 789"], ["msg_1"]),
+        (["--provider-reference", "SM9"], ["msg_1"]),
+        (["--phone", "+15557654321"], ["in_1"]),
+        (["--status", "failed"], []),
+    ],
+)
+def test_messages_are_found_by_what_one_has(run: Run, url: str, option: list[str], found: list[str]) -> None:
+    receive(url, 0, SENT, INBOUND)
+
+    assert [line[0] for line in run("messages", *option).lines] == found
+
+
+def test_nothing_is_stuck_or_lost(run: Run, url: str) -> None:
+    receive(url, 89, SENT)
+
+    ended = run("stuck")
+
+    assert (ended.status, {line[0] for line in ended.lines}) == (0, {"0"})
+    assert ended.stderr == "Nothing is stuck or lost.\n"
+
+
+def test_what_waits_too_long_is_stuck(run: Run, url: str) -> None:
+    receive(url, 91, SENT, body("message.queued", "msg_2", sequence=1), body("message.queued", "msg_3", sequence=1))
+
+    ended, as_json = run("stuck"), run("stuck", "--json")
+
+    assert (ended.status, as_json.status, ended.stderr) == (1, 1, "")
+    assert ["2", "messages accepted for more than 90 min", "ledger messages --stuck --status accepted"] in ended.lines
+    assert as_json.json["stuck"] == [
+        {"status": "submitted", "messages": 0, "olderThanSeconds": 900},
+        {"status": "accepted", "messages": 2, "olderThanSeconds": 5_400},
+        {"status": "sent", "messages": 1, "olderThanSeconds": 5_400},
+    ]
+
+
+def test_what_could_not_be_read_may_be_lost(run: Run, url: str) -> None:
+    receive(url, 0, b"?")
+
+    ended = run("stuck")
+
+    assert (ended.status, run("stuck", "--json").json["quarantined"]) == (1, 1)
+    assert ["1", "deliveries that could not be read", "ledger quarantine list"] in ended.lines
+
+
+def test_what_nobody_projects_may_be_further_on(run: Run, url: str) -> None:
+    receive(url, 0, SENT)
+    record(url, body("message.delivery", "msg_1", sequence=3))
+
+    ended = run("stuck")
+
+    assert (ended.status, [each["lagEvents"] for each in run("stuck", "--json").json["projections"]]) == (1, [1, 1])
+    assert "is `ledger serve` running?" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "typed, number",
+    [
+        ("+15551234567", "+15551234567"),
+        ("1 (555) 123-4567", "+15551234567"),
+        ("(1) 555.123.4567", "+15551234567"),
+        ("+1\u00a0555\u2011123\u20134567", "+15551234567"),
+        ("order_789", None),
+        ("12", None),
+        ("１５５５１２３", None),
+        ("+1555123456789012345678901234567890", None),
+    ],
+)
+def test_a_number_is_read_however_it_is_set_apart(typed: str, number: str | None) -> None:
+    assert phone_in(typed) == number
