@@ -32,6 +32,17 @@ def claimed(file: Path | None) -> Iterator[None]:
     file = file.resolve()  # whatever link it is reached by, it is one ledger
     refuse_network_file_system(file)
     _refuse_what_is_no_ledger(file)
+    with claimed_whatever_it_is(file):
+        yield
+
+
+@contextmanager
+def claimed_whatever_it_is(file: Path | None) -> Iterator[None]:
+    """Holds a ledger's file for this process, however damaged, or missing, it is; LedgerInUse while a server holds it."""
+    if file is None:
+        yield
+        return
+    file = file.resolve()
     descriptor = _lock(file.with_name(file.name + ".lock"), file)
     try:
         yield

@@ -42,11 +42,12 @@ class LogEntry(NamedTuple):
 
 
 class RecordedSend(NamedTuple):
-    """A registered send: when (microseconds since 1970), what it said, and where each result stands in the log."""
+    """A registered send: when (microseconds since 1970), what it said, where each result stands in the log, and its exact body."""
 
     recorded_at_us: int
     accepted: AcceptedRequest
     positions: Sequence[Position | None]
+    body: bytes
 
 
 class Ledger:
@@ -212,6 +213,7 @@ class Ledger:
             recorded_at_us,
             accepted,
             [None if number is None else Position(partition, number) for partition, number in places],
+            body,
         )
 
     def quarantined(self, *, after: tuple[int, str] = (-1, ""), limit: int) -> list[QuarantinedDelivery]:

@@ -15,6 +15,7 @@ from api.command_line.project import project
 from api.command_line.projections import projections
 from api.command_line.quarantine import quarantine
 from api.command_line.rebuild import rebuild
+from api.command_line.restore import restore
 from api.command_line.serve import serve
 from api.command_line.simulate import simulate
 from api.command_line.status import status
@@ -28,7 +29,7 @@ PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
     "Try it": (demo, simulate),
     "Run it": (serve, project, upgrade),
     "Ask it": (status, explain, stuck, history, conversation, messages, conversations, tail),
-    "Keep it well": (projections, rebuild, verify, backup, quarantine),
+    "Keep it well": (projections, rebuild, verify, backup, restore, quarantine),
 }
 """In the order in which `ledger --help` shows them."""
 

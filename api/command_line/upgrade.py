@@ -2,8 +2,9 @@
 
 from contextlib import closing
 
-from api.command_line.opening import existing_url
+from api.command_line.opening import existing_url, file_of
 from api.command_line.terminal import AsJson, print_json, to_stdout
+from api.one_server import claimed_whatever_it_is
 from ledger.store.database import Database
 from ledger.store.schema import upgrade as upgrade_schema
 
@@ -11,13 +12,15 @@ from ledger.store.schema import upgrade as upgrade_schema
 def upgrade(*, as_json: AsJson = False) -> None:
     """Bring the ledger's schema to the version of this program.
 
-    Make a backup and stop the servers first. Stored events are never changed
-    by an upgrade, and one that is interrupted changes nothing.
+    Make a backup and stop the servers first (an embedded ledger that is served
+    is refused). Stored events are never changed by an upgrade, and one that is
+    interrupted changes nothing.
 
-    Exit status: 0 upgraded, or nothing to do; 2 there is no ledger, or it was
-    made by a newer program.
+    Exit status: 0 upgraded, or nothing to do; 2 there is no ledger, it is
+    served, or it was made by a newer program.
     """
-    with closing(Database(existing_url())) as database:
+    url = existing_url()
+    with claimed_whatever_it_is(file_of(url)), closing(Database(url)) as database:
         before, after = upgrade_schema(database)
     if as_json:
         print_json({"before": before, "after": after})

@@ -21,7 +21,7 @@ def back_up(database: Database, target: Path) -> list[str]:
     another name first, so that a file of the name that was asked for is always a whole backup.
     """
     if database.file is None:
-        raise SettingRefused("this ledger is in PostgreSQL: back it up with pg_dump (docs/OPERATING.md says how)")
+        raise SettingRefused("this ledger is in PostgreSQL: back it up with pg_dump (docs/deploy/backup.md says how)")
     if not target.parent.is_dir():
         raise SettingRefused(f"there is no folder {target.parent} to put the backup in")
     if target.exists():

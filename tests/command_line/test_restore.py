@@ -1,0 +1,128 @@
+"""`ledger restore`: a whole backup takes the place of the ledger, or nothing changes."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from api.one_server import claimed
+from ledger.errors import SettingRefused
+from ledger.ledger import Ledger
+from ledger.store.restore import restore
+from tests.builders import body, delivered, fact
+from tests.command_line.conftest import Run, record, serving
+
+QUEUED, SENT = body("message.queued", sequence=1), body("message.sent", sequence=2)
+
+
+@pytest.fixture
+def url(run: Run, tmp_path: Path) -> str:
+    """A ledger with two events, of which one is in copy.db."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, QUEUED)
+    run("backup", "copy.db", LEDGER_DATABASE_URL=url)
+    record(url, SENT)
+    return url
+
+
+def count(url: str) -> int:
+    with Ledger.open_existing(url) as ledger:
+        return sum(head.position for head in ledger.heads())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file but the claim, which is no part of a ledger."""
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
+
+
+def test_what_was_there_is_kept_under_another_name_and_can_be_read(run: Run, url: str, tmp_path: Path) -> None:
+    restored = run("restore", "copy.db", "--json", LEDGER_DATABASE_URL=url)
+
+    assert restored.status == 0
+    assert count(url) == 1
+    assert count(f"sqlite:///{restored.json['replaced']}") == 2
+    assert restored.json["heads"][0].startswith("0-1:")
+    assert (tmp_path / "copy.db").exists()
+
+
+def test_a_write_ahead_log_of_the_old_ledger_never_gets_into_the_restored_one(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    with Ledger.open_existing(url) as open_all_the_while:
+        record(url, body("message.delivery", sequence=3))
+        assert (tmp_path / "ledger.db-wal").stat().st_size > 0
+        restored = run("restore", "copy.db", "--json", LEDGER_DATABASE_URL=url)
+        assert sum(head.position for head in open_all_the_while.heads()) == 3
+
+    assert count(url) == 1
+    assert run("verify", LEDGER_DATABASE_URL=url).status == 0
+    assert count(f"sqlite:///{restored.json['replaced']}") == 3
+
+
+def test_a_ledger_that_is_served_is_not_replaced(run: Run, url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, LEDGER_DATABASE_URL=url) as server:
+        refused = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert f"is served by process {server.process.pid} already" in refused.stderr
+    assert count(url) == 2
+
+
+@pytest.mark.parametrize(
+    "spoil, reason",
+    [
+        (lambda file: file.unlink(), "there is no backup"),
+        (lambda file: file.write_bytes(b"something else" * 1_000), "is not a backup of a ledger"),
+        (lambda file: file.write_bytes(file.read_bytes()[:40_000]), "damaged|not a backup"),
+        (lambda file: file.write_bytes(b""), "is not a backup of a ledger"),
+        (lambda file: file.with_name("copy.db-wal").write_bytes(b"x"), "copy.db-wal belongs to it"),
+    ],
+    ids=["missing", "something else", "cut off", "empty", "with a log of its own"],
+)
+def test_what_is_no_whole_backup_changes_nothing(
+    run: Run, url: str, tmp_path: Path, spoil: Callable[[Path], object], reason: str
+) -> None:
+    spoil(tmp_path / "copy.db")
+    before = contents(tmp_path)
+
+    refused = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert [line for line in refused.stderr.splitlines() if line.startswith("ledger: ")] != []
+    assert re.search(reason, refused.stderr)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage"])
+def test_it_works_where_the_ledger_is_lost_or_damaged(run: Run, url: str, tmp_path: Path, damage: str) -> None:
+    (tmp_path / "ledger.db").unlink() if damage == "missing" else (tmp_path / "ledger.db").write_bytes(b"x" * 99)
+
+    assert run("restore", "copy.db", LEDGER_DATABASE_URL=url).status == 0
+    assert count(url) == 1
+
+
+@pytest.mark.parametrize("point", ["hardlink_to", "rename"])
+def test_a_restore_that_was_cut_off_is_never_served_and_can_be_done_again(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    file, copy = tmp_path / "ledger.db", tmp_path / "copy.db"
+    real = getattr(Path, point)
+
+    def crash(self: Path, target: Path) -> object:
+        real(self, target)
+        raise KeyboardInterrupt
+
+    with Ledger.open_existing(url) as with_a_write_ahead_log, monkeypatch.context() as patch:
+        with_a_write_ahead_log.commit([fact(delivered())])
+        patch.setattr(Path, point, crash)
+        with pytest.raises(KeyboardInterrupt):
+            restore(copy, file, "the-first-time")
+    with pytest.raises(SettingRefused, match="second name"):
+        claimed(file).__enter__()
+
+    heads, _ = restore(copy, file, "the-second-time")
+
+    with claimed(file):
+        assert count(url) == 1
+    assert heads[0].startswith("0-1:")
