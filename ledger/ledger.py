@@ -42,12 +42,11 @@ class LogEntry(NamedTuple):
 
 
 class RecordedSend(NamedTuple):
-    """A registered send: when (microseconds since 1970), what it said, where each result stands in the log, and its exact body."""
+    """A registered send: when (microseconds since 1970), what it said, and where each result stands in the log."""
 
     recorded_at_us: int
     accepted: AcceptedRequest
     positions: Sequence[Position | None]
-    body: bytes
 
 
 class Ledger:
@@ -189,14 +188,18 @@ class Ledger:
             )
         return position
 
-    def accepted_request(self, idempotency_key: str) -> tuple[int, AcceptedRequest]:
-        """What a registered send said, and when it was recorded (microseconds since 1970); NotFound where the key is not known."""
+    def handed_over(self, idempotency_key: str) -> tuple[int, bytes]:
+        """When a send was registered (microseconds since 1970), and its exact body; NotFound where the key is not known."""
         send_id = send_id_of(idempotency_key)
         with self.database.reading() as connection:
             held = registers.registered_send(connection, partition_of(send_id.bytes, self.partitions), send_id.bytes)
         if held is None:
             raise NotFound(f"no send is recorded under the idempotency key {idempotency_key!r}")
-        recorded_at_us, body = held
+        return held
+
+    def accepted_request(self, idempotency_key: str) -> tuple[int, AcceptedRequest]:
+        """When a send was registered, and what it said; NotFound where the key is not known."""
+        recorded_at_us, body = self.handed_over(idempotency_key)
         return recorded_at_us, parse_send(body)
 
     def send(self, idempotency_key: str) -> RecordedSend:
@@ -213,7 +216,6 @@ class Ledger:
             recorded_at_us,
             accepted,
             [None if number is None else Position(partition, number) for partition, number in places],
-            body,
         )
 
     def quarantined(self, *, after: tuple[int, str] = (-1, ""), limit: int) -> list[QuarantinedDelivery]:

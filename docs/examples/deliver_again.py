@@ -47,7 +47,8 @@ def requests(old: Ledger, server: str, key: str) -> Iterator[Request]:
             elif event.idempotency_key not in sends:
                 sends.add(event.idempotency_key)
                 headers = {"Authorization": f"Bearer {key}"}
-                yield Request(f"{server}/sends", old.send(event.idempotency_key).body, headers)
+                _, body = old.handed_over(event.idempotency_key)
+                yield Request(f"{server}/sends", body, headers)
     after = (-1, "")
     while unreadable := old.quarantined(after=after, limit=PAGE):
         for delivery in unreadable:
