@@ -1,21 +1,23 @@
-"""The schema's version: making a new ledger, refusing one that this program does not fit, and `ledger upgrade`."""
+"""The schema's version: making a new ledger, refusing one that this program does not fit, and `ledger upgrade`.
+
+Alembic is imported (`ledger/store/migrating.py`) only where a schema is made, changed or not the newest: that takes longer
+than everything else in opening a ledger.
+"""
 
 import time
 from typing import NamedTuple
 from uuid import uuid4
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from ledger.chain import genesis_hash
 from ledger.errors import SchemaMismatch, SettingRefused
+from ledger.store import migrations
 from ledger.store.database import Database
 from ledger.store.tables import ledger, partition_heads
 
 PARTITIONS_MAX = 1024
+VERSION_TABLE = "alembic_version"
 
 
 class Identity(NamedTuple):
@@ -66,7 +68,7 @@ def upgrade(database: Database) -> tuple[str, str]:
 
 def newest_version() -> str:
     """The version of the schema that this program works with."""
-    return str(ScriptDirectory.from_config(_config()).get_current_head())
+    return migrations.NEWEST
 
 
 def shown(database: Database) -> str:
@@ -110,21 +112,19 @@ def _one_creator_at_a_time(connection: Connection) -> None:
 
 
 def _version(connection: Connection) -> str:
-    return MigrationContext.configure(connection).get_current_revision() or "none"
+    found = None
+    if inspect(connection).has_table(VERSION_TABLE):
+        found = connection.execute(text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar()  # noqa: S608 - a name of ours
+    return found or "none"
 
 
 def _known_versions() -> set[str]:
-    return {script.revision for script in ScriptDirectory.from_config(_config()).walk_revisions()}
+    from ledger.store.migrating import known_versions  # noqa: PLC0415 - see above
+
+    return known_versions()
 
 
 def _migrate(connection: Connection) -> None:
-    config = _config()
-    config.attributes["connection"] = connection
-    command.upgrade(config, "head")
+    from ledger.store.migrating import migrate  # noqa: PLC0415 - see above
 
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", "ledger.store:migrations")
-    config.set_main_option("path_separator", "os")
-    return config
+    migrate(connection)

@@ -7,6 +7,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
@@ -57,7 +58,8 @@ def later_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         later.set_main_option("path_separator", "os")
         return later
 
-    monkeypatch.setattr("ledger.store.schema._config", config)
+    monkeypatch.setattr("ledger.store.migrating._config", config)
+    monkeypatch.setattr("ledger.store.migrations.NEWEST", "9999")
 
 
 def test_a_new_ledger_is_made_and_opened_again_as_the_same(store_url: str) -> None:
@@ -85,6 +87,12 @@ def test_the_migrations_make_exactly_the_tables_that_the_program_uses(store_url:
             assert {index.name: bool(index.unique) for index in table.indexes} == {
                 n: bool(u) for n, u in unique.items()
             }
+
+
+def test_the_version_that_the_program_works_with_is_that_of_the_last_migration() -> None:
+    scripts = ScriptDirectory(str(Path(ledger.store.__path__[0]) / "migrations"))
+
+    assert scripts.get_heads() == [newest_version()]
 
 
 def test_another_number_of_partitions_is_refused(store_url: str) -> None:

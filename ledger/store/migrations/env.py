@@ -1,4 +1,4 @@
-"""Alembic's entry: runs migrations on the connection that `ledger/store/schema.py` hands over, in its transaction."""
+"""Alembic's entry: runs migrations on the connection that `ledger/store/migrating.py` hands over, in its transaction."""
 
 from alembic import context
 
