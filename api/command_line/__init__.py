@@ -14,6 +14,6 @@ def main() -> None:
     """Runs one command and exits: 0 fine, 1 something is wrong with or not in the data, 2 wrong usage or settings."""
     configure_logs("warning", as_json=False)
     try:
-        program()(prog_name="ledger")
+        program(*sys.argv[1:2])(prog_name="ledger")
     except Exception as error:  # noqa: BLE001 - whatever it was, people get one line and a status
         sys.exit(endings.end_with(error))

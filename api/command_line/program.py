@@ -1,37 +1,39 @@
-"""The program `ledger`: the table of its commands."""
+"""The program `ledger`: the table of its commands.
 
-from collections.abc import Callable
+A command's file is imported only where it is called or listed, so that `ledger status` does not wait for the server's imports.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
-from api.command_line.backup import backup
-from api.command_line.conversation import conversation
-from api.command_line.demo import demo
-from api.command_line.explain import explain
-from api.command_line.history import history
-from api.command_line.messages import conversations, messages
-from api.command_line.project import project
-from api.command_line.projections import projections
-from api.command_line.quarantine import quarantine
-from api.command_line.rebuild import rebuild
-from api.command_line.restore import restore
-from api.command_line.serve import serve
-from api.command_line.simulate import simulate
-from api.command_line.status import status
-from api.command_line.stuck import stuck
-from api.command_line.tail import tail
-from api.command_line.upgrade import upgrade
-from api.command_line.verify import verify
 from api.program_version import program_version
 
-PANELS: dict[str, tuple[Callable[..., None] | typer.Typer, ...]] = {
-    "Try it": (demo, simulate),
-    "Run it": (serve, project, upgrade),
-    "Ask it": (status, explain, stuck, history, conversation, messages, conversations, tail),
-    "Keep it well": (projections, rebuild, verify, backup, restore, quarantine),
+PANELS: Mapping[str, Mapping[str, str]] = {
+    "Try it": {"demo": "demo", "simulate": "simulate"},
+    "Run it": {"serve": "serve", "project": "project", "upgrade": "upgrade"},
+    "Ask it": {
+        "status": "status",
+        "explain": "explain",
+        "stuck": "stuck",
+        "history": "history",
+        "conversation": "conversation",
+        "messages": "messages",
+        "conversations": "messages",
+        "tail": "tail",
+    },
+    "Keep it well": {
+        "projections": "projections",
+        "rebuild": "rebuild",
+        "verify": "verify",
+        "backup": "backup",
+        "restore": "restore",
+        "quarantine": "quarantine",
+    },
 }
-"""In the order in which `ledger --help` shows them."""
+"""Which file has which command, in the order in which `ledger --help` shows them."""
 
 
 def _print_version(asked: bool) -> None:
@@ -40,8 +42,8 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def program() -> typer.Typer:
-    """The program, ready to be called."""
+def program(called: str | None = None) -> typer.Typer:
+    """The program, ready to be called; with the command that is called alone where there is one of that name."""
     app = typer.Typer(
         name="ledger",
         help="An append-only ledger of Red Cloud's webhooks: receives, keeps, and tells what became of any message.",
@@ -51,8 +53,9 @@ def program() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for panel, commands in PANELS.items():
-        for command in commands:
+    for name, panel, file in _table():
+        if called in (name, None) or called not in commands():
+            command: Callable[..., None] | typer.Typer = getattr(import_module(f"api.command_line.{file}"), name)
             if isinstance(command, typer.Typer):
                 app.add_typer(command, rich_help_panel=panel)
             else:
@@ -71,8 +74,10 @@ def _options(
 
 def commands() -> list[str]:
     """The names of all commands."""
-    return [
-        each.info.name or "" if isinstance(each, typer.Typer) else each.__name__
-        for group in PANELS.values()
-        for each in group
-    ]
+    return [name for name, _, _ in _table()]
+
+
+def _table() -> Iterator[tuple[str, str, str]]:
+    """(name, panel, file) of each command."""
+    for panel, files in PANELS.items():
+        yield from ((name, panel, file) for name, file in files.items())
