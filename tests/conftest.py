@@ -6,6 +6,7 @@ credentials; for SQLite, fresh folders beside that file.
 """
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,8 +38,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+MEMORY = Path("/dev/shm")  # noqa: S108 - folders of random names are made in it
+MEMORY_FREE_MIN = 2 * 1024**3
+
+
 def pytest_configure() -> None:
     required()  # Complain about a name that is spelled wrongly before the first test, not after the last.
+    work_in_memory()
+
+
+def work_in_memory() -> None:
+    """Make the temporary files of this run and of its programs in memory, where there is room and nobody chose a TMPDIR.
+
+    Everything is synced as always, which costs nothing there. No test needs a real disk: those about durability kill
+    processes, make calls fail, or look at which calls were made.
+    """
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free >= MEMORY_FREE_MIN:
+        tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -16,7 +16,7 @@ from sqlalchemy import make_url
 from tests.builders import body
 from tests.engines import PrivatePostgres
 from tests.faults.load import Journal, deliver_all
-from tests.faults.serving import Serving, environment, nursery
+from tests.faults.serving import Serving, environment, serve
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("ledger", "projections", "api")
@@ -59,7 +59,7 @@ def test_a_demonstration_talks_to_nobody_but_itself(strace: str, tmp_path: Path)
     trace = tmp_path / "trace"
     command = [sys.executable, "-m", "api.command_line", "demo", "--exit"]
     done = subprocess.run(
-        [strace, "-f", "-o", trace, "-e", "trace=%network", *command],
+        [strace, "-f", "--seccomp-bpf", "-o", trace, "-e", "trace=%network", *command],
         cwd=tmp_path,
         env=environment("") | {"TMPDIR": str(tmp_path)},
         stdout=subprocess.PIPE,
@@ -75,8 +75,8 @@ def test_a_server_talks_to_its_database_and_to_nobody_else(
     strace: str, postgres: PrivatePostgres, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace"
-    with postgres.fresh_database() as url, nursery() as servers:
-        server = servers.serve(url, tmp_path / "log")
+    with postgres.fresh_database() as url:
+        server = serve(url, tmp_path / "log")
         with traced(strace, server, trace):
             asyncio.run(
                 deliver_all(server.port, [body("message.queued", f"msg_{n}", sequence=1) for n in range(50)], Journal())

@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.api.program import Program, program
+from tests.api.program import program
 from tests.api.running import WEBHOOKS, Running, running, settings_at, signed, until
 from tests.builders import body
 from tests.engines import NotInstalled, PrivatePostgres
@@ -78,22 +78,22 @@ def test_case_27_with_the_disk_full_what_was_acknowledged_is_stored_and_the_rest
 ) -> None:
     """The limit is on the size of the files that the server writes: to it, a disk that is full."""
     raws = facts(60)
-    with program(f"sqlite:///{tmp_path / 'ledger.db'}") as server, server.http as http:
+    with program(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "log") as server, server.http as http:
         first = {number: _delivered(http, raw) for number, raw in enumerate(raws[:5])}
         limit = (tmp_path / "ledger.db-wal").stat().st_size + 200_000
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         statuses = first | {number: _delivered(http, raw) for number, raw in enumerate(raws[5:], start=5)}
         assert http.get("/livez").status_code == 200
         acknowledged = {f"msg_{number}" for number, status in statuses.items() if status == 202}
         assert (set(statuses.values()), len(acknowledged) > 5) == ({202, 503}, True)
 
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
+        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
         again = [_delivered(http, raw) for raw in raws]
         assert [status == 200 for status in again] == [f"msg_{number}" in acknowledged for number in range(len(raws))]
         assert set(again) == {200, 202}
         assert sorted(_stored(http)) == sorted(f"msg_{number}" for number in range(len(raws)))
         until(lambda: http.get("/readyz").status_code == 200)
-        assert _ended_in_order(server)
+        assert server.stop() == 0
 
 
 def _delivered(http: httpx2.Client, raw: bytes) -> int:
@@ -103,8 +103,3 @@ def _delivered(http: httpx2.Client, raw: bytes) -> int:
 
 def _stored(http: httpx2.Client) -> list[str]:
     return [event["messageId"] for event in http.get("/feed?limit=1000").json()["events"]]
-
-
-def _ended_in_order(server: Program) -> bool:
-    server.terminate()
-    return server.exit_status() == 0

@@ -397,11 +397,13 @@ def test_a_server_sends_its_traces_to_the_collector_that_is_set_before_it_ends(
     url, sent = collector
     file = tmp_path / "ledger.env"
     file.write_text(f"OTEL_EXPORTER_OTLP_ENDPOINT={url}\n")
-    with program(f"sqlite:///{tmp_path}/ledger.db", LEDGER_ENV_FILE=str(file)) as server, server.http as http:
+    with (
+        program(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "log", LEDGER_ENV_FILE=str(file)) as server,
+        server.http as http,
+    ):
         raw = body("message.sent", "msg_1", sequence=1)
         assert http.post(WEBHOOKS, content=raw, headers=signed(raw)).status_code == 202
-        server.terminate()
-        assert server.exit_status() == 0
+        assert server.stop() == 0
 
     resources = [resource for request in sent for resource in request.resource_spans]
     told = {each.key: each.value.string_value for each in resources[0].resource.attributes}
@@ -410,18 +412,16 @@ def test_a_server_sends_its_traces_to_the_collector_that_is_set_before_it_ends(
     assert {"POST /webhooks/red-cloud", "queue", "commit"} <= names
 
 
-WITHOUT = "import sys; sys.modules['opentelemetry'] = None; from api.command_line import main; main()"
 ASKS = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 
 
 def test_without_the_extra_a_server_starts_and_says_that_there_are_no_traces(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WITHOUT, "serve"]
-    with program(f"sqlite:///{tmp_path}/ledger.db", command=command, **ASKS) as server, server.http as http:
+    without = "tests.api.program:main_without_opentelemetry"
+    with program(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "log", without, **ASKS) as server, server.http as http:
         assert http.get("/projections").status_code == 200
-        server.terminate()
-        assert server.exit_status() == 0
+        assert server.stop() == 0
 
-    assert any("the extra `otel` is not installed" in line for line in server.log)
+    assert any("the extra `otel` is not installed" in line for line in server.said)
 
 
 IMPORTED = """

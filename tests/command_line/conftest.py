@@ -1,16 +1,12 @@
-"""Running commands: in this process where that shows everything, as a process where signals, ports and pipes matter."""
+"""Running commands: in this process where that shows everything, as a fork where signals, ports and pipes matter."""
 
 import contextlib
 import json
 import logging
 import os
 import pty
-import re
-import signal
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +14,13 @@ from typing import Any
 import pytest
 import structlog
 
+import tests.serving
 from api.command_line import main
 from ledger.ledger import Ledger
 from ledger.reception import Reception
+from tests import forks
 from tests.builders import NOW_US, SECRET, signed_headers
-
-ROOT = Path(__file__).parent.parent.parent
-LISTENING_WITHIN_S = 30.0
+from tests.serving import Serving
 
 
 @dataclass(frozen=True)
@@ -94,68 +90,27 @@ def record(url: str, *bodies: bytes) -> None:
             ledger.commit([item])
 
 
-def process_environment(**settings: str) -> dict[str, str]:
-    """The environment of a command that runs as a process of its own."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LEDGER_", "OTEL_"))}
-    return {**kept, "PYTHONPATH": str(ROOT), **settings}
-
-
-def command(*arguments: str) -> Sequence[str]:
-    """A command as a process."""
-    return [sys.executable, "-m", "api.command_line", *arguments]
-
-
-@dataclass(frozen=True)
-class Serving:
-    """A server that runs as a process; its log is a file."""
-
-    process: subprocess.Popen[bytes]
-    log: Path
-    url: str
-
-    def stop(self) -> int:
-        """SIGTERM; the exit status."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(timeout=20)
-
-
 @contextlib.contextmanager
 def serving(folder: Path, **settings: str) -> Iterator[Serving]:
-    """`ledger serve` on a free port, until the block ends."""
-    log = folder / "serve.log"
-    environment = process_environment(
-        **{"LEDGER_WEBHOOK_SECRETS": f"{SECRET.id}:{SECRET.key.decode()}", "LEDGER_PORT": "0", **settings}
-    )
-    with log.open("wb") as output:
-        process = subprocess.Popen(command("serve"), cwd=folder, env=environment, stderr=output)
-    try:
-        yield Serving(process, log, _url_in(log, process))
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _url_in(log: Path, process: subprocess.Popen[bytes]) -> str:
-    deadline = time.monotonic() + LISTENING_WITHIN_S
-    while time.monotonic() < deadline and process.poll() is None:
-        if found := re.search(r'"url": "(http://[^"]+)".*"listening"', log.read_text()):
-            return found[1]
-        time.sleep(0.02)
-    raise AssertionError(log.read_text())
+    """`ledger serve` on a free port and in a folder, until the block ends."""
+    secrets = f"{SECRET.id}:{SECRET.key.decode()}"
+    environment = forks.environment(**{"LEDGER_WEBHOOK_SECRETS": secrets, "LEDGER_PORT": "0", **settings})
+    with tests.serving.serving(folder / "serve.log", environment, folder=folder) as server:
+        yield server
 
 
 def in_a_terminal(folder: Path, *arguments: str, columns: int = 100) -> str:
     """What a command shows in a terminal."""
     ours, theirs = pty.openpty()
-    environment = process_environment(TERM="xterm-256color", COLUMNS=str(columns), LINES="50")
-    process = subprocess.Popen(
-        command(*arguments), cwd=folder, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
-    )
-    os.close(theirs)
-    shown = b""
-    with contextlib.suppress(OSError):  # that is how a terminal ends, on Linux
-        while part := os.read(ours, 65_536):
-            shown += part
-    os.close(ours)
-    process.wait(timeout=20)
+    environment = forks.environment(TERM="xterm-256color", COLUMNS=str(columns), LINES="50")
+    with forks.start(
+        *arguments, folder=folder, environment=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with contextlib.suppress(OSError):  # that is how a terminal ends, on Linux
+            while part := os.read(ours, 65_536):
+                shown += part
+        os.close(ours)
+        process.wait(timeout=20)
     return shown.decode("utf-8", "surrogateescape")

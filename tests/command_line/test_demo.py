@@ -5,18 +5,21 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import httpx2
 
 from api.command_line.demo import HOST, PORT, free_listener
-from tests.command_line.conftest import command, process_environment
+from tests import forks
 
 
 def test_demo_exit_ends_with_0_once_the_ledger_holds_every_fact_exactly_once(tmp_path: Path) -> None:
+    # As a user starts it: from nothing.
     ended = subprocess.run(
-        command("demo", "--exit"),
-        env=process_environment(TMPDIR=str(tmp_path)),
+        [sys.executable, "-m", "api.command_line", "demo", "--exit"],
+        env=forks.environment(TMPDIR=str(tmp_path)),
         capture_output=True,
         text=True,
         timeout=60,
@@ -32,24 +35,22 @@ def test_demo_exit_ends_with_0_once_the_ledger_holds_every_fact_exactly_once(tmp
 
 
 def test_demo_tells_where_to_look_and_stays_until_it_is_told_to_end(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        command("demo"), env=process_environment(TMPDIR=str(tmp_path)), stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    said: list[str] = []
-    for line in process.stdout:
-        said.append(line)
-        if "is it untouched?" in line:
-            break
-    addresses = re.findall(r"curl -s (http://\S+)", "".join(said))
-    answers = {address: httpx2.get(address).status_code for address in addresses}
-    process.send_signal(signal.SIGINT)
-    rest, _ = process.communicate(timeout=20)
+    with forks.start("demo", environment=forks.environment(TMPDIR=str(tmp_path)), stdout=PIPE) as process:
+        said: list[bytes] = []
+        for line in process.stdout:
+            said.append(line)
+            if b"is it untouched?" in line:
+                break
+        addresses = re.findall(r"curl -s (http://\S+)", b"".join(said).decode())
+        answers = {address: httpx2.get(address).status_code for address in addresses}
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read().decode()
+        status = process.wait()
 
     assert len(addresses) >= 3
     assert set(answers.values()) == {200}
     assert "The server has ended." in rest
-    assert process.returncode == 0
+    assert status == 0
 
 
 def test_demo_takes_another_port_where_8080_is_taken() -> None:

@@ -2,12 +2,13 @@
 
 import hashlib
 import json
-import subprocess
 from pathlib import Path
+from subprocess import PIPE
 
 from api.command_line.history import COLUMNS
+from tests import forks
 from tests.builders import body
-from tests.command_line.conftest import Run, command, in_a_terminal, process_environment, record
+from tests.command_line.conftest import Run, in_a_terminal, record
 
 QUEUED = body("message.queued", sequence=1)
 FAILED = body("message.failed", sequence=3, errorCode=30003)
@@ -60,15 +61,9 @@ def test_a_history_of_long_bodies_is_shown_and_explained_to_its_end(run: Run, st
 def test_the_exact_bytes_of_one_event_go_into_a_pipe(tmp_path: Path) -> None:
     record(f"sqlite:///{tmp_path}/ledger.db", QUEUED, SENT)
 
-    ended = subprocess.run(
-        command("history", "msg_1", "--body", "2"),
-        cwd=tmp_path,
-        env=process_environment(),
-        capture_output=True,
-        check=True,
-    )
+    ended = forks.run("history", "msg_1", "--body", "2", folder=tmp_path, environment=forks.environment())
 
-    assert ended.stdout == SENT
+    assert ended == (0, SENT, b"")
 
 
 def test_what_is_not_there_is_status_1_with_one_line(run: Run, store_url: str) -> None:
@@ -119,15 +114,10 @@ def test_tail_ends_with_the_latest_events_and_goes_on_only_if_it_is_to(run: Run,
 def test_tail_shows_an_event_that_is_recorded_while_it_runs(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     record(url, QUEUED)
-    following = subprocess.Popen(
-        command("tail", "--json"), cwd=tmp_path, env=process_environment(), stdout=subprocess.PIPE, text=True
-    )
-    assert following.stdout is not None
-    first = json.loads(following.stdout.readline())
-    record(url, SENT)
-    second = json.loads(following.stdout.readline())
-    following.terminate()
-    following.communicate()
+    with forks.start("tail", "--json", folder=tmp_path, environment=forks.environment(), stdout=PIPE) as following:
+        first = json.loads(following.stdout.readline())
+        record(url, SENT)
+        second = json.loads(following.stdout.readline())
 
     assert [first["version"], second["version"]] == [1, 2]
 

@@ -1,16 +1,16 @@
 """`ledger status`, `conversation`, `projections`, `rebuild`: the read models, beside a server or without one."""
 
-import signal
-import subprocess
 from contextlib import closing
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
 from ledger.ledger import Ledger
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from tests import forks
 from tests.builders import body
-from tests.command_line.conftest import Run, command, in_a_terminal, process_environment, record
+from tests.command_line.conftest import Run, in_a_terminal, record
 
 QUEUED = body("message.queued", sequence=1, externalReference="order_789")
 FAILED = body("message.failed", sequence=3, errorCode=30003, failure={"permanent": True})
@@ -200,14 +200,12 @@ def test_projecting_once_brings_the_read_models_up_to_date(run: Run, store_url: 
 
 def test_a_projecting_process_ends_in_order_on_sigterm(tmp_path: Path) -> None:
     record(f"sqlite:///{tmp_path}/ledger.db", QUEUED)
-    projecting = subprocess.Popen(command("project"), cwd=tmp_path, env=process_environment(), stderr=subprocess.PIPE)
-    assert projecting.stderr is not None
-    assert b"projecting" in projecting.stderr.readline()
+    with forks.start("project", folder=tmp_path, environment=forks.environment(), stderr=PIPE) as projecting:
+        assert b"projecting" in projecting.stderr.readline()
 
-    projecting.send_signal(signal.SIGTERM)
-    projecting.communicate(timeout=20)
+        projecting.terminate()
 
-    assert projecting.returncode == 0
+        assert projecting.wait(timeout=20) == 0
 
 
 def test_messages_are_found_without_their_id(run: Run, store_url: str) -> None:

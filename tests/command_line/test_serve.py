@@ -3,10 +3,10 @@
 import json
 import os
 import socket
-import subprocess
 import sys
 import threading
 from pathlib import Path
+from subprocess import PIPE
 
 import httpx2
 import pytest
@@ -15,8 +15,9 @@ from api.one_server import claimed, refuse_network_file_system
 from api.server import listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
+from tests import forks
 from tests.builders import body, signed_headers
-from tests.command_line.conftest import Run, command, process_environment, serving
+from tests.command_line.conftest import Run, serving
 from tests.engines import PrivatePostgres
 
 SECRETS = {"LEDGER_WEBHOOK_SECRETS": "main:secret"}
@@ -88,14 +89,7 @@ def test_a_server_starts_answers_refuses_a_second_one_and_ends_in_order_on_sigte
     headers = {name.decode(): value.decode() for name, value in signed_headers(fact)}
     with serving(tmp_path) as server:
         answer = httpx2.post(f"{server.url}/webhooks/red-cloud", content=fact, headers=headers)
-        second = subprocess.run(
-            command("serve"),
-            cwd=tmp_path,
-            env=process_environment(**SECRETS, LEDGER_PORT="0"),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        second = forks.run("serve", folder=tmp_path, environment=forks.environment(**SECRETS, LEDGER_PORT="0"))
         streamed, following = [], threading.Event()
 
         def follow() -> None:
@@ -112,8 +106,8 @@ def test_a_server_starts_answers_refuses_a_second_one_and_ends_in_order_on_sigte
 
     assert answer.status_code == 202
     assert "server" not in answer.headers
-    assert (second.returncode, second.stdout) == (2, "")
-    assert f"is served by process {server.process.pid} already" in second.stderr.splitlines()[-1]
+    assert (second.returncode, second.stdout) == (2, b"")
+    assert f"is served by process {server.process.pid} already" in second.stderr.decode().splitlines()[-1]
     assert status == 0
     assert not follower.is_alive()
     assert json.loads(server.log.read_text().splitlines()[-1])["event"].startswith("stopped")
@@ -142,14 +136,11 @@ def test_several_servers_share_a_ledger_on_postgresql(tmp_path: Path, postgres: 
 
 
 def test_what_is_open_is_warned_of(tmp_path: Path) -> None:
-    environment = process_environment(LEDGER_ALLOW_UNSIGNED="1", LEDGER_PORT="1", LEDGER_HOST="127.0.0.1")
+    environment = forks.environment(LEDGER_ALLOW_UNSIGNED="1", LEDGER_PORT="1", LEDGER_HOST="127.0.0.1")
     if os.geteuid() == 0:
         environment["LEDGER_PORT"] = "0"
-    process = subprocess.Popen(command("serve"), cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    said = [json.loads(process.stderr.readline())["event"] for _ in range(2)]
-    process.kill()
-    process.communicate()
+    with forks.start("serve", folder=tmp_path, environment=environment, stderr=PIPE) as process:
+        said = [json.loads(process.stderr.readline())["event"] for _ in range(2)]
 
     assert [line.split(" ")[0].rstrip(":") for line in said] == ["LEDGER_ALLOW_UNSIGNED=1", "LEDGER_API_KEYS"]
     assert "set keys before a proxy on this machine forwards to it" in said[1]

@@ -1,7 +1,7 @@
 """What holds for every command: help, wrong usage, the unexpected."""
 
-import subprocess
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -9,8 +9,9 @@ from api.command_line import endings
 from api.command_line.program import commands
 from api.program_version import program_version
 from ledger.errors import NotFound, SettingRefused, StoreUnavailable, UnreadableEvent
+from tests import forks
 from tests.builders import body
-from tests.command_line.conftest import Run, command, process_environment, record
+from tests.command_line.conftest import Run, record
 
 COMMANDS = sorted(name for name in commands() if name != "quarantine")
 
@@ -62,21 +63,12 @@ def test_an_error_s_family_decides_the_exit_status(error: Exception, status: int
 
 def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None:
     record(f"sqlite:///{tmp_path}/ledger.db", *(body("message.queued", f"msg_{n}", sequence=1) for n in range(300)))
-    process = subprocess.Popen(
-        command("tail", "--no-follow", "-n", "300", "--json"),
-        cwd=tmp_path,
-        env=process_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-    assert process.stdout is not None
-    assert process.stderr is not None
-    process.stdout.readline()
-    process.stdout.close()
+    arguments = ["tail", "--no-follow", "-n", "300", "--json"]
+    with forks.start(*arguments, folder=tmp_path, environment=forks.environment(), stdout=PIPE, stderr=PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
 
-    assert process.stderr.read() == b""
-    process.stderr.close()
-    process.wait(timeout=20)
+        assert process.stderr.read() == b""
 
 
 def test_the_version_is_told(run: Run) -> None:

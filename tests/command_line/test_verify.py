@@ -1,15 +1,15 @@
 """`ledger verify`, `ledger upgrade`, `ledger quarantine`: what operators ask."""
 
 import hashlib
-import subprocess
 from pathlib import Path
 
 from sqlalchemy import text
 
 from ledger.ledger import Ledger
 from ledger.store.database import Database
+from tests import forks
 from tests.builders import SECRET, body
-from tests.command_line.conftest import Run, command, process_environment, record
+from tests.command_line.conftest import Run, record
 
 THREE = [body("message.queued", sequence=1), body("message.sent", sequence=2), body("message.delivery", sequence=3)]
 UNREADABLE = b'{"eventType": "message.sent", "messageId": 7}\n'
@@ -125,15 +125,9 @@ def test_the_exact_bytes_in_quarantine_go_into_a_pipe_and_are_shown_harmlessly_o
     record(f"sqlite:///{tmp_path}/ledger.db", OTHER_UNREADABLE)
     quarantine_id = hashlib.sha256(OTHER_UNREADABLE).hexdigest()[:32]
 
-    exact = subprocess.run(
-        command("quarantine", "show", quarantine_id, "--body"),
-        cwd=tmp_path,
-        env=process_environment(),
-        capture_output=True,
-        check=True,
-    )
+    exact = forks.run("quarantine", "show", quarantine_id, "--body", folder=tmp_path, environment=forks.environment())
 
-    assert exact.stdout == OTHER_UNREADABLE
+    assert exact == (0, OTHER_UNREADABLE, b"")
     assert "␀␛[2J" in run("quarantine", "show", quarantine_id).stdout
 
 

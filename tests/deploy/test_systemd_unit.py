@@ -4,6 +4,7 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,14 +14,13 @@ import pytest
 
 from api.settings import read_settings
 from ledger.errors import SettingRefused
-from tests.api.program import ROOT
+from tests import forks
 from tests.api.running import WEBHOOKS, signed
 from tests.builders import body
-from tests.command_line.conftest import command, process_environment
 from tests.pages import replaced
 from tests.requirements import program
 
-DEPLOY = ROOT / "docs" / "deploy"
+DEPLOY = forks.ROOT / "docs" / "deploy"
 UNIT = DEPLOY / "ledger.service"
 EXPOSURE_MAX = 15
 """Of 100, as systemd counts; an ordinary service has 96."""
@@ -31,7 +31,7 @@ def prefix(tmp_path: Path) -> Path:
     """What stands for / where the unit names folders: with the program, and the file of settings filled."""
     (tmp_path / "opt/ledger/bin").mkdir(parents=True)
     ledger = tmp_path / "opt/ledger/bin/ledger"
-    ledger.write_text(f'#!/bin/sh\nexec {" ".join(command())} "$@"\n')
+    ledger.write_text(f'#!/bin/sh\nexec {sys.executable} -m api.command_line "$@"\n')
     ledger.chmod(0o755)
     (tmp_path / "var/lib/ledger").mkdir(parents=True, mode=0o700)
     (tmp_path / "etc/ledger").mkdir(parents=True)
@@ -99,7 +99,7 @@ def started(prefix: Path) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(str(prefix / "notify"))
         systemd.settimeout(30)
-        environment = process_environment(**{name: value}, NOTIFY_SOCKET=str(prefix / "notify"))
+        environment = forks.environment(**{name: value}, NOTIFY_SOCKET=str(prefix / "notify"))
         with subprocess.Popen(
             said["ExecStart"].split(),
             cwd=said["WorkingDirectory"],

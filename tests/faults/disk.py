@@ -18,7 +18,7 @@ from tests.faults.checks import violations
 from tests.faults.figures import Figures
 from tests.faults.load import REFUSED, Journal, Traffic, deliver_all
 from tests.faults.places import fresh_folder, sqlite_url
-from tests.faults.serving import Serving, nursery
+from tests.faults.serving import Serving, serve
 
 FAULTS = (
     ("fsync,fdatasync", "EIO"),
@@ -47,8 +47,8 @@ def disk_errors(trials: int, seed: int) -> Figures:
     dice = Random(seed)
     for trial in range(trials):
         calls, error = FAULTS[trial % len(FAULTS)]
-        with fresh_folder() as folder, nursery() as servers:
-            server = servers.serve(_created(folder), folder / "log")
+        with fresh_folder() as folder:
+            server = serve(_created(folder), folder / "log")
             traffic = Traffic(f"disk{trial}", dice, Journal())
             # A truncation is rare: one for each time that the write-ahead log is emptied.
             first = 1 if calls == "ftruncate" else dice.randint(1, FAILS_FROM_CALL_MAX)
@@ -65,8 +65,8 @@ def disk_full(trials: int, seed: int) -> Figures:
     figures = Figures("disk-full")
     dice = Random(seed)
     for trial in range(trials):
-        with small_file_system() as folder, nursery() as servers:
-            server = servers.serve(_created(folder), folder.parent / "log")
+        with small_file_system() as folder:
+            server = serve(_created(folder), folder.parent / "log")
             traffic = Traffic(f"full{trial}", dice, Journal())
             filler = _fill(folder / "filler")
             asyncio.run(_while_broken(server.port, traffic))

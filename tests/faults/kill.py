@@ -19,7 +19,7 @@ from tests.faults.figures import Figures
 from tests.faults.load import CONNECTIONS, Journal, Traffic, deliver
 from tests.faults.places import fresh_folder, sqlite_url
 from tests.faults.read_models import served_read_model_violations
-from tests.faults.serving import Nursery, Serving, nursery
+from tests.faults.serving import Serving, serve
 
 KILLS_PER_LEDGER = 10
 POSTGRES_SERVERS = 3
@@ -97,7 +97,6 @@ async def _first_answer(journal: Journal, acknowledged: int) -> bool:
 class _Cast:
     """The servers of one ledger."""
 
-    nursery: Nursery
     url: str
     folder: Path
     running: list[Serving]
@@ -113,13 +112,13 @@ class _Cast:
 
     def start(self, number: int) -> Serving:
         """Starts one."""
-        return self.nursery.serve(self.url, self.folder / f"server-{number}.log")
+        return serve(self.url, self.folder / f"server-{number}.log")
 
 
 @contextmanager
 def _servers(url: str, folder: Path, count: int) -> Iterator[_Cast]:
     with ExitStack() as ends:
-        cast = _Cast(ends.enter_context(nursery()), url, folder, [])
+        cast = _Cast(url, folder, [])
         ends.callback(cast.end)
         for number in range(count):
             cast.running.append(cast.start(number))

@@ -24,7 +24,7 @@ from tests.faults.figures import Figures
 from tests.faults.load import CONNECTIONS, OK, Journal, Traffic, deliver, deliver_all
 from tests.faults.places import fresh_folder
 from tests.faults.read_models import served_read_model_violations
-from tests.faults.serving import Serving, nursery
+from tests.faults.serving import Serving, serve
 
 SERVERS = 2
 TRIALS_PER_LEDGER = 10
@@ -61,8 +61,7 @@ def _campaign(name: str, faults: tuple[str, ...], trials: int, seed: int) -> Fig
             dice = Random(f"{seed}/{begun}")
             with fresh_folder() as folder, server.fresh_database() as url, ExitStack() as ends:
                 Ledger.open(url).close()
-                servers = ends.enter_context(nursery())
-                cast = [servers.serve(url, folder / f"server-{number}.log") for number in range(SERVERS)]
+                cast = [serve(url, folder / f"server-{number}.log") for number in range(SERVERS)]
                 for one in cast:
                     ends.callback(one.kill)
                 traffic = Traffic("pg", dice, Journal())

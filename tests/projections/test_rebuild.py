@@ -1,12 +1,8 @@
 """Rebuilding beside the live rows: nobody notices, and nothing that was built is lost."""
 
-import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
@@ -20,10 +16,10 @@ from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
 from projections.register import entry, has_table
 from projections.rows import Row
+from tests import forks
 from tests.projections.scene import Scene, inbound, outbound
 
 NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
-ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -191,26 +187,12 @@ def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> Non
     scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run()
 
 
-KILLED = """
-import os, signal, sys
-from ledger.ledger import Ledger
-from projections import rebuild
-from projections.log_batches import Bounds
-from projections.read_models import MESSAGE_STATUS, ReadModels
-
-rebuild.BATCH, rebuild.TELL_EVERY_S = Bounds(20, 1_000_000), 0.0
-told = iter(range(int(sys.argv[2])))
-with Ledger.open_existing(sys.argv[1]) as ledger:
-    claimed = ReadModels.open(ledger).claim_rebuild(MESSAGE_STATUS)
-    claimed.run(lambda _: next(told, None) is None and os.kill(os.getpid(), signal.SIGKILL))
-"""
-
-
 @pytest.mark.parametrize("batches", [0, 2, 5])
 def test_a_killed_rebuild_is_gone_on_with_at_once(scene: Scene, batches: int) -> None:
     filled(scene)
-    arguments = [sys.executable, "-c", KILLED, scene.store_url, str(batches)]
-    killed = subprocess.run(arguments, check=False, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    killed = forks.run(
+        scene.store_url, str(batches), program="tests.projections.killed_rebuild:main", environment=forks.environment()
+    )
     assert killed.returncode == -signal.SIGKILL
 
     report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()

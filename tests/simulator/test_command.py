@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +13,7 @@ import typer
 from typer.testing import CliRunner, Result
 
 from api.command_line.simulate import simulate
+from tests import forks
 from tests.simulator.receiver import SECRET, Receiver, receiving
 
 APP = typer.Typer()
@@ -96,11 +95,9 @@ def test_refused_deliveries_exit_with_1(receiver: Receiver) -> None:
 
 def test_a_wrong_option_exits_with_2_and_names_itself() -> None:
     options = ["--url", "http://127.0.0.1:1", "--secret", "s", "--messages", "1", "--drop", "2"]
-    command = [sys.executable, "-m", "api.command_line", "simulate", *options]
 
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.stderr == "ledger: --drop: expected a share from 0 to 1, found 2.0\n"
-    assert (ended.stdout, ended.returncode) == ("", 2)
+    ended = forks.run("simulate", *options, environment=os.environ)
+    assert ended == (2, b"", b"ledger: --drop: expected a share from 0 to 1, found 2.0\n")
 
 
 @pytest.mark.parametrize("missing", ["--url", "--secret", "--messages"])

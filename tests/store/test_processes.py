@@ -1,7 +1,6 @@
 """Several processes on one ledger, and kill -9: nothing acknowledged is lost, and no fact is stored twice."""
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -12,33 +11,28 @@ import pytest
 from ledger.ledger import Ledger
 from ledger.verification import verify
 from tests.builders import stored_facts
+from tests.forks import Fork
 from tests.store.worker import FACTS_PER_MESSAGE, Acknowledged, acknowledged, fact_number, go, line_of, start
 
-Worker = subprocess.Popen[str]
 PARTITIONS = 2
 FACTS = 300
 
 
 @contextmanager
-def workers(url: str, seeds: list[int], facts: int) -> Iterator[list[Worker]]:
+def workers(url: str, seeds: list[int], facts: int) -> Iterator[list[Fork]]:
     """Some workers that have opened the ledger and wait."""
     with ExitStack() as stack:
-        started = [stack.enter_context(start(url, PARTITIONS, seed, facts)) for seed in seeds]
-        try:
-            yield started
-        finally:
-            for worker in started:
-                worker.kill()
+        yield [stack.enter_context(start(url, PARTITIONS, seed, facts)) for seed in seeds]
 
 
-def all_lines(worker: Worker) -> list[Acknowledged]:
+def all_lines(worker: Fork) -> list[Acknowledged]:
     found: list[Acknowledged] = []
     while line := line_of(worker):
         found += acknowledged(line)
     return found
 
 
-def together(started: list[Worker]) -> list[str]:
+def together(started: list[Fork]) -> list[str]:
     for worker in started:
         go(worker)
     return [line_of(worker) for worker in started]
@@ -80,7 +74,7 @@ def killed_while_committing(url: str, chance: Random, writers: int, facts: int) 
         return [each for answer in answers for each in answer]
 
 
-def answers_until_killed(worker: Worker, lines: int) -> list[Acknowledged]:
+def answers_until_killed(worker: Fork, lines: int) -> list[Acknowledged]:
     found: list[Acknowledged] = []
     for _ in range(lines):
         found += acknowledged(line_of(worker))

@@ -4,20 +4,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from signal import SIGKILL
 
 from ledger.ledger import Ledger
 from ledger.store import reads
 from ledger.store.sqlite import BUSY_TIMEOUT_MS
+from tests import forks
 from tests.builders import fact, queued, sent
-from tests.command_line.conftest import process_environment
-
-COMMIT_AND_DIE = """
-import os, signal, sys
-from ledger.ledger import Ledger
-from tests.builders import fact, queued
-Ledger.open(sys.argv[1]).commit([fact(queued())])
-os.kill(os.getpid(), signal.SIGKILL)
-"""
 
 DELIVER_AGAIN = """
 import os, sys
@@ -34,9 +27,9 @@ def test_what_was_recovered_after_a_kill_is_synced_before_it_is_answered_as_a_du
     strace: str, tmp_path: Path
 ) -> None:
     url, trace = f"sqlite:///{tmp_path}/ledger.db", tmp_path / "trace"
-    environment = process_environment()
-    subprocess.run([sys.executable, "-c", COMMIT_AND_DIE, url], env=environment, check=False)
-    watched = [strace, "-f", "-y", "-e", "trace=fdatasync,fsync,write", "-o", str(trace)]
+    environment = forks.environment()
+    assert forks.run(url, program="tests.store.worker:commit_and_die", environment=environment).returncode == -SIGKILL
+    watched = [strace, "-f", "--seccomp-bpf", "-y", "-e", "trace=fdatasync,fsync,write", "-o", str(trace)]
     subprocess.run([*watched, sys.executable, "-c", DELIVER_AGAIN, url], env=environment, check=True)
 
     calls = trace.read_text().splitlines()

@@ -1,22 +1,24 @@
 """A writer in a process of its own, so that a test can race several and kill them.
 
-    python -m tests.store.worker URL PARTITIONS SEED FACTS
-
 It waits for a line on its input, opens or creates the ledger and says its id; waits for another line, and then commits facts in an
 order of its own, some at a time, and acknowledges each batch on its output only after the commit: one JSON line of
 [fact key, position, version, whether it was new] for each.
 """
 
 import json
-import subprocess
+import os
+import signal
 import sys
 from collections import defaultdict
 from random import Random
+from subprocess import PIPE
 from typing import Any
 
 from ledger.facts import Fact
 from ledger.ledger import Ledger
-from tests.builders import fact, placed, sent
+from tests import forks
+from tests.builders import fact, placed, queued, sent
+from tests.forks import Fork
 
 BATCH_FACTS_MAX = 40
 FACTS_PER_MESSAGE = 3
@@ -29,23 +31,21 @@ def fact_number(number: int, partitions: int) -> Fact:
     return fact(sent(number % FACTS_PER_MESSAGE, f"msg_{number // FACTS_PER_MESSAGE}"), partitions=partitions)
 
 
-def start(url: str, partitions: int, seed: int, facts: int) -> "subprocess.Popen[str]":
+def start(url: str, partitions: int, seed: int, facts: int) -> Fork:
     """Starts a worker, which waits for its first line."""
-    command = [sys.executable, "-m", "tests.store.worker", url, *map(str, (partitions, seed, facts))]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    arguments = [url, *map(str, (partitions, seed, facts))]
+    environment = forks.environment()
+    return forks.start(*arguments, program="tests.store.worker:main", environment=environment, stdin=PIPE, stdout=PIPE)
 
 
-def go(worker: "subprocess.Popen[str]") -> None:
+def go(worker: Fork) -> None:
     """Gives a worker the line that it waits for."""
-    assert worker.stdin
-    worker.stdin.write("go\n")
-    worker.stdin.flush()
+    worker.stdin.write(b"go\n")
 
 
-def line_of(worker: "subprocess.Popen[str]") -> str:
+def line_of(worker: Fork) -> str:
     """The next whole line that a worker said; empty at its end, and for a line that its end cut short."""
-    assert worker.stdout
-    line = worker.stdout.readline()
+    line = worker.stdout.readline().decode()
     return line.strip() if line.endswith("\n") else ""
 
 
@@ -55,7 +55,9 @@ def acknowledged(line: str) -> list[Acknowledged]:
     return [tuple(each) for each in said]
 
 
-def main(url: str, partitions: str, seed: str, facts: str) -> None:
+def main() -> None:
+    """The worker itself; its arguments are those of `start`."""
+    url, partitions, seed, facts = sys.argv[1:]
     sys.stdin.readline()
     with Ledger.open(url, partitions=int(partitions)) as ledger:
         sys.stdout.write(f"{ledger.identity.ledger_id}\n")
@@ -87,5 +89,7 @@ def by_partition(items: list[Fact]) -> list[list[Fact]]:
     return list(found.values())
 
 
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+def commit_and_die() -> None:
+    """Commits one fact to the ledger that the only argument names, and is killed before anything else can be done."""
+    Ledger.open(sys.argv[1]).commit([fact(queued())])
+    os.kill(os.getpid(), signal.SIGKILL)
