@@ -6,6 +6,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -15,7 +16,6 @@ import httpx2
 
 from tests.api.program import environment
 from tests.api.running import MAIN, WEBHOOKS, key_of, signed
-from tests.command_line.conftest import command
 
 LEDGER = """#!/bin/sh
 exec {ledger} "$@"
@@ -89,10 +89,10 @@ class Host:
 def host(folder: Path, database_url: str, *path: str) -> Iterator[Host]:
     """A machine without a running server; whatever was started on it ends with the block."""
     (folder / "bin").mkdir()
-    ledger = " ".join(command())
+    ledger = f"{sys.executable} -m api.command_line"
     for name, content in (("ledger", LEDGER), ("python", PYTHON), ("systemctl", SYSTEMCTL)):
         script = folder / "bin" / name
-        script.write_text(content.replace("{ledger}", ledger).replace("{python}", command()[0]))
+        script.write_text(content.replace("{ledger}", ledger).replace("{python}", sys.executable))
         script.chmod(0o755)
     try:
         yield Host(folder, environment(database_url), list(path))
