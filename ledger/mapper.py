@@ -65,20 +65,19 @@ class EventCodec:
         version = self._version.get(topic)
         if version is None:
             raise UnreadableEvent(f"unknown topic {topic!r}: expected one of {sorted(self._version)}")
-        if not state or state[0] > version or state[0] == 0:
-            stored = state[0] if state else "none"
-            raise UnreadableEvent(
-                f"{topic} is stored in version {stored}, this program knows 1 to {version}: upgrade the program"
-            )
         try:
             if state[0] == version:
-                return self._decode[topic](memoryview(state)[1:])
-            return self._upcast(topic, state)
+                return self._decode[topic](state[1:])
+            if 0 < state[0] < version:
+                return self._upcast(topic, state)
         except Exception as error:  # whatever a broken state does to the decoder, or to an upcast
             raise UnreadableEvent(f"the stored state of {topic} is broken: {error}") from error
+        raise UnreadableEvent(
+            f"{topic} is stored in version {state[0]}, this program knows 1 to {version}: upgrade the program"
+        )
 
     def _upcast(self, topic: str, state: bytes) -> MessageEvent:
-        fields: Fields = msgspec.msgpack.decode(memoryview(state)[1:], type=list)
+        fields: Fields = msgspec.msgpack.decode(state[1:], type=list)
         for upcast in self._upcasts[topic][state[0] - 1 :]:
             fields = upcast(fields)
         return msgspec.convert(fields, self._classes[topic])

@@ -256,10 +256,12 @@ class Fold:
 
     def _report(self, event: OutboundEvent, effect: Effect) -> None:
         sequence = event.sequence
-        if event.external_reference is not None:
-            self.external_reference = _higher(self.external_reference, event.external_reference, sequence)
-        if event.provider_message_ref is not None:
-            self.provider_message_ref = _higher(self.provider_message_ref, event.provider_message_ref, sequence)
+        text, held = event.external_reference, self.external_reference
+        if text is not None and (held is None or held.sequence < sequence):
+            self.external_reference = Reference(text, sequence)
+        text, held = event.provider_message_ref, self.provider_message_ref
+        if text is not None and (held is None or held.sequence < sequence):
+            self.provider_message_ref = Reference(text, sequence)
         if effect is _CONFLICTING and sequence not in self.conflicting:
             self.conflicting = tuple(sorted((*self.conflicting, sequence)))
         if self.direction is _INBOUND:
@@ -323,6 +325,3 @@ def number_id(message: Message) -> str | None:
         return message.inbound.number_id
     return message.acceptance.number_id if message.acceptance else None
 
-
-def _higher(held: Reference | None, text: str, sequence: int) -> Reference:
-    return Reference(text, sequence) if held is None or held.sequence < sequence else held

@@ -1,7 +1,8 @@
 """What is asked of `message-status`: the status of one message, and lists of messages, newest update first.
 
-A list is read from ranges of an index, each in the order of the list, and merged: a direction is a set of statuses, a phone
-number is either end. So whatever is filtered, no query reads more of a table than it shows, nor sorts it.
+A list is read from ranges of an index, each in the order of the list, and merged: all messages are those of every status, a
+direction is a set of statuses, a phone number is either end. So whatever is filtered, no query reads more of a table than it
+shows, nor sorts it.
 """
 
 from collections.abc import Iterable, Sequence
@@ -157,12 +158,10 @@ def ranges_of(filters: MessageFilters) -> list[list[Condition]]:
     }
     for name in [name for name, value in given.items() if value is None]:
         del rest[name]
-    if filters.status is None and filters.direction is None:
+    if len(rest) > 1 and filters.status is None and filters.direction is None:
         del rest["status"]
     if not filters.statuses:
         return []
-    if not rest:
-        return [[]]
     driving = next(iter(rest))
     if driving == "number_id":
         rest.pop("status", None)

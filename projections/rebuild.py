@@ -1,7 +1,7 @@
 """Rebuilding a projection beside the live one, while appends and reads go on.
 
     claim      one rebuilder at a time, by a lease that it renews; a dead one's work is gone on with
-    catch up   large batches into a shadow generation: the next one is computed while the last one is written
+    catch up   large batches into a shadow generation: the next one is computed while the last one is written and told of
     compare    old rows with new ones
     switch     one transaction: the shadow catches up with what readers see already, and becomes live
 
@@ -25,7 +25,7 @@ from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoi
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
 from projections.log_batches import Bounds
-from projections.projecting import Projector, is_poison
+from projections.projecting import Prepared, Projector, is_poison
 from projections.projection import Projection
 from projections.register import (
     Entry,
@@ -189,21 +189,28 @@ class Rebuild:
     def _catch_up_partition(self, projector: Projector, writer: ThreadPoolExecutor) -> None:
         before = projector.position()
         pending: Future[None] | None = None
+        self._tell()
         while True:
-            self._tell()
             try:
                 batch = projector.batch(before.position, BATCH)
                 if not batch.events:
                     break
                 prepared = projector.prepare(batch, before)
                 _finish(pending)
-                pending = writer.submit(projector.commit, prepared)
+                pending = writer.submit(self._commit_and_tell, projector, prepared)
                 before = prepared.after
+            except (RebuildCancelled, RebuildPaused):
+                raise
             except Exception as error:  # noqa: BLE001 - sorted there into what is an event's fault and what is not
                 before, pending = self._after_poison(projector, pending, error), None
         _finish(pending)
         # One partition's messages at a time; and whoever comes back here looks where it is by now.
         projector.forget_recent()
+
+    def _commit_and_tell(self, projector: Projector, prepared: Prepared) -> None:
+        """In the writer's thread: told from the other one, it would wait for the writer's connection, and compute nothing."""
+        projector.commit(prepared)
+        self._tell()
 
     def _after_poison(self, projector: Projector, pending: Future[None] | None, error: Exception) -> Checkpoint:
         """Goes on from what is committed with a batch that is applied with care."""

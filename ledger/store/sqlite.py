@@ -49,6 +49,7 @@ def warn_of_the_wal_bug(module: ModuleType) -> None:
 
 def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> Engine:
     """The engine of the one connection that writes, or of those that only read. `suspect` asks the next writer for a check."""
+    _spare_a_search_for_adapters()
     engine = create_engine(
         url,
         module=SQLITE,
@@ -76,6 +77,15 @@ def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> E
         connection.exec_driver_sql(begin)
 
     return engine
+
+
+def _spare_a_search_for_adapters() -> None:
+    """Tells the driver that bytes and None go as they are.
+
+    Otherwise it looks at each for ways to adapt it, which fail one by one: 2 µs a parameter rather than 0.3, with Python's lock held.
+    """
+    SQLITE.register_adapter(bytes, bytes)
+    SQLITE.register_adapter(type(None), {None: None}.get)
 
 
 def empty_wal(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type

@@ -14,8 +14,11 @@ from api.simulator.signing import signed_headers
 SECRET_ID = "main"
 SECRET = b"a secret of the benchmarks only"
 WEBHOOK_PATH = "/webhooks/red-cloud"
-LIFECYCLE = (("message.queued", 1), ("message.sent", 2), ("message.delivery", 3), ("message.failed", 4))
-"""Four facts a message; the fourth is there for the work that it makes."""
+LIFECYCLE = (("message.queued", 1), ("message.sent", 2), ("message.sent", 3), ("message.delivery", 4))
+"""Four facts a message; it is sent on by a second carrier."""
+
+FAILS_EACH = 20
+"""Of so many messages one fails in the end."""
 
 SPREAD = 1_000
 """How many messages are under way at once: the facts of one message are this far apart, as at a provider."""
@@ -29,10 +32,13 @@ def message_id(number: int) -> str:
 def body(message: int, step: int) -> bytes:
     """One fact, of about 200 bytes."""
     kind, sequence = LIFECYCLE[step]
+    details = ""
+    if kind == "message.delivery" and message % FAILS_EACH == 0:
+        kind, details = "message.failed", ',"errorCode":30003,"errorMessage":"Unreachable destination handset"'
     identity = message_id(message)
     text = (
         f'{{"eventType":"{kind}","messageId":"{identity}","externalReference":"order_{message}","sequence":{sequence},'
-        f'"providerMessageRef":"SM{identity[4:]}{identity[4:12]}","occurredAt":"2026-11-23T16:00:{message % 60:02}Z"}}'
+        f'"providerMessageRef":"SM{identity[4:]}{identity[4:12]}","occurredAt":"2026-11-23T16:00:{message % 60:02}Z"{details}}}'
     )
     return text.encode()
 
