@@ -324,4 +324,3 @@ def number_id(message: Message) -> str | None:
     if message.inbound is not None:
         return message.inbound.number_id
     return message.acceptance.number_id if message.acceptance else None
-

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from eventsourcing.persistence import IntegrityError, Tracking, TrackingRecorder
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from ledger.store.database import Database
+from ledger.store.driver import fetch, placeholder_of, run
 from ledger.store.recorder import translated_errors
-from projections.rows import fetch, placeholder_of
 from projections.tables import checkpoints, metadata
 
 REVISION_BITS = 63
@@ -67,19 +67,13 @@ def advance(
     connection: Connection, generation: Generation, partition: int, expected: Checkpoint, after: Checkpoint
 ) -> None:
     """Moves a checkpoint that is still as expected, and locks it until the transaction ends; else OvertakenByAnother."""
-    moved = connection.execute(
-        _ADVANCE,
-        {
-            "of": generation.projection,
-            "number": generation.number,
-            "within": partition,
-            "expected": expected.revision,
-            "from": expected.position,
-            "to": after.position,
-            "new_hash": after.hash,
-            "new_revision": after.revision,
-        },
+    place = placeholder_of(connection)
+    statement = (
+        f"UPDATE checkpoints SET position = {place}, hash = {place}, revision = {place} WHERE projection = {place} "  # noqa: S608 - no value in it
+        f"AND generation = {place} AND partition = {place} AND revision = {place} AND position = {place}"
     )
+    changed = (after.position, after.hash, after.revision)
+    moved = run(connection, statement, (*changed, *generation, partition, expected.revision, expected.position))
     if moved.rowcount != 1:
         raise OvertakenByAnother(f"{generation.projection} was moved on from {partition}-{expected.position}")
 
@@ -159,16 +153,3 @@ def insert_tracking(connection: Connection, tracking: Tracking) -> None:
 
 def _upstream(name: str) -> Iterable[Any]:
     return (checkpoints.c.projection == name, checkpoints.c.generation == 0, checkpoints.c.partition == 0)
-
-
-_ADVANCE = (
-    update(checkpoints)
-    .where(
-        checkpoints.c.projection == bindparam("of"),
-        checkpoints.c.generation == bindparam("number"),
-        checkpoints.c.partition == bindparam("within"),
-        checkpoints.c.revision == bindparam("expected"),
-        checkpoints.c.position == bindparam("from"),
-    )
-    .values(position=bindparam("to"), hash=bindparam("new_hash"), revision=bindparam("new_revision"))
-)

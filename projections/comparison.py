@@ -12,9 +12,9 @@ from sqlalchemy import Connection
 
 from ledger.positions import Position
 from ledger.store.database import Database
+from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation, checkpoint
 from projections.projection import Projection, TableKind
-from projections.rows import Row, fetch, placeholder_of
 
 EXAMPLES_MAX = 10
 POSITIONS_SHOWN_MAX = 20

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from ledger.store.driver import fetch, placeholder_of, run
 from projections.register import now_us
-from projections.rows import fetch, placeholder_of
 
 CLOCKS_APART_US_MAX = 60 * 1_000_000
 """Further ahead than this is no clock of a host, but one that was set back since."""
@@ -20,7 +20,7 @@ def beat(connection: Connection, projections: Sequence[str], runner: str) -> Non
         f"WHERE heartbeats.seen_us NOT BETWEEN excluded.seen_us AND excluded.seen_us + {CLOCKS_APART_US_MAX}"
     )
     for projection in projections:
-        connection.exec_driver_sql(statement, (projection, runner, now_us()))
+        run(connection, statement, (projection, runner, now_us()))
 
 
 def seen_s(connection: Connection, projection: str) -> float | None:

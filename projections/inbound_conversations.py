@@ -28,11 +28,12 @@ from sqlalchemy import (
 from ledger.events import InboundMessageReceived
 from ledger.facts import partition_of
 from ledger.message import Fold, Message
+from ledger.store.driver import Row, fetch, placeholder_of
 from ledger.store.reads import events_of_stream
 from projections.checkpoints import Generation
 from projections.log_batches import Batch, Event, reading_log
 from projections.projection import Changes, Sources, TableKind, indexed
-from projections.rows import Row, fetch, placeholder_of, upsert
+from projections.rows import upsert
 
 INBOUND_CONVERSATIONS = "inbound-conversations"
 EARLIER_EVENTS_PAGE = 16

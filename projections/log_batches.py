@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ledger.store.database import Database
-from projections.rows import fetch, placeholder_of
+from ledger.store.driver import fetch, placeholder_of
 
 FETCH_ROWS_FIRST = 64
 FETCH_ROWS_MAX = 512

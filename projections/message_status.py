@@ -10,11 +10,12 @@ import msgspec
 from sqlalchemy import BigInteger, Column, Connection, Index, LargeBinary, MetaData, SmallInteger, Table, Text, delete
 
 from ledger.message import Fold, Message, external_reference
+from ledger.store.driver import Row
 from projections.checkpoints import Generation
 from projections.failures import failure_code, failure_details
 from projections.log_batches import Batch, Event
 from projections.projection import Changes, Sources, TableKind, indexed
-from projections.rows import Row, select_by_key, upsert
+from projections.rows import select_by_key, upsert
 
 MESSAGE_STATUS = "message-status"
 

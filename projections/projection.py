@@ -12,10 +12,10 @@ from sqlalchemy import Connection, MetaData, Table
 
 from ledger.mapper import EventCodec
 from ledger.store.database import Database
+from ledger.store.driver import Row
 from projections.checkpoints import Generation
 from projections.log_batches import Batch
 from projections.recent import Recent
-from projections.rows import Row
 
 INDEXED_CHARACTERS_MAX = 200
 _LONG_TEXT = uuid5(NAMESPACE_URL, "urn:lifecycle-ledger:long-text")

@@ -8,6 +8,7 @@ from ledger.errors import NotFound, UnreadableBody
 from ledger.facts import partition_of
 from ledger.json_values import JSONObject, parse_object
 from ledger.positions import Position
+from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation
 from projections.inbound_conversations import (
     CONVERSATIONS,
@@ -22,7 +23,6 @@ from projections.page_cursors import AfterConversation, AfterConversationMessage
 from projections.pages import read_page
 from projections.projection import indexed
 from projections.queries_messages import Page
-from projections.rows import Row, fetch, placeholder_of
 
 
 class Conversation(NamedTuple):

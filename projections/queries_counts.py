@@ -8,10 +8,10 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 
 from ledger.provider import Status
+from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Generation
 from projections.message_status import MESSAGES
 from projections.queries_messages import MessageFilters, ranges_of
-from projections.rows import fetch, placeholder_of
 
 
 class FailureGroup(NamedTuple):

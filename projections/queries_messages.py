@@ -17,12 +17,13 @@ from ledger.facts import partition_of
 from ledger.message import Message
 from ledger.positions import Position
 from ledger.provider import Direction, Status
+from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation, checkpoints_of
 from projections.message_status import MESSAGES, decode_message
 from projections.page_cursors import AfterMessage, check_limit, read_cursor, write_cursor
 from projections.pages import read_page
 from projections.projection import indexed
-from projections.rows import Row, fetch, placeholder_of, select_by_key
+from projections.rows import select_by_key
 
 T = TypeVar("T")
 Condition = tuple[str, tuple[object, ...]]

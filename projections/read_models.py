@@ -17,6 +17,7 @@ from ledger.ledger import Ledger
 from ledger.message import Fold, Message
 from ledger.positions import Position
 from ledger.store.database import Database
+from ledger.store.driver import fetch, placeholder_of
 from ledger.store.reads import events_of_stream
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
@@ -37,7 +38,6 @@ from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageFilters, MessageStatus, Page
 from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
 from projections.register import drop, entry, live, open_register, table_names
-from projections.rows import fetch, placeholder_of
 from projections.runner import Runner
 from projections.spans import Spans, unseen
 from projections.tables import checkpoints, parked_events, read_models

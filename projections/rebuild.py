@@ -21,6 +21,7 @@ from sqlalchemy import Connection
 from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
+from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
@@ -40,7 +41,6 @@ from projections.register import (
     now_us,
     table_names,
 )
-from projections.rows import fetch, placeholder_of
 from projections.spans import Attributes, Spans, unseen
 from projections.tables import checkpoints
 

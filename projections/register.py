@@ -10,9 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, delete, insert, inspect, select, text, update
 
 from ledger.errors import NotFound
+from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Generation, begin
 from projections.projection import Projection, create_tables
-from projections.rows import fetch, placeholder_of
 from projections.tables import checkpoints, metadata, parked_events, read_models
 
 DROP_ROWS_A_TIME = 5_000

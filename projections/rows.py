@@ -6,15 +6,14 @@ Why many rows a statement and why powers of two: see `ledger/store/statements.py
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import chain
-from typing import Any
 
 from sqlalchemy import Connection
+
+from ledger.store.driver import Row, fetch, placeholder_of, run
 
 ROWS_MAX = 1_024
 """Between two statements a writer waits for Python's global lock, up to 5 ms while another thread computes: so few of them.
 The widest table has 13 columns, and SQLite takes 32,766 parameters."""
-
-Row = tuple[Any, ...]
 
 
 def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: int, rows: Sequence[Row]) -> None:
@@ -24,7 +23,7 @@ def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: i
     while start < len(rows):
         size = min(1 << (len(rows) - start).bit_length() - 1, ROWS_MAX)
         values = tuple(chain.from_iterable(rows[start : start + size]))
-        connection.exec_driver_sql(_upsert_text(table, columns, keys, size, placeholder), values)
+        run(connection, _upsert_text(table, columns, keys, size, placeholder), values)
         start += size
 
 
@@ -39,17 +38,6 @@ def select_by_key(
         # An IN list takes the last value again to fill up; the row comes back once all the same.
         padded = (partition, *some, *(some[-1],) * (size - len(some)))
         yield from fetch(connection, _in_text(table, columns, key, size, placeholder), padded)
-
-
-def fetch(connection: Connection, statement: str, values: Row) -> list[Row]:
-    """All rows of a statement, as the driver gives them: a Row object for each would cost more than the query."""
-    with connection.exec_driver_sql(statement, values) as found:
-        return list(found.cursor.fetchall())
-
-
-def placeholder_of(connection: Connection) -> str:
-    """How a parameter is written for this driver."""
-    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
 
 
 @lru_cache(maxsize=512)

@@ -67,6 +67,7 @@ class Database:
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads and sees one state of the database throughout."""
         with self._reader.connect() as connection:
+            connection.begin()
             yield connection
 
     def after_failure(self, error: Exception) -> None:

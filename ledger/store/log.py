@@ -8,13 +8,14 @@ the head. So positions commit in order by construction: a reader of the feed can
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select
 
 from ledger.chain import event_hash
 from ledger.facts import Fact, Placed
 from ledger.positions import Position
-from ledger.store.statements import insert_rows, look_up
-from ledger.store.tables import events, partition_heads
+from ledger.store.driver import fetch, placeholder_of, run
+from ledger.store.statements import find, insert_rows
+from ledger.store.tables import events
 
 
 class LogRow(NamedTuple):
@@ -44,9 +45,10 @@ def append(connection: Connection, partition: int, facts: Sequence[Fact], *, aga
     is found exactly as we hand it over is then ours, and new.
     """
     head = lock_head(connection, partition)
-    places = _known_facts(connection, partition, facts, again=again)
-    unknown = [fact for fact in facts if fact.fact_key not in places]
-    versions = latest_versions(connection, partition, {fact.stream for fact in unknown})
+    positions, versions = find(
+        connection, partition, [fact.fact_key for fact in facts], list({fact.stream for fact in facts})
+    )
+    places = _known_facts(connection, partition, facts, positions, again=again) if positions else {}
     rows: list[LogRow] = []
     placed: list[Placed] = []
     for fact in facts:
@@ -67,18 +69,21 @@ def append(connection: Connection, partition: int, facts: Sequence[Fact], *, aga
 
 def lock_head(connection: Connection, partition: int) -> Head:
     """The head of a partition, locked until the transaction ends (on SQLite BEGIN IMMEDIATE has locked everything)."""
-    row = connection.execute(_LOCK_HEAD, {"partition": partition}).one()
-    return Head(row.position, row.hash)
+    lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
+    place = placeholder_of(connection)
+    statement = f"SELECT position, hash FROM partition_heads WHERE partition = {place}{lock}"  # noqa: S608 - no value in it
+    ((position, last_hash),) = fetch(connection, statement, (partition,))
+    return Head(position, last_hash)
 
 
 def latest_versions(connection: Connection, partition: int, streams: Iterable[bytes]) -> dict[bytes, int]:
     """The latest version of each of those streams that exists."""
-    return look_up(connection, _LATEST_VERSION, partition, list(streams))
+    return find(connection, partition, (), list(streams)).versions
 
 
 def positions_of_facts(connection: Connection, partition: int, fact_keys: Sequence[bytes]) -> dict[bytes, int]:
     """The position of each of those facts that the log holds."""
-    return look_up(connection, _POSITION_OF_FACT, partition, fact_keys)
+    return find(connection, partition, fact_keys, ()).positions
 
 
 def next_row(head: Head, fact: Fact, version: int) -> LogRow:
@@ -93,15 +98,16 @@ def next_row(head: Head, fact: Fact, version: int) -> LogRow:
 def insert_events(connection: Connection, rows: Sequence[LogRow], head: Head) -> None:
     """Writes numbered rows and moves the head of their partition behind the last of them."""
     insert_rows(connection, "events", LogRow._fields, rows)
-    connection.execute(_MOVE_HEAD, {"moved": rows[0].partition, "new_position": head.position, "new_hash": head.hash})
+    place = placeholder_of(connection)
+    statement = f"UPDATE partition_heads SET position = {place}, hash = {place} WHERE partition = {place}"  # noqa: S608 - no value in it
+    run(connection, statement, (*head, rows[0].partition))
 
 
-def _known_facts(connection: Connection, partition: int, facts: Sequence[Fact], *, again: bool) -> dict[bytes, Placed]:
+def _known_facts(
+    connection: Connection, partition: int, facts: Sequence[Fact], positions: dict[bytes, int], *, again: bool
+) -> dict[bytes, Placed]:
     # Of copies in one batch it is the first that an earlier try stored.
     offered = {fact.fact_key: fact.state for fact in reversed(facts)}
-    positions = positions_of_facts(connection, partition, list(offered))
-    if not positions:
-        return {}
     held = connection.execute(_HELD, {"partition": partition, "positions": list(positions.values())})
     return {
         bytes(key): Placed(Position(partition, position), version, is_new=again and bytes(state) == offered[bytes(key)])
@@ -109,22 +115,6 @@ def _known_facts(connection: Connection, partition: int, facts: Sequence[Fact], 
     }
 
 
-_LATEST_VERSION = (
-    "SELECT key, (SELECT max(version) FROM events WHERE partition = {partition} AND stream_id = key) AS found FROM keys"
-)
-_POSITION_OF_FACT = (
-    "SELECT key, (SELECT position FROM events WHERE partition = {partition} AND fact_key = key) AS found FROM keys"
-)
 _HELD = select(events.c.fact_key, events.c.position, events.c.version, events.c.state).where(
     events.c.partition == bindparam("partition"), events.c.position.in_(bindparam("positions", expanding=True))
-)
-_LOCK_HEAD = (
-    select(partition_heads.c.position, partition_heads.c.hash)
-    .where(partition_heads.c.partition == bindparam("partition"))
-    .with_for_update()
-)
-_MOVE_HEAD = (
-    update(partition_heads)
-    .where(partition_heads.c.partition == bindparam("moved"))
-    .values(position=bindparam("new_position"), hash=bindparam("new_hash"))
 )

@@ -15,6 +15,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool
 
 from ledger.errors import StoreUnavailable
+from ledger.store.driver import run
 
 try:
     import pysqlite3.dbapi2 as bundled_sqlite
@@ -74,7 +75,7 @@ def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> E
 
     @event.listens_for(engine, "begin")
     def begin_transaction(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        run(connection, begin)
 
     return engine
 

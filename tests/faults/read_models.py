@@ -10,13 +10,13 @@ from ledger.ledger import Ledger
 from ledger.message import fold
 from ledger.store import reads
 from ledger.store.database import Database
+from ledger.store.driver import Row, fetch
 from projections.checkpoints import Generation
 from projections.inbound_conversations import InboundConversationsProjection
 from projections.message_status import COLUMNS, MESSAGE_STATUS, MESSAGES, MessageStatusProjection, row_of
 from projections.projection import Projection
 from projections.read_models import ReadModels, read_models_url
 from projections.register import live
-from projections.rows import Row, fetch
 
 CATCHES_UP_WITHIN_S = 30.0
 PAGE = 1_000

@@ -17,6 +17,7 @@ from ledger.positions import Position
 from ledger.provider import Effect
 from ledger.reception import Reception
 from ledger.sends import acceptances_of, parse_send
+from ledger.store.driver import Row, fetch
 from ledger.store.log import LogRow
 from ledger.store.reads import events_after
 from projections.checkpoints import Generation
@@ -25,7 +26,6 @@ from projections.message_status import MessageStatusProjection, row_of
 from projections.projection import Projection
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from projections.register import live
-from projections.rows import Row, fetch
 
 START_US = 1_763_900_000_000_000
 

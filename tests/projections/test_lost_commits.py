@@ -5,11 +5,11 @@ import time
 import pytest
 from sqlalchemy import Connection
 
+from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of, lock
 from projections.log_batches import Bounds
 from projections.projecting import Projector
 from projections.read_models import MESSAGE_STATUS
-from projections.rows import fetch, placeholder_of
 from tests.projections.scene import Scene, outbound, projection_of
 
 GENERATION = Generation(MESSAGE_STATUS, 1)

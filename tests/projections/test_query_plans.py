@@ -6,13 +6,13 @@ from collections.abc import Iterator
 import pytest
 
 from ledger.provider import Direction, Status
+from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation
 from projections.inbound_conversations import CONVERSATIONS, conversation_key
 from projections.message_status import MESSAGES
 from projections.page_cursors import AfterConversation, AfterConversationMessage
 from projections.queries_conversations import conversation_messages_statement, conversations_statement
 from projections.queries_messages import MessageFilters, ranges_of, statement_of
-from projections.rows import Row, fetch, placeholder_of
 from tests.projections.scene import START_US, Scene, inbound, outbound
 
 PAGES = [None, (START_US, 0, 5)]

@@ -9,13 +9,13 @@ from sqlalchemy import Connection
 
 from ledger.errors import NotFound
 from ledger.positions import Position
+from ledger.store.driver import Row
 from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
 from projections.register import entry, has_table
-from projections.rows import Row
 from tests import forks
 from tests.projections.scene import Scene, inbound, outbound
 

@@ -48,15 +48,15 @@ def writer_of(ledger: Ledger) -> Engine:
 def failing_statement(engine: Engine, words: str) -> Iterator[None]:
     """Has the next statement with these words fail as if the disk had."""
 
-    def fail(_cursor: object, statement: str, _parameters: object, _context: object) -> None:
+    def fail(_connection: object, _cursor: object, statement: str, *_how: object) -> None:
         if words in statement:
             raise IO_ERROR
 
-    engine_events.listen(engine, "do_execute", fail)
+    engine_events.listen(engine, "before_cursor_execute", fail)
     try:
         yield
     finally:
-        engine_events.remove(engine, "do_execute", fail)
+        engine_events.remove(engine, "before_cursor_execute", fail)
 
 
 @pytest.mark.parametrize("where", list(Sever))

@@ -1,0 +1,37 @@
+"""Statements that go to the driver as they stand: those of the hot paths.
+
+SQLAlchemy keeps what it is good at, the pool, the transaction and the errors. Its own way of executing a statement costs ten
+times as much as a driver's, and more than the database needs for most of these.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection
+
+Row = tuple[Any, ...]
+
+
+def run(connection: Connection, statement: str, values: Sequence[object] = ()) -> Any:  # noqa: ANN401 - cursors of drivers have no common type
+    """The driver's cursor after a statement within a transaction.
+
+    Raises what SQLAlchemy would raise, and gives a connection that is lost back as it would.
+    """
+    cursor = connection.connection.cursor()
+    try:
+        for observe in connection.dispatch.before_cursor_execute:
+            observe(connection, cursor, statement, values, None, False)  # noqa: FBT003 - not many at once: SQLAlchemy's own order
+        cursor.execute(statement, values)
+    except Exception as error:  # noqa: BLE001 - raised again there, as what it is to SQLAlchemy
+        connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001 - the only one who knows all drivers' errors
+    return cursor
+
+
+def fetch(connection: Connection, statement: str, values: Sequence[object] = ()) -> list[Row]:
+    """All rows of a statement, as the driver gives them."""
+    return list(run(connection, statement, values).fetchall())
+
+
+def placeholder_of(connection: Connection) -> str:
+    """How a parameter is written for this driver."""
+    return "?" if connection.dialect.paramstyle == "qmark" else "%s"
