@@ -88,7 +88,6 @@ class Projector:
         try:
             prepared = self.prepare(batch, self.position())
             self.commit(prepared)
-            self._recent.trim()
         except Exception as error:
             self.forget_recent()
             if not is_poison(error):
@@ -98,27 +97,55 @@ class Projector:
             first, second = batch.halves()
             self.apply(first)
             return self.apply(second)
+        self._recent.trim()
         return prepared.after
 
-    def prepare(self, batch: Batch, before: Checkpoint | None = None) -> Prepared:
+    def prepare(self, batch: Batch, before: Checkpoint) -> Prepared:
         """What a batch does. `before` is the checkpoint after a commit of ours that may still be on its way."""
         with self._rows.reading() as connection:
-            if before is None:
-                before = checkpoint(connection, self.generation, self.partition)
-            return self._prepare(connection, batch, before)
+            return self.prepare_within(connection, batch, before)
 
     def commit(self, prepared: Prepared) -> None:
         """Writes what was prepared, or OvertakenByAnother."""
         with self._rows.writing() as connection:
-            self._commit(connection, prepared)
+            self.commit_within(connection, prepared)
         self._reached = prepared.after
+
+    def committed(self, prepared: Prepared) -> None:
+        """What was prepared here was written by `commit_within`, and that transaction is over."""
+        self._reached = prepared.after
+        self._recent.trim()
+
+    def prepare_within(self, connection: Connection, batch: Batch, before: Checkpoint) -> Prepared:
+        """`prepare`, from the rows as a transaction sees them."""
+        if before.position != batch.after:
+            raise OvertakenByAnother(
+                f"expected {self.partition}-{batch.after}, found {self.partition}-{before.position}"
+            )
+        if before.revision != self._recent_at:
+            self._recent.forget()
+        parked: list[tuple[Event, str]] = []
+        kept = batch
+        if before.parked:
+            streams = parked_streams(connection, self.generation, self.partition, [event[1] for event in batch.events])
+            parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event[1] in streams]
+            kept = batch._replace(events=[event for event in batch.events if event[1] not in streams])
+        changes = self._projection.changes(self._sources(connection, self._recent), kept)
+        self._recent_at = new_revision()
+        return Prepared(batch, before, changes, parked, self._recent_at)
+
+    def commit_within(self, connection: Connection, prepared: Prepared) -> None:
+        """`commit`, within the caller's transaction; nothing of it holds before that ends."""
+        advance(connection, self.generation, self.partition, prepared.before, prepared.after)
+        self._projection.write(connection, self.generation, prepared.changes)
+        park(connection, self.generation, self.partition, prepared.parked, now_us())
 
     def apply_within(self, connection: Connection, batch: Batch) -> None:
         """Projects a batch within the caller's transaction, which fails as a whole if an event cannot be projected."""
         self.forget_recent()
         try:
             before = checkpoint(connection, self.generation, self.partition)
-            self._commit(connection, self._prepare(connection, batch, before))
+            self.commit_within(connection, self.prepare_within(connection, batch, before))
         finally:
             self.forget_recent()
 
@@ -146,28 +173,6 @@ class Projector:
         self._recent_at = -1
         self._reached = None
 
-    def _prepare(self, connection: Connection, batch: Batch, before: Checkpoint) -> Prepared:
-        if before.position != batch.after:
-            raise OvertakenByAnother(
-                f"expected {self.partition}-{batch.after}, found {self.partition}-{before.position}"
-            )
-        if before.revision != self._recent_at:
-            self._recent.forget()
-        parked: list[tuple[Event, str]] = []
-        kept = batch
-        if before.parked:
-            streams = parked_streams(connection, self.generation, self.partition, [event[1] for event in batch.events])
-            parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event[1] in streams]
-            kept = batch._replace(events=[event for event in batch.events if event[1] not in streams])
-        changes = self._projection.changes(self._sources(connection, self._recent), kept)
-        self._recent_at = new_revision()
-        return Prepared(batch, before, changes, parked, self._recent_at)
-
-    def _commit(self, connection: Connection, prepared: Prepared) -> None:
-        advance(connection, self.generation, self.partition, prepared.before, prepared.after)
-        self._projection.write(connection, self.generation, prepared.changes)
-        park(connection, self.generation, self.partition, prepared.parked, now_us())
-
     def _park(self, batch: Batch, error: Exception) -> Checkpoint:
         (event,) = batch.events
         with self._rows.writing() as connection:
@@ -175,7 +180,7 @@ class Projector:
             if before.position != batch.after:
                 raise OvertakenByAnother(f"expected {self.partition}-{batch.after}")
             prepared = Prepared(batch, before, Changes([], []), [(event, told(error))], new_revision())
-            self._commit(connection, prepared)
+            self.commit_within(connection, prepared)
         return prepared.after
 
     def _sources(self, connection: Connection, recent: Recent) -> Sources:

@@ -10,17 +10,20 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
-from projections.checkpoints import Generation, OvertakenByAnother
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother
 from projections.heartbeats import beat
 from projections.log_batches import LIVE, Batch, is_of_the_log, reading_log
-from projections.projecting import Projector
+from projections.projecting import Projector, is_poison
 from projections.projection import Projection
 from projections.recent import RECENT_BYTES_MAX
-from projections.register import Entry, entry
+from projections.register import entry
 from projections.spans import Attributes, Spans, unseen
 
 LOOK_FIRST_S = 0.25
@@ -38,6 +41,14 @@ DAMAGED = ("database disk image is malformed", "file is not a database", "file i
 log = logging.getLogger(__name__)
 
 Reached = Callable[[str, int, int], None]
+
+
+class Step(NamedTuple):
+    """What is next for a projection in a partition: a batch, and the checkpoint that it goes on from."""
+
+    projector: Projector
+    before: Checkpoint
+    batch: Batch
 
 
 class Runner:
@@ -101,47 +112,65 @@ class Runner:
         return self._thread is not None and self._thread.is_alive()
 
     def pass_once(self) -> bool:
-        """Projects one batch of each projection in each partition where there is something new; whether there was."""
+        """Projects one batch of each partition where there is something new; whether there was."""
         with reading_log(self._log) as connection:
             heads = [head.position for head in reads.heads(connection)]
         if heads == self._heads_done:
             return False
-        batches: dict[tuple[int, int], Batch] = {}
-        with self._rows.reading() as connection:
-            registered = [entry(connection, projection.name) for projection in self._projections]
-        left = sum([self._step(*each, heads, batches) for each in zip(self._projections, registered, strict=True)])
+        left = sum([self._advance(partition, head, len(heads)) for partition, head in enumerate(heads)])
         self._heads_done = [] if left else heads
         return True
 
-    def _step(
-        self, projection: Projection, registered: Entry, heads: list[int], batches: dict[tuple[int, int], Batch]
-    ) -> int:
-        """Projects a batch in each partition; how many partitions are not at their head after it."""
-        if registered.version != projection.version:
-            return 0  # another version's rows are left alone until the rebuild has replaced them
-        left = 0
-        for partition, head in enumerate(heads):
-            room_bytes = RECENT_BYTES_MAX // len(heads)
-            projector = self._projector(projection, registered.live_generation, partition, room_bytes)
-            left += self._advance(projector, head, batches) < head
-        return left
+    def _advance(self, partition: int, head: int, partitions: int) -> int:
+        """Projects the next batch of a partition into all projections at once; how many are not at its head after it."""
+        told: Attributes = {"partition": partition, "events": 0}
+        with self._spans("project", told):
+            steps = self._project(partition, head, partitions)
+            told["events"] = max((len(each.batch.events) for each in steps), default=0)
+        for each in steps:
+            self._reached(each.projector.generation.projection, partition, each.batch.last)
+        return sum(each.batch.last < head for each in steps)
 
-    def _advance(self, projector: Projector, head: int, batches: dict[tuple[int, int], Batch]) -> int:
-        """Projects the next batch of a partition; the position after it."""
-        position = projector.position().position
-        if position >= head:
-            return position
-        place = (projector.partition, position)
-        name = projector.generation.projection
-        told: Attributes = {"projection": name, "partition": projector.partition, "events": 0}
-        with self._spans(f"project {name}", told):
-            if place not in batches:
-                batches[place] = projector.batch(position, LIVE)
-            if batches[place].events:
-                told["events"] = len(batches[place].events)
-                position = projector.apply(batches[place]).position
-                self._reached(name, projector.partition, position)
-        return position
+    def _project(self, partition: int, head: int, partitions: int) -> list[Step]:
+        steps: list[Step] = []
+        try:
+            # Few transactions, because each costs as much as some events: one to compute in, and one to write all rows in.
+            with self._rows.reading() as connection:
+                steps += self._steps(connection, partition, head, partitions)
+                prepared = [each.projector.prepare_within(connection, each.batch, each.before) for each in steps]
+            if steps:
+                with self._rows.writing() as connection:
+                    for each, changes in zip(steps, prepared, strict=True):
+                        each.projector.commit_within(connection, changes)
+        except Exception as error:
+            for each in steps:
+                each.projector.forget_recent()
+            if not is_poison(error):
+                raise
+            for each in steps:
+                each.projector.apply(each.batch)
+        else:
+            for each, changes in zip(steps, prepared, strict=True):
+                each.projector.committed(changes)
+        return steps
+
+    def _steps(self, connection: Connection, partition: int, head: int, partitions: int) -> list[Step]:
+        """What is next for each projection that is behind; mostly the same batch for all."""
+        batches: dict[int, Batch] = {}
+        steps: list[Step] = []
+        for projection in self._projections:
+            registered = entry(connection, projection.name)
+            if registered.version != projection.version:
+                continue  # another version's rows are left alone until the rebuild has replaced them
+            projector = self._projector(
+                projection, registered.live_generation, partition, RECENT_BYTES_MAX // partitions
+            )
+            before = projector.position()
+            if before.position < head and before.position not in batches:
+                batches[before.position] = projector.batch(before.position, LIVE)
+            if before.position < head and batches[before.position].events:
+                steps.append(Step(projector, before, batches[before.position]))
+        return steps
 
     def _projector(
         self, projection: Projection, generation: Generation, partition: int, recent_bytes_max: int

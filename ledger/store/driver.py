@@ -19,7 +19,7 @@ def run(connection: Connection, statement: str, values: Sequence[object] = ()) -
     """
     cursor = connection.connection.cursor()
     try:
-        for observe in connection.dispatch.before_cursor_execute:
+        for observe in connection.engine.dispatch.before_cursor_execute:
             observe(connection, cursor, statement, values, None, False)  # noqa: FBT003 - not many at once: SQLAlchemy's own order
         cursor.execute(statement, values)
     except Exception as error:  # noqa: BLE001 - raised again there, as what it is to SQLAlchemy

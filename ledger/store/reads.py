@@ -7,8 +7,9 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, bindparam, select
 
+from ledger.store.driver import fetch
 from ledger.store.log import Head, LogRow
-from ledger.store.tables import events, partition_heads
+from ledger.store.tables import events
 
 STREAMS_PER_READ = 256
 ROWS_PER_FETCH = 32
@@ -18,7 +19,7 @@ PAGE_BYTES_MAX = 4 * 1024 * 1024
 
 def heads(connection: Connection) -> list[Head]:
     """The head of every partition, in the order of the partitions."""
-    return [Head(row.position, bytes(row.hash)) for row in connection.execute(_HEADS)]
+    return [Head(*row) for row in fetch(connection, "SELECT position, hash FROM partition_heads ORDER BY partition")]
 
 
 def events_after(connection: Connection, partition: int, position: int, limit: int) -> list[LogRow]:
@@ -72,7 +73,6 @@ def _position(row: LogRow) -> int:
     return row.position
 
 
-_HEADS = select(partition_heads.c.position, partition_heads.c.hash).order_by(partition_heads.c.partition)
 _AFTER = (
     select(events)
     .where(events.c.partition == bindparam("partition"), events.c.position > bindparam("position"))

@@ -97,7 +97,7 @@ class ReadModelsMachine(RuleBasedStateMachine):
         slow, fast = self.projector(name, partition), self.projector(name, partition)
         batch = slow.batch(slow.position().position, Bounds(2, 1_000_000))
         if batch.events and all(event[3] != "message.of-the-future" for event in batch.events):
-            prepared = slow.prepare(batch)
+            prepared = slow.prepare(batch, slow.position())
             fast.apply(batch)
             with pytest.raises(OvertakenByAnother):
                 slow.commit(prepared)
