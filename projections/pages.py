@@ -5,7 +5,7 @@ A failure or a text may have 256 KiB, and a page a thousand of them.
 
 from collections.abc import Callable
 
-from projections.rows import Row
+from ledger.store.driver import Row
 
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 ROWS_AT_ONCE = 64

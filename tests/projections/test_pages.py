@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
+from ledger.store.driver import Row
 from projections import pages
 from projections.pages import read_page
 from projections.read_models import MessageFilters, Page, ReadModels
-from projections.rows import Row
 from tests.projections.scene import Scene, inbound, outbound
 
 MESSAGES = 30
