@@ -81,8 +81,9 @@ def reference(message: int) -> str:
 
 
 def send_key(message: int) -> str:
-    """The idempotency key of the request that a message was sent by."""
-    return f"idem_{message // RECIPIENTS_OF_A_SEND}"
+    """The idempotency key of the request that an outbound message was sent by."""
+    place = message % AT_ONCE - message % AT_ONCE // INBOUND
+    return f"idem_{message // AT_ONCE * INBOUND + place // RECIPIENTS_OF_A_SEND}"
 
 
 def _items(messages: int, now_us: int) -> Iterator[Item]:

@@ -73,3 +73,31 @@ def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None
 
 def test_the_version_is_told(run: Run) -> None:
     assert run("--version").stdout == f"{program_version()}\n"
+
+
+@pytest.mark.parametrize(
+    "shell, words, offered",
+    [
+        ("bash", "ledger ex", "explain"),
+        ("bash", "ledger rebuild in", "inbound-conversations"),
+        ("bash", "ledger messages --status del", "delivered"),
+        ("bash", "ledger quarantine re", "replay"),
+        ("zsh", "ledger stu", '"stuck"'),
+        ("fish", "ledger stu", "stuck"),
+    ],
+)
+def test_a_shell_completes_commands_and_what_they_take(run: Run, shell: str, words: str, offered: str) -> None:
+    asked = {
+        "bash": {"COMP_WORDS": words, "COMP_CWORD": str(len(words.split()) - 1)},
+        "zsh": {"_TYPER_COMPLETE_ARGS": words},
+        "fish": {"_TYPER_COMPLETE_ARGS": words, "_TYPER_COMPLETE_FISH_ACTION": "get-args"},
+    }
+    ended = run(_LEDGER_COMPLETE=f"complete_{shell}", **asked[shell])
+
+    assert offered in ended.stdout
+
+
+def test_the_script_for_completion_can_be_shown(run: Run) -> None:
+    assert (
+        "_LEDGER_COMPLETE" in run("--show-completion", "bash", _TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION="1").stdout
+    )

@@ -134,7 +134,7 @@ def test_the_two_layers_are_told_apart(reader: Visitor) -> None:
 
     assert "Layer 1 Request acceptance Red Cloud answered QUEUED" in words
     assert "Layer 2 Delivery lifecycle Accepted taken into Red Cloud's queue" in words
-    assert "Delivered a delivery confirmation came outstanding" in words
+    assert "Delivered outstanding" in words
 
 
 def test_both_orders_are_told_with_every_mark(reader: Visitor) -> None:

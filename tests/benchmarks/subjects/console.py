@@ -74,9 +74,9 @@ def console(bench: Bench) -> Section:
             "console",
             "The console's pages",
             f"{messages:,} messages, {events:,} events; {ASKED_QUICK if bench.quick else ASKED} visits one after the other. "
-            "The times are as the server tells them (`Server-Timing`); the ratio is of medians as a client sees them, to "
-            "`GET /livez` asked by turns with the page.",
-            ("", "p50 ms", "p95 ms", "× livez"),
+            "The times are as the server tells them (`Server-Timing`); `CPU ms` is what its process used for a visit; the ratio is of "
+            "medians as a client sees them, to `GET /livez` asked by turns with the page.",
+            ("", "p50 ms", "p95 ms", "CPU ms", "× livez"),
         )
         for url in urls:
             with ledger_servers(url, bench.folder) as (server,):
@@ -97,15 +97,17 @@ def _rows(bench: Bench, server: Server, engine: str, messages: int) -> Iterator[
     with httpx2.Client(trust_env=False, timeout=60) as client:
         for name, page in (PAGES | EXPORT).items():
             told_ms, seen_s, livez_s = [], [], []
+            before_s = server.cpu_s()
             for path in _paths(name, page, messages, asked if name in PAGES else 3):
                 answer, took_s = _asked(client, server.url + path)
                 told_ms.append(float(answer.headers["server-timing"].partition("=")[2]))
                 seen_s.append(took_s)
                 livez_s.append(_asked(client, server.url + LIVEZ)[1])
+            cpu_ms = (server.cpu_s() - before_s) * 1_000 / len(told_ms)
             p50, p95 = (sorted(told_ms)[len(told_ms) * share // 100] for share in (P50, P95))
             times = sorted(seen_s)[len(seen_s) // 2] / sorted(livez_s)[len(livez_s) // 2]
-            tell(f"  {engine}: {name}: {p50:.1f} ms, p95 {p95:.1f} ms, {times:.1f} × livez")
-            yield f"{engine}: {name}", f"{p50:.1f}", f"{p95:.1f}", ratio(times)
+            tell(f"  {engine}: {name}: {p50:.1f} ms, p95 {p95:.1f} ms, CPU {cpu_ms:.1f} ms, {times:.1f} × livez")
+            yield f"{engine}: {name}", f"{p50:.1f}", f"{p95:.1f}", f"{cpu_ms:.1f}", ratio(times)
 
 
 def _paths(name: str, page: str, messages: int, asked: int) -> Iterator[str]:
