@@ -1,12 +1,9 @@
 """The HTTP server around the application: uvicorn, told how to listen and how to end."""
 
 import asyncio
-import contextlib
-import gc
 import signal
 import socket
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import FrameType
 
 import uvicorn
@@ -14,19 +11,13 @@ from starlette.types import ASGIApp
 
 from api.app import app_of
 from api.http.connection import Connection
+from api.interpreter import rare_collections, short_turns
 from api.service import Service
 from ledger.errors import SettingRefused, StoreUnavailable
 
 BACKLOG = 2_048
 DRAIN_S = 8
 """How long open requests may take after SIGTERM: Docker kills ten seconds after it."""
-
-# The writer threads and the event loop share the interpreter's lock. At the default of 5 ms a writer that comes back from the
-# disk waits that long for a busy event loop; measured: 0.5 ms brings 10 % more webhooks/s.
-SWITCH_INTERVAL_S = 0.0005
-
-# Our values are trees that reference counting frees; a full look at what the projections remember takes 20 ms and more.
-COLLECTION_THRESHOLDS = (20_000, 10, 50)
 
 
 class Server(uvicorn.Server):
@@ -100,31 +91,6 @@ def server_of(service: Service, on_listening: Callable[[], None]) -> Server:
         timeout_graceful_shutdown=DRAIN_S,
     )
     return Server(config, service, on_listening)
-
-
-@contextlib.contextmanager
-def rare_collections() -> Iterator[None]:
-    """Garbage is looked for seldom, and never among what was there before: at Python's default p99 is twice as long."""
-    before = gc.get_threshold()
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTION_THRESHOLDS)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
-
-
-@contextlib.contextmanager
-def short_turns() -> Iterator[None]:
-    """Threads take shorter turns than Python's default, while this lasts."""
-    before_s = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_INTERVAL_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(before_s)
 
 
 def run_server(server: Server, listener: socket.socket) -> None:

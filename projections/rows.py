@@ -9,15 +9,22 @@ from itertools import chain
 
 from sqlalchemy import Connection
 
-from ledger.store.driver import Row, fetch, placeholder_of, run
+from ledger.store.driver import Row, copying, fetch, placeholder_of, run
 
 ROWS_MAX = 1_024
 """Between two statements a writer waits for Python's global lock, up to 5 ms while another thread computes: so few of them.
 The widest table has 13 columns, and SQLite takes 32,766 parameters."""
 
+COPIED_ROWS_MIN = 256
+STAGED = "staged_"
+
 
 def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: int, rows: Sequence[Row]) -> None:
     """Writes rows (each in the order of `columns`, of which the first `keys` are the key), in place of those that are there."""
+    if connection.dialect.name == "postgresql" and len(rows) >= COPIED_ROWS_MIN:
+        _copy(connection, table, columns, rows)
+        run(connection, f"INSERT INTO {table} SELECT * FROM {STAGED}{table} {_in_place(columns, keys)}")  # noqa: S608 - no value in it
+        return
     placeholder = placeholder_of(connection)
     start = 0
     while start < len(rows):
@@ -25,6 +32,15 @@ def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: i
         values = tuple(chain.from_iterable(rows[start : start + size]))
         run(connection, _upsert_text(table, columns, keys, size, placeholder), values)
         start += size
+
+
+def _copy(connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+    """Puts rows into a table of this session alone, which has its columns: PostgreSQL takes them three times as fast that way."""
+    run(connection, f"CREATE TEMPORARY TABLE IF NOT EXISTS {STAGED}{table} (LIKE {table}) ON COMMIT DELETE ROWS")
+    run(connection, f"TRUNCATE {STAGED}{table}")
+    with copying(connection, f"COPY {STAGED}{table} ({', '.join(columns)}) FROM STDIN") as copied:
+        for row in rows:
+            copied.write_row(row)
 
 
 def select_by_key(
@@ -43,12 +59,12 @@ def select_by_key(
 @lru_cache(maxsize=512)
 def _upsert_text(table: str, columns: tuple[str, ...], keys: int, size: int, placeholder: str) -> str:
     row = f"({', '.join([placeholder] * len(columns))})"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)} {_in_place(columns, keys)}"  # noqa: S608 - no value in it
+
+
+def _in_place(columns: tuple[str, ...], keys: int) -> str:
     changes = ", ".join(f"{column} = excluded.{column}" for column in columns[keys:])
-    action = f"UPDATE SET {changes}" if changes else "NOTHING"
-    return (
-        f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)} "  # noqa: S608 - no value in it
-        f"ON CONFLICT ({', '.join(columns[:keys])}) DO {action}"
-    )
+    return f"ON CONFLICT ({', '.join(columns[:keys])}) DO {f'UPDATE SET {changes}' if changes else 'NOTHING'}"
 
 
 @lru_cache(maxsize=512)

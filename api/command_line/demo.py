@@ -19,9 +19,10 @@ from rich.console import Console
 from api.command_line.endings import FINE, SOMETHING_WRONG
 from api.command_line.sights import Sights, sights
 from api.command_line.terminal import counted, progress_bar, said, to_stdout
+from api.interpreter import short_turns
 from api.logs import configure_logs
 from api.one_server import claimed
-from api.server import Server, listening, server_of, short_turns, url_of
+from api.server import Server, listening, server_of, url_of
 from api.service import Service
 from api.settings import Settings
 from api.simulator import Plan, Progress, Summary, simulate

@@ -8,6 +8,7 @@ import structlog
 import typer
 
 from api.command_line.opening import opened_read_models
+from api.interpreter import rare_collections
 from api.logs import configure_logs
 from api.settings import read_log_settings
 from api.tracing import spans_of, tracing
@@ -32,7 +33,7 @@ def project(
     """
     level, as_json = read_log_settings()
     configure_logs(level, as_json=as_json)
-    with tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
+    with rare_collections(), tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
         if once:
             read_models.catch_up()
             return

@@ -11,6 +11,7 @@ from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.projections import known_name, names_to_complete
 from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout
+from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 from ledger.errors import MalformedQuestion
 from projections.read_models import MESSAGE_STATUS, ReadModels, RebuildProgress, RebuildReport
@@ -58,7 +59,7 @@ def rebuild(
     nothing to go back to or to cancel; 2 wrong usage or settings.
     """
     _expect_one_order(name, message, rollback=rollback, cancel=cancel)
-    with tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
+    with rare_collections(), tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
         names = [each.name for each in read_models.projections()] if name is None else [known_name(read_models, name)]
         if message is not None:
             _rebuild_message(read_models, name or MESSAGE_STATUS, message, as_json=as_json)

@@ -10,6 +10,7 @@ from rich.progress import Progress, TaskID
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_json, progress_bar, said, to_stderr, to_stdout
+from api.interpreter import rare_collections
 from api.settings import read_settings
 from ledger.errors import SettingRefused
 from ledger.signatures import Secret
@@ -49,7 +50,7 @@ def verify(
     Exit status: 0 everything is as it was recorded; 1 something is not;
     2 wrong usage or settings.
     """
-    with opened() as ledger, _progress_shown() as on_progress:
+    with rare_collections(), opened() as ledger, _progress_shown() as on_progress:
         secrets = _secrets() if deep else ()
         found = verify_ledger(ledger, noted_heads=head or (), deep=deep, secrets=secrets, on_progress=on_progress)
     if as_json:

@@ -4,7 +4,8 @@ SQLAlchemy keeps what it is good at, the pool, the transaction and the errors. I
 times as much as a driver's, and more than the database needs for most of these.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection
@@ -25,6 +26,17 @@ def run(connection: Connection, statement: str, values: Sequence[object] = ()) -
     except Exception as error:  # noqa: BLE001 - raised again there, as what it is to SQLAlchemy
         connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001 - the only one who knows all drivers' errors
     return cursor
+
+
+@contextmanager
+def copying(connection: Connection, statement: str) -> Iterator[Any]:
+    """PostgreSQL's COPY … FROM STDIN within a transaction; what is yielded has `write_row`. Raises as `run` does."""
+    cursor = connection.connection.cursor()
+    try:
+        with cursor.copy(statement) as copied:
+            yield copied
+    except Exception as error:  # noqa: BLE001 - raised again there, as what it is to SQLAlchemy
+        connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001 - as in `run`
 
 
 def fetch(connection: Connection, statement: str, values: Sequence[object] = ()) -> list[Row]:

@@ -1,6 +1,6 @@
 """Runs one of these applications: `python -m tests.benchmarks.rivals.server NAME`, told by its environment where and how.
 
-The server is set up as `ledger serve` is: uvloop, httptools, no access log, no extra headers.
+The server is set up as `ledger serve` is: uvloop, httptools, no access log, no extra headers, rare garbage collections.
 """
 
 import importlib
@@ -8,6 +8,8 @@ import os
 import sys
 
 import uvicorn
+
+from api.interpreter import rare_collections
 
 
 def main() -> None:
@@ -27,7 +29,8 @@ def main() -> None:
         proxy_headers=False,
         backlog=2_048,
     )
-    uvicorn.Server(config).run()
+    with rare_collections():
+        uvicorn.Server(config).run()
 
 
 if __name__ == "__main__":

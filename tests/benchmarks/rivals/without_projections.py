@@ -6,7 +6,7 @@ import sys
 from starlette.types import ASGIApp
 
 from api.app import app_of
-from api.server import SWITCH_INTERVAL_S
+from api.interpreter import SWITCH_INTERVAL_S
 from api.service import Service
 from api.settings import read_settings
 

@@ -3,6 +3,7 @@
 import json
 import time
 
+from api.interpreter import rare_collections
 from ledger.ledger import Ledger
 from ledger.store.database import Database
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
@@ -63,7 +64,7 @@ RUNNER: dict[Engine, str] = {
 
 def rebuilt_per_second(url: str, name: str) -> float:
     """One rebuild by the ledger."""
-    with Ledger.open_existing(url) as ledger, ReadModels.open(ledger) as read_models:
+    with rare_collections(), Ledger.open_existing(url) as ledger, ReadModels.open(ledger) as read_models:
         report = read_models.claim_rebuild(name).run()
         return report.events / report.seconds
 
