@@ -10,7 +10,14 @@ from tests.faults.figures import Figures
 from tests.faults.kill import kill_postgresql, kill_sqlite
 from tests.faults.postgres import postgres_faults
 from tests.faults.power_loss import power_loss
-from tests.faults.projecting import projecting_postgresql, projecting_sqlite
+from tests.faults.projecting import (
+    projecting_postgresql,
+    projecting_sqlite,
+    rebuilding_postgresql,
+    rebuilding_sqlite,
+)
+from tests.faults.replaying import replaying_postgresql, replaying_sqlite
+from tests.faults.upgrading import upgrading_postgresql, upgrading_sqlite
 from tests.simulation.months import months
 
 
@@ -33,4 +40,10 @@ CAMPAIGNS = {
     "projecting-sqlite": Campaign(projecting_sqlite, 10_000),
     "power-loss": Campaign(power_loss, 2_000),
     "kill-postgresql": Campaign(kill_postgresql, 200),
+    "rebuilding-postgresql": Campaign(rebuilding_postgresql, 10_000),
+    "rebuilding-sqlite": Campaign(rebuilding_sqlite, 10_000),
+    "replaying-postgresql": Campaign(replaying_postgresql, 10_000),
+    "replaying-sqlite": Campaign(replaying_sqlite, 10_000),
+    "upgrading-postgresql": Campaign(upgrading_postgresql, 10_000),
+    "upgrading-sqlite": Campaign(upgrading_sqlite, 10_000),
 }
