@@ -1,6 +1,9 @@
 """A program that appends and says so: `python -m tests.faults.appender URL APPENDS [synchronous-off]`.
 
-Everything happens in its one thread, so the n-th write or sync is the same one in every run. It creates the ledger,
+With `projecting` it also keeps the read models up to date and rebuilds them now and then; with `rows-synchronous-off` without
+any sync of theirs.
+
+Everything (but a rebuild) happens in its one thread, so the n-th write or sync is the same one in every run. It creates the ledger,
 appends small and large facts, moves the write-ahead log into the file now and then, closes and opens again. After each
 commit, and only then, it writes `position number` to its standard output; the number stands for a body.
 """
@@ -15,11 +18,13 @@ from sqlalchemy import event
 from ledger.facts import Item, Placed
 from ledger.ledger import Ledger
 from ledger.reception import Reception
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 
 FACTS_A_COMMIT = 3
 LARGE_EVERY, LARGE_CHARACTERS = 4, 10_000
 TIDY_EVERY = 5
 REOPEN_EVERY = 8
+SYNCHRONOUS_OFF, PROJECTING, ROWS_SYNCHRONOUS_OFF = "synchronous-off", "projecting", "rows-synchronous-off"
 
 
 def body_of(number: int) -> bytes:
@@ -29,17 +34,48 @@ def body_of(number: int) -> bytes:
     return json.dumps(said).encode()
 
 
-def append(url: str, appends: int, *, synchronous_off: bool) -> None:
+def append(url: str, appends: int, *options: str) -> None:
     """Appends so many times, and tells after each commit where its facts are."""
-    ledger = opened(url, synchronous_off=synchronous_off)
+    ledger = opened(url, synchronous_off=SYNCHRONOUS_OFF in options)
+    models = opened_models(ledger, *options)
     for commit in range(appends):
         numbers = range(commit * FACTS_A_COMMIT, (commit + 1) * FACTS_A_COMMIT)
         tell(ledger, numbers)
+        if models is not None:
+            models.catch_up()
         if commit % TIDY_EVERY == TIDY_EVERY - 1:
-            ledger.database.tidy()
+            tidy(ledger, models)
         if commit % REOPEN_EVERY == REOPEN_EVERY - 1:
-            ledger.close()
-            ledger = opened(url, synchronous_off=synchronous_off)
+            close(ledger, models)
+            ledger = opened(url, synchronous_off=SYNCHRONOUS_OFF in options)
+            models = opened_models(ledger, *options)
+    close(ledger, models)
+
+
+def opened_models(ledger: Ledger, *options: str) -> ReadModels | None:
+    """The read models, where they are asked for."""
+    if PROJECTING not in options:
+        return None
+    models = ReadModels.open(ledger)
+    if ROWS_SYNCHRONOUS_OFF in options:
+        models.stores.rows.close()
+        event.listen(models.stores.rows._writer, "connect", _without_sync)  # noqa: SLF001 - there is no such setting
+    return models
+
+
+def tidy(ledger: Ledger, models: ReadModels | None) -> None:
+    """What is done where nothing comes for a while; and a rebuild, which an operator may ask for at any time."""
+    ledger.database.tidy()
+    if models is not None:
+        models.stores.rows.tidy()
+        for name in (MESSAGE_STATUS, INBOUND_CONVERSATIONS):
+            models.claim_rebuild(name).run()
+
+
+def close(ledger: Ledger, models: ReadModels | None) -> None:
+    """The end of a process."""
+    if models is not None:
+        models.close()
     ledger.close()
 
 
@@ -71,4 +107,4 @@ def _without_sync(connection: object, _record: object) -> None:
 
 
 if __name__ == "__main__":
-    append(sys.argv[1], int(sys.argv[2]), synchronous_off="synchronous-off" in sys.argv[3:])
+    append(sys.argv[1], int(sys.argv[2]), *sys.argv[3:])

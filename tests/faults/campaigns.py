@@ -9,7 +9,7 @@ from tests.faults.disk import disk_errors, disk_full
 from tests.faults.figures import Figures
 from tests.faults.kill import kill_postgresql, kill_sqlite
 from tests.faults.postgres import postgres_faults
-from tests.faults.power_loss import power_loss
+from tests.faults.power_loss import power_loss, read_models_power_loss, upgrading_power_loss
 from tests.faults.projecting import (
     projecting_postgresql,
     projecting_sqlite,
@@ -40,10 +40,12 @@ CAMPAIGNS = {
     "projecting-sqlite": Campaign(projecting_sqlite, 10_000),
     "power-loss": Campaign(power_loss, 2_000),
     "kill-postgresql": Campaign(kill_postgresql, 200),
+    "read-models-power-loss": Campaign(read_models_power_loss, 500),
     "rebuilding-postgresql": Campaign(rebuilding_postgresql, 10_000),
     "rebuilding-sqlite": Campaign(rebuilding_sqlite, 10_000),
     "replaying-postgresql": Campaign(replaying_postgresql, 10_000),
     "replaying-sqlite": Campaign(replaying_sqlite, 10_000),
+    "upgrading-power-loss": Campaign(upgrading_power_loss, 500),
     "upgrading-postgresql": Campaign(upgrading_postgresql, 10_000),
     "upgrading-sqlite": Campaign(upgrading_sqlite, 10_000),
 }

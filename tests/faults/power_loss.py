@@ -1,103 +1,190 @@
-"""Power loss: a real run is recorded, and cut off after every one of its steps; only what was synced is sure to survive.
+"""Power loss on SQLite: a real run is recorded, and cut off after every one of its steps; only what was synced is sure to survive.
 
 Each disk that could be left is opened by the real code. A control run without syncs must lose: else the method shows
-nothing.
+nothing. Three runs: appends; appends with read models beside them, whose file is synced less often; and an upgrade.
 """
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
 from ledger.ledger import Ledger
+from projections.read_models import FILE_SUFFIX
+from tests.faults.appender import FACTS_A_COMMIT, PROJECTING, ROWS_SYNCHRONOUS_OFF, SYNCHRONOUS_OFF, received
 from tests.faults.checks import lost, stored_bodies, stored_twice, unverified
 from tests.faults.crash_points import acknowledged_in
 from tests.faults.figures import Figures
-from tests.faults.places import fresh_folder, sqlite_url
-from tests.faults.recorded_disk import STRACE, Disk, Said, Step, steps_of
+from tests.faults.places import folder_in_memory, fresh_folder, sqlite_url
+from tests.faults.projecting import fill
+from tests.faults.read_models import read_model_violations
+from tests.faults.recorded_disk import Disk
+from tests.faults.recorded_trace import STRACE, Said, Step, steps_of
 from tests.faults.serving import environment
+from tests.faults.upgrading import wrong_after_upgrade
 
 APPENDS = 40
 CONTROL_CUTS_MAX = 100
+LOGS_CUT_BACK_MAX = 40
+LAST_FACTS = APPENDS * FACTS_A_COMMIT
 RECORDED_WITHIN_S = 120
+
+Wrong = Callable[[str, Mapping[str, bytes]], list[str]]
+"""What is wrong with the ledger at a URL, of which these facts had been acknowledged."""
+
+Cut = tuple[int, list[str], int]
+"""After which step, what was wrong, and how many facts had been acknowledged."""
 
 
 def power_loss(trials: int, seed: int) -> Figures:
-    """So many cuts of a run with full syncs, spread over its steps; then the control."""
+    """So many cuts of appends with full syncs, spread over the steps; then the control."""
     figures = Figures("power-loss")
     dice = Random(seed)
-    with fresh_folder() as folder:
-        steps = recorded(folder)
-        figures.counts["recorded steps"] = len(steps)
-        for cut, wrong, acknowledged in cut_off(steps, folder, trials, dice):
-            figures.trials += 1
-            figures.hits += acknowledged > 0
-            figures.counts["acknowledged before a cut"] += acknowledged
-            figures.violated(*(f"cut after step {cut}: {each}" for each in wrong))
-    _control(figures, min(trials, CONTROL_CUTS_MAX), dice)
+    _cuts(figures, trials, dice, _wrong_log, _appends())
+    _control(figures, min(trials, CONTROL_CUTS_MAX), dice, _wrong_log, _appends(SYNCHRONOUS_OFF))
     return figures
 
 
-def _control(figures: Figures, trials: int, dice: Random) -> None:
+def read_models_power_loss(trials: int, seed: int) -> Figures:
+    """The same with read models, which may have lost their last transactions, and must equal a fold once they have caught up.
+
+    Two controls: read models without any sync break, and a log that was cut back below them is noticed.
+    """
+    figures = Figures("read-models-power-loss")
+    dice = Random(seed)
+    _cuts(figures, trials, dice, _wrong_read_models, _appends(PROJECTING))
+    controls = min(trials, CONTROL_CUTS_MAX)
+    _control(figures, controls, dice, _wrong_read_models, _appends(PROJECTING, ROWS_SYNCHRONOUS_OFF))
+    with fresh_folder() as folder:
+        _cut_logs_back(figures, *recorded(folder, _appends(PROJECTING)), folder, min(trials, LOGS_CUT_BACK_MAX), dice)
+    return figures
+
+
+def upgrading_power_loss(trials: int, seed: int) -> Figures:
+    """So many cuts of an upgrade: the ledger before it or after it."""
+    figures = Figures("upgrading-power-loss")
+
+    def upgrade(folder: Path) -> Sequence[str]:
+        fill(sqlite_url(folder), seed)
+        return ("tests.faults.upgrader", sqlite_url(folder))
+
+    _cuts(figures, trials, Random(seed), lambda url, _acknowledged: wrong_after_upgrade(url), upgrade)
+    return figures
+
+
+Program = Callable[[Path], Sequence[str]]
+"""Prepares a folder, and names the program to record there, with its arguments."""
+
+
+def _appends(*options: str) -> Program:
+    return lambda folder: ("tests.faults.appender", sqlite_url(folder), str(APPENDS), *options)
+
+
+def _cuts(figures: Figures, trials: int, dice: Random, wrong: Wrong, program: Program) -> None:
+    with fresh_folder() as folder:
+        begin, steps = recorded(folder, program)
+        figures.counts["recorded steps"] = len(steps)
+        says_nothing = not any(isinstance(step, Said) for step in steps)
+        for cut, found, acknowledged in cut_off(begin, steps, folder, trials, dice, wrong):
+            figures.trials += 1
+            figures.hits += says_nothing or acknowledged > 0
+            figures.counts["acknowledged before a cut"] += acknowledged
+            figures.violated(*(f"cut after step {cut}: {each}" for each in found))
+
+
+def _control(figures: Figures, trials: int, dice: Random, wrong: Wrong, program: Program) -> None:
     """The same without any sync: where it loses nothing, the cuts above prove nothing."""
     with fresh_folder() as folder:
-        losing = sum(bool(wrong) for _, wrong, _ in cut_off(recorded(folder, "synchronous-off"), folder, trials, dice))
+        begin, steps = recorded(folder, program)
+        losing = sum(bool(found) for _, found, _ in cut_off(begin, steps, folder, trials, dice, wrong))
     figures.counts[f"of {trials} control cuts lose or break"] = losing
     if not losing:
         figures.violated("the control without syncs lost nothing: the method does not work")
 
 
-def recorded(folder: Path, *options: str) -> list[Step]:
-    """The steps of a run of the appender."""
-    trace = folder / "trace"
-    subprocess.run(
-        [
-            *STRACE,
-            "-o",
-            str(trace),
-            sys.executable,
-            "-m",
-            "tests.faults.appender",
-            sqlite_url(folder),
-            str(APPENDS),
-            *options,
-        ],
-        env=environment(sqlite_url(folder), PYTHONDONTWRITEBYTECODE="1"),
-        stdout=subprocess.DEVNULL,
-        check=True,
-        timeout=RECORDED_WITHIN_S,
-    )
-    with trace.open() as lines:
-        return list(steps_of(lines, folder))
+def _cut_logs_back(
+    figures: Figures, begin: Mapping[str, bytes], steps: Sequence[Step], folder: Path, trials: int, dice: Random
+) -> None:
+    """The log of an earlier moment below the read models of the end, as after a restored backup; every other one went on since."""
+    ends = Disk(begin)
+    for step in steps:
+        ends.take(step)
+    rows = {name: content for name, content in ends.after_power_cut(None).items() if FILE_SUFFIX in name}
+    for trial in range(trials):
+        disk = Disk(begin)
+        for step in steps[: dice.randrange(len(steps) // 2)]:
+            disk.take(step)
+        files = {name: each for name, each in disk.after_power_cut(None).items() if FILE_SUFFIX not in name} | rows
+        wrong = partial(_wrong_below_read_models, goes_on=trial % 2 == 1)
+        figures.violated(*(f"a log cut back: {each}" for each in opened_after(files, folder, {}, wrong)))
+        figures.counts["logs cut back below their read models"] += 1
 
 
-def cut_off(steps: Sequence[Step], folder: Path, cuts: int, dice: Random) -> list[tuple[int, list[str], int]]:
-    """(step, what is wrong, how many facts had been acknowledged) of so many cuts, spread over all steps.
+def _wrong_below_read_models(url: str, acknowledged: Mapping[str, bytes], *, goes_on: bool) -> list[str]:
+    with Ledger.open(url) as ledger:
+        if goes_on:
+            for number in range(LAST_FACTS, 2 * LAST_FACTS):
+                ledger.commit([received(ledger, number)])
+    return _wrong_read_models(url, acknowledged)
 
-    Every other cut leaves only what was synced; the rest also some of what was not, by the dice.
-    """
-    disk, said = Disk(), b""
-    found: list[tuple[int, list[str], int]] = []
+
+def recorded(folder: Path, program: Program) -> tuple[dict[str, bytes], list[Step]]:
+    """What was in a folder before a program ran there, and the program's steps."""
+    command = program(folder)
+    begin = {str(file): file.read_bytes() for file in folder.iterdir()}
+    with fresh_folder() as elsewhere:
+        trace = elsewhere / "trace"
+        subprocess.run(
+            [*STRACE, "-o", str(trace), sys.executable, "-m", *command],
+            env=environment(sqlite_url(folder), PYTHONDONTWRITEBYTECODE="1"),
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=RECORDED_WITHIN_S,
+        )
+        with trace.open() as lines:
+            return begin, list(steps_of(lines, folder))
+
+
+def cut_off(
+    begin: Mapping[str, bytes], steps: Sequence[Step], folder: Path, cuts: int, dice: Random, wrong: Wrong
+) -> Iterator[Cut]:
+    """So many cuts, spread over all steps. Every other one leaves only what was synced; the rest also some of the rest, by the dice."""
+    disk, said = Disk(begin), b""
     places = sorted(dice.choices(range(1, len(steps) + 1), k=cuts))
+    made = 0
     for number, step in enumerate(steps, start=1):
         disk.take(step)
         said += step.text if isinstance(step, Said) else b""
-        for cut in range(places.count(number)):
+        for _ in range(places.count(number)):
             acknowledged = acknowledged_in(said)
-            files = disk.after_power_cut(dice if (cut + len(found)) % 2 else None)
-            found.append((number, opened_after(files, folder, acknowledged), len(acknowledged)))
-    return found
+            files = dict(begin) | disk.after_power_cut(dice if made % 2 else None)
+            yield number, opened_after(files, folder, acknowledged, wrong), len(acknowledged)
+            made += 1
 
 
-def opened_after(files: dict[str, bytes], recorded_at: Path, acknowledged: dict[str, bytes]) -> list[str]:
+def opened_after(
+    files: Mapping[str, bytes | None], recorded_at: Path, acknowledged: Mapping[str, bytes], wrong: Wrong
+) -> list[str]:
     """What is wrong with the ledger on such a disk."""
-    with fresh_folder() as folder:
+    with folder_in_memory() as folder:
         for name, content in files.items():
-            (folder / Path(name).relative_to(recorded_at)).write_bytes(content)
+            if content is not None:
+                (folder / Path(name).relative_to(recorded_at)).write_bytes(content)
         try:
-            with Ledger.open(sqlite_url(folder)) as ledger:
-                stored = dict(stored_bodies(ledger))
-                return [*lost(stored, acknowledged), *stored_twice(stored), *unverified(ledger)]
+            return wrong(sqlite_url(folder), acknowledged)
         except Exception as error:  # noqa: BLE001 - whatever happens then, the ledger is not there
             return [f"the ledger cannot be opened: {error!r}"]
+
+
+def _wrong_log(url: str, acknowledged: Mapping[str, bytes]) -> list[str]:
+    with Ledger.open(url) as ledger:
+        stored = dict(stored_bodies(ledger))
+        return [*lost(stored, acknowledged), *stored_twice(stored), *unverified(ledger)]
+
+
+def _wrong_read_models(url: str, acknowledged: Mapping[str, bytes]) -> list[str]:
+    with Ledger.open(url) as ledger:
+        wrong = read_model_violations(ledger, rebuilding=True)
+    return [*_wrong_log(url, acknowledged), *wrong]
