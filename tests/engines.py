@@ -17,7 +17,7 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -110,15 +110,25 @@ class PrivatePostgres(PostgresServer):
     ordinary user. Until the block ends it can be stopped, crashed and started again with its data and its port kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        *,
+        initdb_options: Sequence[str] = (),
+        settings: Mapping[str, str] | None = None,
+        parent: Path | None = None,
+    ) -> None:
+        """`settings` are written into postgresql.conf, above those of every server for tests; in `parent` its folder is made."""
         self._binaries = postgres_binaries()
+        self._initdb_options = initdb_options
+        self._settings = settings or {}
+        self._parent = parent
         self._user = _ordinary_user()
         self._password = secrets.token_hex(16)
         self._port = 0
 
     def __enter__(self) -> Self:
         # The system's folder for temporary files, not pytest's: the path of a Unix socket may have 107 bytes at most.
-        self.folder = Path(tempfile.mkdtemp(prefix="ledger-pg-"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ledger-pg-", dir=self._parent))
         self._cleaner = subprocess.Popen(
             ["/bin/sh", "-c", CLEAN_UP, "sh", str(self.folder)],
             stdin=subprocess.PIPE,
@@ -136,6 +146,16 @@ class PrivatePostgres(PostgresServer):
 
     def __exit__(self, *_: object) -> None:
         self._leave_nothing()
+
+    @property
+    def data(self) -> Path:
+        """The folder of the data."""
+        return self.folder / "data"
+
+    @property
+    def start_command(self) -> list[str]:
+        """The path of `postgres`, the folder of the data, the port, and who it runs as (empty: whoever starts it)."""
+        return [str(self._binaries / "postgres"), str(self.data), str(self._port), self._user or ""]
 
     @property
     def pid(self) -> int:
@@ -171,8 +191,9 @@ class PrivatePostgres(PostgresServer):
                 shutil.chown(path, self._user)
         # --no-sync skips only the fsync of the empty cluster; the server itself syncs as usual.
         options = ["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256", "--username=ledger"]
+        options += self._initdb_options
         self._run("initdb", *options, f"--pwfile={password_file}", f"--pgdata={self.folder / 'data'}")
-        settings = {**SERVER_SETTINGS, "unix_socket_directories": str(self.folder)}
+        settings = {**SERVER_SETTINGS, **self._settings, "unix_socket_directories": str(self.folder)}
         with (self.folder / "data" / "postgresql.conf").open("a") as file:
             file.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
 

@@ -10,6 +10,7 @@ from tests.faults.figures import Figures
 from tests.faults.kill import kill_postgresql, kill_sqlite
 from tests.faults.postgres import postgres_faults
 from tests.faults.power_loss import power_loss, read_models_power_loss, upgrading_power_loss
+from tests.faults.power_loss_postgres import postgres_power_loss
 from tests.faults.projecting import (
     projecting_postgresql,
     projecting_sqlite,
@@ -39,6 +40,7 @@ CAMPAIGNS = {
     "projecting-postgresql": Campaign(projecting_postgresql, 10_000),
     "projecting-sqlite": Campaign(projecting_sqlite, 10_000),
     "power-loss": Campaign(power_loss, 2_000),
+    "power-loss-postgresql": Campaign(postgres_power_loss, 200),
     "kill-postgresql": Campaign(kill_postgresql, 200),
     "read-models-power-loss": Campaign(read_models_power_loss, 500),
     "rebuilding-postgresql": Campaign(rebuilding_postgresql, 10_000),

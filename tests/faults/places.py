@@ -18,9 +18,14 @@ def fresh_folder() -> Iterator[Path]:
 @contextmanager
 def folder_in_memory() -> Iterator[Path]:
     """A folder for what is not about the disk: in memory, where the machine offers that."""
-    memory = Path("/dev/shm")  # noqa: S108 - a folder of random name is made in it
-    with tempfile.TemporaryDirectory(prefix="ledger-faults-", dir=memory if memory.is_dir() else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="ledger-faults-", dir=memory()) as folder:
         yield Path(folder)
+
+
+def memory() -> Path | None:
+    """A folder in memory to make others in; None where the machine offers none."""
+    folder = Path("/dev/shm")  # noqa: S108 - only folders of random name are made in it
+    return folder if folder.is_dir() else None
 
 
 def sqlite_url(folder: Path) -> str:

@@ -34,6 +34,9 @@ RECORDED_WITHIN_S = 120
 Wrong = Callable[[str, Mapping[str, bytes]], list[str]]
 """What is wrong with the ledger at a URL, of which these facts had been acknowledged."""
 
+Recorded = tuple[dict[str, bytes], list[Step]]
+"""What was in a folder before a run, and its steps."""
+
 Cut = tuple[int, list[str], int]
 """After which step, what was wrong, and how many facts had been acknowledged."""
 
@@ -42,7 +45,8 @@ def power_loss(trials: int, seed: int) -> Figures:
     """So many cuts of appends with full syncs, spread over the steps; then the control."""
     figures = Figures("power-loss")
     dice = Random(seed)
-    _cuts(figures, trials, dice, _wrong_log, _appends())
+    with fresh_folder() as folder:
+        _cuts(figures, trials, dice, _wrong_log, folder, recorded(folder, _appends()))
     _control(figures, min(trials, CONTROL_CUTS_MAX), dice, _wrong_log, _appends(SYNCHRONOUS_OFF))
     return figures
 
@@ -54,11 +58,12 @@ def read_models_power_loss(trials: int, seed: int) -> Figures:
     """
     figures = Figures("read-models-power-loss")
     dice = Random(seed)
-    _cuts(figures, trials, dice, _wrong_read_models, _appends(PROJECTING))
-    controls = min(trials, CONTROL_CUTS_MAX)
-    _control(figures, controls, dice, _wrong_read_models, _appends(PROJECTING, ROWS_SYNCHRONOUS_OFF))
     with fresh_folder() as folder:
-        _cut_logs_back(figures, *recorded(folder, _appends(PROJECTING)), folder, min(trials, LOGS_CUT_BACK_MAX), dice)
+        run = recorded(folder, _appends(PROJECTING))
+        _cuts(figures, trials, dice, wrong_read_models, folder, run)
+        _cut_logs_back(figures, *run, folder, min(trials // 2, LOGS_CUT_BACK_MAX), dice)
+    if trials >= CONTROL_CUTS_MAX:  # a short version has no time for another recording
+        _control(figures, CONTROL_CUTS_MAX, dice, wrong_read_models, _appends(PROJECTING, ROWS_SYNCHRONOUS_OFF))
     return figures
 
 
@@ -70,7 +75,9 @@ def upgrading_power_loss(trials: int, seed: int) -> Figures:
         fill(sqlite_url(folder), seed)
         return ("tests.faults.upgrader", sqlite_url(folder))
 
-    _cuts(figures, trials, Random(seed), lambda url, _acknowledged: wrong_after_upgrade(url), upgrade)
+    with fresh_folder() as folder:
+        run = recorded(folder, upgrade)
+        _cuts(figures, trials, Random(seed), lambda url, _acknowledged: wrong_after_upgrade(url), folder, run)
     return figures
 
 
@@ -82,16 +89,15 @@ def _appends(*options: str) -> Program:
     return lambda folder: ("tests.faults.appender", sqlite_url(folder), str(APPENDS), *options)
 
 
-def _cuts(figures: Figures, trials: int, dice: Random, wrong: Wrong, program: Program) -> None:
-    with fresh_folder() as folder:
-        begin, steps = recorded(folder, program)
-        figures.counts["recorded steps"] = len(steps)
-        says_nothing = not any(isinstance(step, Said) for step in steps)
-        for cut, found, acknowledged in cut_off(begin, steps, folder, trials, dice, wrong):
-            figures.trials += 1
-            figures.hits += says_nothing or acknowledged > 0
-            figures.counts["acknowledged before a cut"] += acknowledged
-            figures.violated(*(f"cut after step {cut}: {each}" for each in found))
+def _cuts(figures: Figures, trials: int, dice: Random, wrong: Wrong, folder: Path, run: Recorded) -> None:
+    begin, steps = run
+    figures.counts["recorded steps"] = len(steps)
+    says_nothing = not any(isinstance(step, Said) for step in steps)
+    for cut, found, acknowledged in cut_off(begin, steps, folder, trials, dice, wrong):
+        figures.trials += 1
+        figures.hits += says_nothing or acknowledged > 0
+        figures.counts["acknowledged before a cut"] += acknowledged
+        figures.violated(*(f"cut after step {cut}: {each}" for each in found))
 
 
 def _control(figures: Figures, trials: int, dice: Random, wrong: Wrong, program: Program) -> None:
@@ -127,10 +133,10 @@ def _wrong_below_read_models(url: str, acknowledged: Mapping[str, bytes], *, goe
         if goes_on:
             for number in range(LAST_FACTS, 2 * LAST_FACTS):
                 ledger.commit([received(ledger, number)])
-    return _wrong_read_models(url, acknowledged)
+    return wrong_read_models(url, acknowledged)
 
 
-def recorded(folder: Path, program: Program) -> tuple[dict[str, bytes], list[Step]]:
+def recorded(folder: Path, program: Program) -> Recorded:
     """What was in a folder before a program ran there, and the program's steps."""
     command = program(folder)
     begin = {str(file): file.read_bytes() for file in folder.iterdir()}
@@ -184,7 +190,8 @@ def _wrong_log(url: str, acknowledged: Mapping[str, bytes]) -> list[str]:
         return [*lost(stored, acknowledged), *stored_twice(stored), *unverified(ledger)]
 
 
-def _wrong_read_models(url: str, acknowledged: Mapping[str, bytes]) -> list[str]:
+def wrong_read_models(url: str, acknowledged: Mapping[str, bytes]) -> list[str]:
+    """What is wrong with a ledger and its read models, once these have caught up."""
     with Ledger.open(url) as ledger:
         wrong = read_model_violations(ledger, rebuilding=True)
     return [*_wrong_log(url, acknowledged), *wrong]

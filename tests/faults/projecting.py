@@ -14,7 +14,7 @@ from tests.faults.load import Journal, Traffic
 from tests.faults.read_models import read_model_violations
 from tests.faults.steps import at_every_step_postgresql, at_every_step_sqlite
 
-EVENTS = 1_500
+EVENTS = 800
 PARTITIONS = 2
 
 

@@ -2,10 +2,12 @@
 
 import re
 import shutil
+from contextlib import nullcontext
 
 import pytest
 
 from tests.engines import NotInstalled, postgres_binaries
+from tests.faults import kill, steps
 from tests.faults.campaigns import CAMPAIGNS
 from tests.faults.disk import can_mount
 from tests.faults.figures import Figures
@@ -22,13 +24,24 @@ SHORT = {
     "kill-sqlite": 3,
     "postgresql-faults": 3,
     "power-loss": 40,
+    "power-loss-postgresql": 2,
     "projecting-postgresql": 1,
     "projecting-sqlite": 2,
+    "read-models-power-loss": 4,
+    "rebuilding-postgresql": 1,
+    "rebuilding-sqlite": 1,
+    "replaying-postgresql": 1,
+    "replaying-sqlite": 4,
+    "upgrading-postgresql": 1,
+    "upgrading-power-loss": 8,
+    "upgrading-sqlite": 4,
 }
 LIVED_ELSEWHERE = {"months"}
 """tests/simulation/test_months.py"""
 
-TRACED = {"crash-points", "disk-errors", "power-loss"}
+OWN_SERVER = {"power-loss-postgresql"}
+TRACED = {"crash-points", "disk-errors", "power-loss", "power-loss-postgresql", "read-models-power-loss"}
+TRACED |= {"upgrading-power-loss"}
 
 
 def test_every_campaign_has_a_short_version() -> None:
@@ -36,8 +49,14 @@ def test_every_campaign_has_a_short_version() -> None:
 
 
 @pytest.mark.parametrize("name", SHORT)
-def test_a_fault_hits_and_violates_nothing(name: str) -> None:
+def test_a_fault_hits_and_violates_nothing(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _require(name)
+    if name.endswith("-postgresql") and name not in OWN_SERVER:
+        server = request.getfixturevalue("postgres")
+        for module in (kill, steps):  # the server that all tests share will do: these leave it running
+            monkeypatch.setattr(module, "PrivatePostgres", lambda: nullcontext(server))
 
     figures = CAMPAIGNS[name].run(SHORT[name], SEED)
 
