@@ -3,7 +3,7 @@
     with running(settings_at(place)) as server:
         answers = fuzz(server, requests_an_operation=5_000)
 
-A short run is in `test_openapi.py`; a campaign makes 100,000 requests and more.
+A short run is in `test_openapi.py`; the campaign `fuzz-sqlite` makes 100,000 requests, with those of `fuzzing_bytes.py`.
 """
 
 import hashlib
@@ -11,6 +11,7 @@ import json
 from collections import Counter
 from typing import Any
 
+import hypothesis
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -41,21 +42,24 @@ AnyCase = Case[Operation]
 Answers = Counter[tuple[str, int]]
 
 
-def fuzz(server: Running, *, requests_an_operation: int, derandomize: bool = False) -> Answers:
-    """Asks every operation with about as many requests; how often which status came. AssertionError names what was wrong."""
+def fuzz(server: Running, *, requests_an_operation: int, seed: int | None = None) -> Answers:
+    """Asks every operation with about as many requests; how often which status came. AssertionError names what was wrong.
+
+    Without a seed the requests are the same each time.
+    """
     server.service.wait_for_s_max = WAIT_FOR_S_MAX
-    _stock(server)
+    stock(server)
     answers: Answers = Counter()
     schema = schemathesis.openapi.from_dict(server.get("/openapi.json").json())
     with requests.Session() as session:
         for found in schema.get_all_operations():
             operation = found.ok()  # type: ignore[union-attr]  # the document is valid: another test sees to it
             if operation.path != ENDLESS:
-                _ask_all(server, session, operation, answers, requests_an_operation, derandomize=derandomize)
+                _ask_all(server, session, operation, answers, requests_an_operation, seed)
     return answers
 
 
-def _stock(server: Running) -> None:
+def stock(server: Running) -> None:
     """Something to ask about."""
     server.post("/sends", send_body([KNOWN["messageId"]], KNOWN["idempotencyKey"]))
     server.deliver(body("message.failed", KNOWN["messageId"], sequence=1, errorCode=30003))
@@ -69,8 +73,7 @@ def _ask_all(
     operation: Operation,
     answers: Answers,
     examples: int,
-    *,
-    derandomize: bool,
+    seed: int | None,
 ) -> None:
     good = operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
     bad = operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
@@ -79,7 +82,7 @@ def _ask_all(
         max_examples=examples,
         database=None,
         deadline=None,
-        derandomize=derandomize,
+        derandomize=seed is None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
@@ -91,7 +94,7 @@ def _ask_all(
         answers[f"{operation.method.upper()} {operation.path}", status] += 1
         assert status in HEALTHY, f"{case.as_curl_command()} was answered {status}"
 
-    ask()
+    hypothesis.seed(seed)(ask)() if seed is not None else ask()
 
 
 def _can_be_bad(operation: Operation) -> bool:

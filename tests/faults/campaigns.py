@@ -7,6 +7,7 @@ from tests.faults.clock import clock_steps
 from tests.faults.crash_points import crash_points
 from tests.faults.disk import disk_errors, disk_full
 from tests.faults.figures import Figures
+from tests.faults.fuzz import fuzz_postgresql, fuzz_sqlite
 from tests.faults.kill import kill_postgresql, kill_sqlite
 from tests.faults.postgres import postgres_faults
 from tests.faults.power_loss import power_loss, read_models_power_loss, upgrading_power_loss
@@ -29,25 +30,30 @@ class Campaign(NamedTuple):
     trials: int
 
 
+EVERY_STEP = 10_000
+"""More than a deed has steps: at each of them once."""
+
 CAMPAIGNS = {
-    "clock-steps": Campaign(clock_steps, 500),
-    "crash-points": Campaign(crash_points, 1_000),
-    "disk-errors": Campaign(disk_errors, 100),
-    "disk-full": Campaign(disk_full, 20),
     "kill-sqlite": Campaign(kill_sqlite, 1_000),
-    "months": Campaign(months, 10_000),
-    "postgresql-faults": Campaign(postgres_faults, 120),
-    "projecting-postgresql": Campaign(projecting_postgresql, 10_000),
-    "projecting-sqlite": Campaign(projecting_sqlite, 10_000),
+    "kill-postgresql": Campaign(kill_postgresql, 200),
+    "crash-points": Campaign(crash_points, 1_000),
     "power-loss": Campaign(power_loss, 2_000),
     "power-loss-postgresql": Campaign(postgres_power_loss, 200),
-    "kill-postgresql": Campaign(kill_postgresql, 200),
     "read-models-power-loss": Campaign(read_models_power_loss, 500),
-    "rebuilding-postgresql": Campaign(rebuilding_postgresql, 10_000),
-    "rebuilding-sqlite": Campaign(rebuilding_sqlite, 10_000),
-    "replaying-postgresql": Campaign(replaying_postgresql, 10_000),
-    "replaying-sqlite": Campaign(replaying_sqlite, 10_000),
+    "disk-errors": Campaign(disk_errors, 25),
+    "disk-full": Campaign(disk_full, 10),
+    "postgresql-faults": Campaign(postgres_faults, 24),
+    "projecting-sqlite": Campaign(projecting_sqlite, 100),
+    "projecting-postgresql": Campaign(projecting_postgresql, 30),
+    "rebuilding-sqlite": Campaign(rebuilding_sqlite, 100),
+    "rebuilding-postgresql": Campaign(rebuilding_postgresql, 30),
+    "replaying-sqlite": Campaign(replaying_sqlite, EVERY_STEP),
+    "replaying-postgresql": Campaign(replaying_postgresql, EVERY_STEP),
+    "upgrading-sqlite": Campaign(upgrading_sqlite, EVERY_STEP),
+    "upgrading-postgresql": Campaign(upgrading_postgresql, EVERY_STEP),
     "upgrading-power-loss": Campaign(upgrading_power_loss, 500),
-    "upgrading-postgresql": Campaign(upgrading_postgresql, 10_000),
-    "upgrading-sqlite": Campaign(upgrading_sqlite, 10_000),
+    "clock-steps": Campaign(clock_steps, 300),
+    "fuzz-sqlite": Campaign(fuzz_sqlite, 100_000),
+    "fuzz-postgresql": Campaign(fuzz_postgresql, 20_000),
+    "months": Campaign(months, 10_000),
 }

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 import pytest
 
 from tests.engines import NotInstalled, postgres_binaries
-from tests.faults import kill, steps
+from tests.faults import fuzz, kill, steps
 from tests.faults.campaigns import CAMPAIGNS
 from tests.faults.disk import can_mount
 from tests.faults.figures import Figures
@@ -20,6 +20,8 @@ SHORT = {
     "crash-points": 1,
     "disk-errors": 1,
     "disk-full": 1,
+    "fuzz-postgresql": 50,
+    "fuzz-sqlite": 500,
     "kill-postgresql": 2,
     "kill-sqlite": 3,
     "postgresql-faults": 3,
@@ -55,7 +57,7 @@ def test_a_fault_hits_and_violates_nothing(
     _require(name)
     if name.endswith("-postgresql") and name not in OWN_SERVER:
         server = request.getfixturevalue("postgres")
-        for module in (kill, steps):  # the server that all tests share will do: these leave it running
+        for module in (fuzz, kill, steps):  # the server that all tests share will do: these leave it running
             monkeypatch.setattr(module, "PrivatePostgres", lambda: nullcontext(server))
 
     figures = CAMPAIGNS[name].run(SHORT[name], SEED)
