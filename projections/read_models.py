@@ -121,14 +121,7 @@ class ReadModels:
         """Starts the runner's thread, which projects until `stop`; and rebuilds what an older version of us had made."""
         if self._runner is not None:
             return
-        self._runner = Runner(
-            self.stores.rows,
-            self._ledger.database,
-            self._ledger.codec,
-            list(self._projections.values()),
-            self._waiters.reached,
-            self.stores.spans,
-        )
+        self._runner = self.new_runner()
         self._runner.start()
         for name, projection in self._projections.items():
             with self.stores.rows.reading() as connection:
@@ -161,9 +154,9 @@ class ReadModels:
         if self._runner is not None:
             self._runner.wake()
 
-    def catch_up(self) -> None:
-        """Projects everything that the log has now, here and without a thread: `ledger project --once`, and tests."""
-        runner = Runner(
+    def new_runner(self) -> Runner:
+        """A runner of all projections that nobody started: whoever keeps it projects with `pass_once`, in a thread of theirs."""
+        return Runner(
             self.stores.rows,
             self._ledger.database,
             self._ledger.codec,
@@ -171,6 +164,10 @@ class ReadModels:
             self._waiters.reached,
             self.stores.spans,
         )
+
+    def catch_up(self) -> None:
+        """Projects everything that the log has now, here and without a thread: `ledger project --once`, and tests."""
+        runner = self.new_runner()
         while runner.pass_once():
             pass
 

@@ -1,7 +1,7 @@
 """`python -m tests.faults NAME [--trials N] [--seed S]`: runs a campaign; 1 where something was violated or nothing hit.
 
-    python -m tests.faults all               every campaign, with the numbers of docs/GUARANTEES.md: some hours
-    python -m tests.faults all --percent 5   the same with fewer trials each
+`python -m tests.faults all` runs every campaign with the numbers of docs/GUARANTEES.md, which takes hours; with `--percent 5`
+each has fewer trials.
 """
 
 import argparse

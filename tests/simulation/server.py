@@ -16,6 +16,7 @@ from ledger.reception import Reception
 from ledger.signatures import Secret
 from ledger.store.schema import open_or_create
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.runner import Runner
 from tests.simulation.agenda import HOUR_US, SECOND_US, Agenda
 from tests.simulation.fragile import FragileDatabase
 from tests.simulation.weather import Sky, Weather
@@ -39,6 +40,7 @@ class Server:
         self._weather = weather
         self._dice = dice
         self.clock_off_us = 0
+        self._runner: Runner | None = None
         self.restarts = self.rebuilds = self.hits = self.unknown = 0
         self.restarted_us = self.stalls_until_us = 0
         self._life = 0
@@ -86,6 +88,7 @@ class Server:
         try:
             for name in (MESSAGE_STATUS, INBOUND_CONVERSATIONS):
                 self.models.claim_rebuild(name).run()
+                self._runner = None  # the real one looks once a second whether another generation is live
                 self.rebuilds += 1
         except SQLAlchemyError:
             self._agenda.after(TRY_AGAIN_US * 100, self.rebuild)
@@ -96,13 +99,11 @@ class Server:
 
     def _open(self) -> None:
         # What opens a ledger is started by hand until it works, so the weather waits for it.
-        fair = FragileDatabase(self._url, lambda: Sky.FAIR, self._dice)
-        identity = open_or_create(fair, PARTITIONS)
-        fair.close()
-        self._fragile = FragileDatabase(self._url, self._opening_sky, self._dice)
         self._is_open = False
-        self.ledger = Ledger(self._fragile, identity)
+        self._fragile = FragileDatabase(self._url, self._opening_sky, self._dice)
+        self.ledger = Ledger(self._fragile, open_or_create(self._fragile, PARTITIONS))
         self.models = ReadModels.open(self.ledger)
+        self._runner = None
         self._is_open = True
 
     def _opening_sky(self) -> Sky:
@@ -146,11 +147,14 @@ class Server:
             answer(outcome)
 
     def _project(self) -> None:
-        """What the runner's thread does, which tries again after any failure."""
+        """What the runner's thread does, which remembers what it folded, and forgets it and tries again after any failure."""
         self._projecting = False
+        self._runner = self._runner or self.models.new_runner()
         try:
-            self.models.catch_up()
+            while self._runner.pass_once():
+                pass
         except SQLAlchemyError:
+            self._runner = None
             self._projecting = True
             self._agenda.after(TRY_AGAIN_US, self._of_this_life(self._project))
 
