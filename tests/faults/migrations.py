@@ -9,7 +9,7 @@ from pathlib import Path
 from alembic.config import Config
 
 import ledger.store
-from ledger.store import schema
+from ledger.store import migrating, migrations
 
 VERSIONS = ("9001", "9002", "9003")
 _HEAD = '"""A later version."""\nimport sqlalchemy as sa\nfrom alembic import op\n\nrevision = {!r}\ndown_revision = {!r}\n\n'
@@ -36,8 +36,8 @@ def upgrade() -> None:
 @contextmanager
 def with_test_migrations() -> Iterator[None]:
     """Within the block this program is that later one."""
-    before = schema._config  # noqa: SLF001 - where migrations are is no setting
-    previous = schema.newest_version()
+    before, newest = migrating._config, migrations.NEWEST  # noqa: SLF001 - where migrations are is no setting
+    previous = newest
     with tempfile.TemporaryDirectory(prefix="ledger-migrations-") as folder:
         scripts = Path(folder) / "migrations"
         shutil.copytree(Path(ledger.store.__path__[0]) / "migrations", scripts)
@@ -51,8 +51,8 @@ def with_test_migrations() -> Iterator[None]:
             later.set_main_option("path_separator", "os")
             return later
 
-        schema._config = config  # noqa: SLF001
+        migrating._config, migrations.NEWEST = config, VERSIONS[-1]  # noqa: SLF001
         try:
             yield
         finally:
-            schema._config = before  # noqa: SLF001
+            migrating._config, migrations.NEWEST = before, newest  # noqa: SLF001
