@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
+from api.one_server import claimed
 from ledger.ledger import Ledger
 from ledger.store.database import Database
 from tests import forks
@@ -152,3 +153,14 @@ def test_a_schema_that_is_too_new_stops_every_command_with_one_line(run: Run, st
         assert (ended.status, ended.stdout) == (2, "")
         assert "install a newer program" in ended.stderr
         assert len(ended.stderr.splitlines()) == 1
+
+
+def test_an_embedded_ledger_that_is_served_is_not_upgraded(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, *THREE)
+    with claimed(tmp_path / "ledger.db"):
+        refused = run("upgrade", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert "is served by process" in refused.stderr
+    assert run("upgrade", LEDGER_DATABASE_URL=url).status == 0

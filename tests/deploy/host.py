@@ -1,77 +1,68 @@
-"""The commands of the pages, with stand-ins for what a test cannot touch.
+"""A machine with a ledger, as far as the commands of a page can tell: `ledger` is this checkout's, `systemctl` runs a server of ours.
 
-`ledger` and `python` are those of this checkout; `systemctl` starts, stops and reloads a server of ours.
+A script's `ledger …` and `systemctl …` are small programs that hand their arguments and descriptors over to the test, which
+forks the program with them (`tests/forks.py`): so a page costs no start of Python a line.
 """
 
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
 
 import httpx2
 
+from tests import forks
 from tests.api.program import environment
 from tests.api.running import MAIN, WEBHOOKS, key_of, signed
+from tests.serving import DidNotStart, Serving, serve
 
-LEDGER = """#!/bin/sh
-exec {ledger} "$@"
-"""
-PYTHON = """#!/bin/sh
-exec {python} "$@"
-"""
-SYSTEMCTL = """#!/bin/sh
-set -e
-case "$1" in
-  start) ledger serve 2>"$HOST/log" & echo $! >"$HOST/pid"; until grep -q '"listening"' "$HOST/log"; do sleep 0.05; kill -0 $!; done ;;
-  stop) kill -TERM "$(cat "$HOST/pid")"; while kill -0 "$(cat "$HOST/pid")"; do sleep 0.05; done 2>/dev/null ;;
-  reload) kill -HUP "$(cat "$HOST/pid")" ;;
-  restart) "$0" stop; "$0" start ;;
-esac
+HANDED_OVER = """#!{python} -IS
+import json, os, socket, sys
+with socket.socket(socket.AF_UNIX) as test:
+    test.connect({place!r})
+    order = json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:]]).encode()
+    socket.send_fds(test, [len(order).to_bytes(8, "big")], [0, 1, 2])
+    test.sendall(order)
+    sys.exit(int(test.makefile().readline()))
 """
 
 
-@dataclass
 class Host:
-    """A machine with a ledger as far as the commands of a page can tell."""
+    """Settings of a ledger, a folder in which scripts run, and a server that they may have started."""
 
-    folder: Path
-    settings: dict[str, str]
-    path: list[str] = field(default_factory=list)
+    def __init__(self, folder: Path, database_url: str) -> None:
+        self.folder = folder
+        self.settings = environment(database_url)
+        self.server: Serving | None = None
 
     def run(self, script: str, **variables: str) -> str:
-        """What a script prints, with a server that goes on afterwards; CalledProcessError where it fails."""
-        return self.tried(script, variables, check=True).stdout
-
-    def tried(
-        self, script: str, variables: Mapping[str, str] | None = None, *, check: bool = False
-    ) -> "subprocess.CompletedProcess[str]":
-        """The same, however it ends."""
-        programs = os.pathsep.join([str(self.folder / "bin"), *self.path, os.environ["PATH"]])
-        with (self.folder / "stdout").open("w+") as out, (self.folder / "stderr").open("w+") as err:
-            # Files and no pipes: the server that a script started still holds them when the script has ended.
-            ended = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script],
-                env={**self.settings, **(variables or {}), "PATH": programs, "HOST": str(self.folder)},
-                cwd=self.folder,
-                stdout=out,
-                stderr=err,
-                check=False,
-            )
-            out.seek(0)
-            err.seek(0)
-            told = subprocess.CompletedProcess(ended.args, ended.returncode, out.read(), err.read())
-        assert not check or ended.returncode == 0, f"{script}\n{told.stdout}\n{told.stderr}"
-        return told
+        """What a script prints."""
+        programs = os.pathsep.join([str(self.folder / "bin"), self.settings["PATH"]])
+        ended = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            env={**self.settings, **variables, "PATH": programs},
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ended.returncode == 0, f"{script}\n{ended.stdout}\n{ended.stderr}"
+        return ended.stdout
 
     @property
     def url(self) -> str:
-        """Where the server listens that runs now."""
-        log = (self.folder / "log").read_text()
-        return log.partition('"url": "')[2].partition('"')[0]
+        """Where the server listens."""
+        assert self.server is not None
+        return self.server.url
 
     @property
     def http(self) -> httpx2.Client:
@@ -84,18 +75,88 @@ class Host:
         with self.http as client:
             return [client.post(WEBHOOKS, content=body, headers=signed(body, secret=secret)) for body in bodies]
 
+    def obey(self, order: list[str], descriptors: list[int]) -> int:
+        """Does what a script's `ledger` or `systemctl` is called for; the exit status."""
+        match order:
+            case ["ledger", *arguments]:
+                stdin, stdout, stderr = descriptors
+                called = forks.start(
+                    *arguments,
+                    folder=self.folder,
+                    environment=self.settings,
+                    stdin=stdin,
+                    stdout=stdout,
+                    stderr=stderr,
+                )
+                with called:
+                    return called.wait()
+            case ["systemctl", verb, "ledger"]:
+                return self._control(verb)
+            case _:
+                raise AssertionError(order)
+
+    def _control(self, verb: str) -> int:
+        match verb:
+            case "start":
+                self.server = serve(self.folder / "log", self.settings, folder=self.folder)
+            case "stop" if self.server is not None:
+                return self.server.stop()
+            case "restart":
+                return self._control("stop") or self._control("start")
+            case "reload" if self.server is not None:
+                self.server.process.send_signal(signal.SIGHUP)
+            case _:
+                raise AssertionError(verb)
+        return 0
+
+
+@dataclass(frozen=True)
+class _Orders:
+    """Where scripts hand over what they call, one after the other."""
+
+    host: Host
+    listener: socket.socket
+
+    def take(self) -> None:
+        """Obeys until the listener is shut down."""
+        while True:
+            try:
+                asking, _ = self.listener.accept()
+            except OSError:
+                return
+            with asking:
+                head, descriptors, _, _ = socket.recv_fds(asking, 8, 3)
+                order = json.loads(asking.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+                status = 1
+                try:
+                    status = self.host.obey(order, descriptors)
+                except DidNotStart as error:
+                    os.write(descriptors[2], str(error).encode())
+                finally:
+                    for each in descriptors:
+                        os.close(each)
+                    asking.sendall(b"%d\n" % status)
+
 
 @contextmanager
-def host(folder: Path, database_url: str, *path: str) -> Iterator[Host]:
+def host(folder: Path, database_url: str) -> Iterator[Host]:
     """A machine without a running server; whatever was started on it ends with the block."""
-    (folder / "bin").mkdir()
-    ledger = f"{sys.executable} -m api.command_line"
-    for name, content in (("ledger", LEDGER), ("python", PYTHON), ("systemctl", SYSTEMCTL)):
-        script = folder / "bin" / name
-        script.write_text(content.replace("{ledger}", ledger).replace("{python}", sys.executable))
-        script.chmod(0o755)
-    try:
-        yield Host(folder, environment(database_url), list(path))
-    finally:
-        with suppress(FileNotFoundError, ProcessLookupError):
-            os.kill(int((folder / "pid").read_text()), signal.SIGKILL)
+    # In the system's folder for temporary files: the path of a Unix socket may have 107 bytes at most.
+    with TemporaryDirectory(prefix="ledger-host-") as short, socket.socket(socket.AF_UNIX) as listener:
+        place = f"{short}/orders"
+        listener.bind(place)
+        listener.listen()
+        made = Host(folder, database_url)
+        (folder / "bin").mkdir()
+        for name in ("ledger", "systemctl"):
+            (folder / "bin" / name).write_text(HANDED_OVER.format(python=sys.executable, place=place))
+            (folder / "bin" / name).chmod(0o755)
+        taking = Thread(target=_Orders(made, listener).take)
+        taking.start()
+        try:
+            yield made
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            taking.join()
+            if made.server is not None:
+                made.server.kill()

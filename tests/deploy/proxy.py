@@ -84,23 +84,23 @@ class Proxy:
 
 
 @contextmanager
-def proxied(folder: Path, ledger: str, **changes: str) -> Iterator[Proxy]:
+def proxied(folder: Path, ledger: str | None = None, **changes: str) -> Iterator[Proxy]:
     """Nginx in front of the server at `host:port`, for the length of a `with`.
 
-    `changes` are further pieces of the file and what is there instead.
+    `changes` are further pieces of the file, and what is there instead to begin with.
     """
     port = _free_port()
     _make_certificate(folder)
     conf = replaced(
         CONF.read_text(),
         {
+            **changes,
             "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-            "server 127.0.0.1:8080;": f"server {ledger};",
+            **({} if ledger is None else {"server 127.0.0.1:8080;": f"server {ledger};"}),
             "/etc/ssl/ledger/fullchain.pem": f"{folder}/fullchain.pem",
             "/etc/ssl/ledger/privkey.pem": f"{folder}/privkey.pem",
             "/var/log/nginx/ledger.log": f"{folder}/access.log",
             "allow 10.0.0.0/8;": f"allow {INSIDE};",
-            **changes,
         },
     )
     (folder / "ledger.conf").write_text(conf)

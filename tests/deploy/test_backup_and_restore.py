@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -73,7 +74,11 @@ def test_an_sqlite_ledger_is_restored_and_what_came_after_the_backup_is_delivere
         again = command(
             "deliver-again",
             folder,
-            **{there: str(aside), "http://127.0.0.1:8080": ledger.url, "docs/": f"{ROOT}/docs/"},
+            **{
+                there: str(aside),
+                "http://127.0.0.1:8080": ledger.url,
+                "python docs/": f"{sys.executable} {ROOT}/docs/",
+            },
         )
         answers = ledger.run(again, KEY=key_of("writer")).splitlines()
 
@@ -87,7 +92,8 @@ def test_a_dump_of_postgresql_is_restored_into_another_database(tmp_path: Path, 
     folder = tmp_path / "backups"
     folder.mkdir()
     restored = "ledger_restored"
-    with postgres.fresh_database() as url, host(tmp_path, url, str(postgres_binaries())) as ledger:
+    with postgres.fresh_database() as url, host(tmp_path, url) as ledger:
+        ledger.settings["PATH"] = f"{postgres_binaries()}:{ledger.settings['PATH']}"
         there = make_url(url).set(database=restored).render_as_string(hide_password=False)
         ledger.run("systemctl start ledger")
         ledger.deliver(QUEUED, SENT)
@@ -104,7 +110,8 @@ def test_a_dump_of_postgresql_is_restored_into_another_database(tmp_path: Path, 
             assert ledger.deliver(SENT, DELIVERED)[1].json()["outcome"] == "recorded"
             until(lambda: status_of(ledger) == "delivered")
         finally:
-            ledger.run("systemctl stop ledger")
+            assert ledger.server is not None
+            ledger.server.kill()
             with psycopg.connect(plain(url), autocommit=True) as connection:
                 connection.execute(f"DROP DATABASE IF EXISTS {restored} WITH (FORCE)")
 

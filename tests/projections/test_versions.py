@@ -1,0 +1,54 @@
+"""Upgrades of a read model, and the way back: rows of another version are left alone until they have been rebuilt."""
+
+import pytest
+from sqlalchemy import update
+
+from ledger.provider import Status
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS
+from projections.register import entry
+from projections.tables import read_models
+from tests.api.running import until
+from tests.projections.scene import Scene, inbound, outbound
+
+NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
+OLDER, NEWER = 0, 99
+
+
+def made_by(scene: Scene, version: int) -> None:
+    """As if a program with another version of the read models had made them."""
+    with scene.read_models.stores.rows.writing() as connection:
+        connection.execute(update(read_models).values(version=version))
+
+
+def versions(scene: Scene) -> list[int]:
+    with scene.read_models.stores.rows.reading() as connection:
+        return [entry(connection, name).version for name in NAMES]
+
+
+@pytest.mark.parametrize("version", [OLDER, NEWER])
+def test_a_new_version_of_a_read_model_is_built_beside_the_old_one_at_the_start(scene: Scene, version: int) -> None:
+    scene.deliver(outbound("queued", "msg_1", 1), inbound("msg_2"))
+    scene.read_models.catch_up()
+    before, ours = [scene.live_rows(name) for name in NAMES], versions(scene)
+    made_by(scene, version)
+    scene.deliver(outbound("sent", "msg_1", 2))
+
+    assert [scene.live_rows(name) for name in NAMES] == before
+    scene.reopened().read_models.start()
+    until(lambda: versions(scene) == ours)
+
+    assert scene.live_rows(MESSAGE_STATUS)[0] == scene.folded_rows()
+    with scene.read_models.stores.rows.reading() as connection:
+        assert [entry(connection, name).previous_version for name in NAMES] == [version, version]
+
+
+def test_a_program_that_runs_leaves_rows_alone_that_a_newer_one_has_switched_to(scene: Scene) -> None:
+    scene.deliver(outbound("queued", "msg_1", 1))
+    scene.read_models.catch_up()
+    made_by(scene, NEWER)
+
+    scene.deliver(outbound("sent", "msg_1", 2))
+    scene.read_models.catch_up()
+
+    assert scene.read_models.projection_status(MESSAGE_STATUS).lag_events == 1
+    assert scene.read_models.current_status("msg_1").message.status == Status.ACCEPTED
