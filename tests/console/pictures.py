@@ -5,6 +5,7 @@ It is kept in the repository, so a changed look means a new picture. Needs a Chr
 
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.requirements import program
 
 PLACE = Path(__file__).parent.parent.parent / "docs" / "pictures" / "console-message.png"
 MESSAGE = "msg_abc123"
+MINUTES_AGO_US = 4 * 60 * 1_000_000
 DESKTOP = {"width": 1180, "height": 800}
 PHONE = {"width": 390, "height": 844}
 
@@ -37,12 +39,22 @@ def take(place: Path, *, phone: bool = False, dark: bool = False) -> None:
 
 
 def _tell(server: Running) -> None:
+    """What happened in the last minutes, at the pace of a carrier."""
+    began_us = time.time_ns() // 1_000 - MINUTES_AGO_US
+
+    def after(seconds: float) -> None:
+        server.service.now_us = lambda: began_us + int(seconds * 1_000_000)
+
+    after(0)
     send = send_body([MESSAGE], "idem_order_789")
     assert server.http.post("/sends", content=send).is_success
     common = {"externalReference": "order_789"}
+    after(0.8)
     deliver(server, "message.queued", MESSAGE, sequence=1, **common)
+    after(37.2)
     reason = {"errorCode": "30007", "errorMessage": "Message filtered by the carrier"}
     deliver(server, "message.failed", MESSAGE, sequence=4, providerMessageRef="SM91f3", **common, **reason)
+    after(61.5)
     deliver(server, "message.sent", MESSAGE, sequence=2, providerMessageRef="SM91f3", **common)
     until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
 
