@@ -6,6 +6,8 @@ because making the facts takes as long as storing them.
 
 import hmac
 import json
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
@@ -177,3 +179,13 @@ def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
             batch = []
     if batch:
         yield batch
+
+
+def main() -> None:
+    """Fills ledgers to measure more than once: `python -m tests.benchmarks.shop MESSAGES URL [URL …]`."""
+    messages, *urls = sys.argv[1:]
+    fill(urls, int(messages), time.time_ns() // 1_000)
+
+
+if __name__ == "__main__":
+    main()

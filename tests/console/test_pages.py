@@ -10,9 +10,12 @@ import pytest
 
 from api.console import WAYS
 from api.console.conversations import _link
+from api.console.doorway import Page
 from api.console.messages import inert
 from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, templates
 from tests.api.running import Running, running, settings_at, until
+from tests.benchmarks.subjects.console import EXPORT
+from tests.benchmarks.subjects.console import PAGES as MEASURED
 from tests.builders import send_body
 from tests.console.visitors import CUSTOMER, NASTY_TEXTS, ORDER, PHONE, Visitor, deliver, message_path, signed_in
 
@@ -325,6 +328,20 @@ def test_no_two_ways_into_the_console_are_the_same() -> None:
     paths = [(type(way).__name__, way.path, getattr(way, "method", "")) for way in WAYS]
 
     assert len(paths) == len(set(paths))
+
+
+def test_every_page_is_measured_by_the_benchmark() -> None:
+    pages = [way.path for way in WAYS if isinstance(way, Page) and "{rest" not in way.path]
+    twice = {"/console/message", "/console/event", "/console/event/body", "/console/conversation", "/console/send"}
+    unmeasured = {"/console/operations/stream", "/console/quarantine/{quarantineId}/body"}
+    measured = [path.partition("?")[0] for path in [*MEASURED.values(), *EXPORT.values()]]
+
+    assert [
+        path
+        for path in pages
+        if path not in twice | unmeasured
+        and not any(re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), each) for each in measured)
+    ] == []
 
 
 def test_pages_tell_how_long_they_took(reader: Visitor) -> None:

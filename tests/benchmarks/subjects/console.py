@@ -8,7 +8,9 @@ from urllib.parse import quote
 
 import httpx2
 
+from api.clock import now_us
 from ledger.ledger import Ledger
+from projections.read_models import MessageFilters, ReadModels
 from tests.benchmarks import shop
 from tests.benchmarks.bench import ENGINES, TITLE, Bench
 from tests.benchmarks.measuring import tell
@@ -63,13 +65,11 @@ EXPORT = {"messages as CSV, 10,000 of them": "/console/messages.csv"}
 
 def console(bench: Bench) -> Section:
     """The server's time for each page of the console."""
-    messages = MESSAGES_BIG if bench.big else MESSAGES_QUICK if bench.quick else MESSAGES
     with ExitStack() as stack:
         urls = bench.filled or [stack.enter_context(bench.place(engine)) for engine in ENGINES]
         if not bench.filled:
-            tell(f"  filling with {messages:,} messages")
-            shop.fill(urls, messages, time.time_ns() // 1_000)
-        events = events_in(urls[0])
+            shop.fill(urls, MESSAGES_BIG if bench.big else MESSAGES_QUICK if bench.quick else MESSAGES, now_us())
+        messages, events = size_of(urls[0])
         section = Section(
             "console",
             "The console's pages",
@@ -80,16 +80,16 @@ def console(bench: Bench) -> Section:
         )
         for url in urls:
             with ledger_servers(url, bench.folder) as (server,):
-                section.rows.extend(
-                    _rows(bench, server, next(TITLE[each] for each in ENGINES if url.startswith(each)), messages)
-                )
+                engine = next(TITLE[each] for each in ENGINES if url.startswith(each))
+                section.rows.extend(_rows(bench, server, engine, messages))
     return section
 
 
-def events_in(url: str) -> int:
-    """How many events a ledger has."""
-    with Ledger.open_existing(url) as ledger:
-        return sum(head.position for head in ledger.heads())
+def size_of(url: str) -> tuple[int, int]:
+    """How many messages and events a ledger has."""
+    with Ledger.open_existing(url) as ledger, ReadModels.open(ledger) as read_models:
+        messages = read_models.count_messages(MessageFilters(), at_most=MESSAGES_BIG)
+        return messages, sum(head.position for head in ledger.heads())
 
 
 def _rows(bench: Bench, server: Server, engine: str, messages: int) -> Iterator[tuple[str, ...]]:
