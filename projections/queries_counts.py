@@ -10,8 +10,11 @@ from sqlalchemy import Connection
 from ledger.provider import Status
 from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Generation
+from projections.message_ranges import MessageFilters, ranges_of
 from projections.message_status import MESSAGES
-from projections.queries_messages import MessageFilters, ranges_of
+
+FEW = 2_000
+"""So many messages are looked through in a few milliseconds."""
 
 
 class FailureGroup(NamedTuple):
@@ -49,6 +52,16 @@ def count_messages(connection: Connection, generation: Generation, filters: Mess
         if counted >= at_most:
             break
     return counted
+
+
+def narrowest(connection: Connection, generation: Generation, filters: MessageFilters, *, few: int = FEW) -> str | None:
+    """Of several filters the first that few messages match, to read a list by; None: the usual one will do."""
+    alone = filters.each_alone
+    if len(alone) > 1:
+        for name, each in alone.items():
+            if count_messages(connection, generation, each, at_most=few) < few:
+                return name
+    return None
 
 
 def failures_by_code(

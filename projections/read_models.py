@@ -28,6 +28,7 @@ from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPau
 from projections.health import ProjectionStatus, Readiness, projection_status, readiness
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
 from projections.log_batches import Bounds, batch_after
+from projections.message_ranges import MessageFilters
 from projections.message_status import MESSAGE_STATUS, MessageStatusProjection
 from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 from projections.parked import ParkedEvent, list_parked, some_parked_streams
@@ -35,7 +36,7 @@ from projections.projecting import Projector, is_poison
 from projections.projection import Projection
 from projections.queries_conversations import Conversation, ConversationMessage
 from projections.queries_counts import FailureGroup, Failures
-from projections.queries_messages import MessageFilters, MessageStatus, Page
+from projections.queries_messages import MessageStatus, Page
 from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
 from projections.register import drop, entry, live, open_register, table_names
 from projections.runner import Runner

@@ -6,7 +6,7 @@ Red Cloud retries a webhook for 81 minutes. A message that only its request spea
 from collections.abc import Mapping
 
 from ledger.provider import Status
-from projections.queries_messages import MessageFilters
+from projections.message_ranges import MessageFilters
 
 MINUTE_S = 60
 

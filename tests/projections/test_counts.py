@@ -1,7 +1,12 @@
 """Counts stop at a bound, and agree with the lists while they are below it, on both engines."""
 
 from ledger.provider import Direction, Status
-from projections.read_models import FailureGroup, Failures, MessageFilters
+from ledger.store.driver import fetch, placeholder_of
+from projections.message_ranges import ranges_of, statement_of
+from projections.message_status import MESSAGES, decode_message
+from projections.queries_counts import narrowest
+from projections.read_models import MESSAGE_STATUS, FailureGroup, Failures, MessageFilters
+from projections.register import live
 from projections.stuck import STUCK_AFTER_S, stuck_filters
 from tests.projections.scene import START_US, Scene, inbound, outbound
 
@@ -22,6 +27,58 @@ def test_a_count_agrees_with_the_list_and_stops_at_its_bound(any_scene: Scene) -
     assert counted(external_reference="order", status=Status.SENT) == 5
     assert counted(status=Status.SENT, updated_before_us=START_US + 3 * SECOND_US) == 2
     assert counted(status=Status.RECEIVED, updated_after_us=START_US + 8 * SECOND_US) == 1
+
+
+def test_a_list_is_read_by_the_filter_that_names_few_messages(any_scene: Scene) -> None:
+    any_scene.deliver(
+        *(outbound("queued", f"msg_{number}", 1, externalReference="campaign") for number in range(6)),
+        *(outbound("sent", f"msg_{number}", 2) for number in range(2)),
+        outbound("sent", "other", 2, externalReference="order"),
+    )
+    any_scene.read_models.catch_up()
+    rows = any_scene.read_models.stores.rows
+
+    def chosen(few: int, **filters: object) -> str | None:
+        with rows.reading() as connection:
+            generation = live(connection, MESSAGE_STATUS)
+            return narrowest(connection, generation, MessageFilters(**filters), few=few)  # type: ignore[arg-type]
+
+    both = {"external_reference": "campaign", "status": Status.SENT}
+    assert chosen(4, **both) == "status"
+    assert chosen(7, **both) == "external_reference"
+    assert chosen(3, **both) is None
+    assert chosen(9, external_reference="campaign") is None
+    assert chosen(4, external_reference="campaign", status=Status.FAILED, failure_code="x") == "failure_code"
+
+
+def test_whichever_filter_drives_the_list_is_the_same(any_scene: Scene) -> None:
+    for number in range(12):
+        some = {"externalReference": f"order_{number % 2}", "providerMessageRef": f"SM{number % 3}"}
+        any_scene.deliver(outbound(("sent", "failed")[number % 2], f"msg_{number}", 1, errorCode="30003", **some))
+    any_scene.read_models.catch_up()
+    filters = MessageFilters(status=Status.SENT, external_reference="order_0", provider_message_ref="SM0")
+    listed = [each.message.message_id for each in any_scene.read_models.messages(filters).items]
+
+    assert listed == ["msg_6", "msg_0"]
+    with any_scene.read_models.stores.rows.reading() as connection:
+        table, place = MESSAGES.of(live(connection, MESSAGE_STATUS)), placeholder_of(connection)
+        for driving in filters.each_alone:
+            found = []
+            for conditions in ranges_of(filters, driving):
+                statement, values = statement_of(table, conditions, filters, None, place)
+                found += fetch(connection, statement, (*values, 50))
+            assert [decode_message(row[3]).message_id for row in found] == listed
+
+
+def test_a_failure_code_is_that_of_a_failed_message_or_of_none(scene: Scene) -> None:
+    scene.deliver(outbound("failed", "msg_1", 1, errorCode="30003"))
+    scene.read_models.catch_up()
+
+    def found(**filters: object) -> int:
+        return len(scene.read_models.messages(MessageFilters(failure_code="30003", **filters)).items)  # type: ignore[arg-type]
+
+    assert (found(), found(status=Status.FAILED), found(direction=Direction.OUTBOUND)) == (1, 1, 1)
+    assert (found(status=Status.SENT), found(direction=Direction.INBOUND)) == (0, 0)
 
 
 def test_failures_are_counted_by_code_the_most_frequent_first(any_scene: Scene) -> None:

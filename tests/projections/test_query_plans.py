@@ -9,10 +9,10 @@ from ledger.provider import Direction, Status
 from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation
 from projections.inbound_conversations import CONVERSATIONS, conversation_key
+from projections.message_ranges import MessageFilters, ranges_of, statement_of
 from projections.message_status import MESSAGES
 from projections.page_cursors import AfterConversation, AfterConversationMessage
 from projections.queries_conversations import conversation_messages_statement, conversations_statement
-from projections.queries_messages import MessageFilters, ranges_of, statement_of
 from tests.projections.scene import START_US, Scene, inbound, outbound
 
 PAGES = [None, (START_US, 0, 5)]
@@ -89,6 +89,29 @@ def test_lists_of_messages(filled: Scene, page: tuple[int, ...] | None) -> None:
         expected = {"none": "by_status", "updated": "by_status", "stuck": "by_status", "number": "by_number_id"}
         if filled.read_models.stores.rows.is_sqlite:
             assert all(expected.get(name, "message_status_g1_by") in plan for plan in found), (name, found)
+
+
+SEVERAL = MessageFilters(
+    status=Status.SENT,
+    external_reference="order_1",
+    provider_message_ref="SM1",
+    number_id="num_1",
+    phone="+15550001111",
+)
+
+
+@pytest.mark.parametrize("driving", [*SEVERAL.each_alone, "failure_code"])
+def test_of_several_filters_any_may_drive(filled: Scene, driving: str) -> None:
+    filters = SEVERAL if driving in SEVERAL.each_alone else MessageFilters(failure_code="30005", number_id="num_1")
+    statements = [
+        statement_of("message_status_g1", conditions, filters, None, placeholder(filled))
+        for conditions in ranges_of(filters, driving)
+    ]
+    found = plans(filled, ((text, (*values, 50)) for text, values in statements))
+
+    expect_index_and_order(found)
+    names = {"phone": ("sender", "recipient")}.get(driving, (driving,))
+    assert all(any(f"by_{name}" in plan for name in names) for plan in found), found
 
 
 def test_one_status(filled: Scene) -> None:

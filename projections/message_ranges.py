@@ -1,0 +1,144 @@
+"""What a list of messages is read from: ranges of an index, each in the order of the list (newest update first), and merged.
+
+All messages are those of every status, a direction is a set of statuses, a phone number is either end. So whatever is
+filtered, no statement reads more of a table than it shows, nor sorts it, save where several filters are given: there one of
+them drives, and the others are looked for in its range.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from ledger.provider import Direction, Status
+from projections.projection import indexed
+
+Condition = tuple[str, tuple[object, ...]]
+
+STATUSES_OF = {
+    None: tuple(Status),
+    Direction.INBOUND: (Status.RECEIVED,),
+    Direction.OUTBOUND: (Status.SUBMITTED, Status.ACCEPTED, Status.SENT, Status.DELIVERED, Status.FAILED),
+}
+"""The statuses that messages of a direction have; `unknown` is of none."""
+
+DRIVING = ("external_reference", "provider_message_ref", "phone", "failure_code", "number_id", "status")
+"""The filters that an index is by, those first that usually name the fewest messages."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageFilters:
+    """What `GET /messages` may ask for; None is "any". Times are microseconds since 1970: after is inclusive, before exclusive."""
+
+    status: Status | None = None
+    direction: Direction | None = None
+    external_reference: str | None = None
+    provider_message_ref: str | None = None
+    number_id: str | None = None
+    phone: str | None = None
+    failure_code: str | None = None
+    updated_after_us: int | None = None
+    updated_before_us: int | None = None
+
+    @property
+    def statuses(self) -> tuple[Status, ...]:
+        """The statuses that the filters leave."""
+        allowed = STATUSES_OF[self.direction]
+        if self.failure_code is not None:  # while a message has failed, and only then, there is one
+            allowed = tuple(each for each in allowed if each is Status.FAILED)
+        return allowed if self.status is None else tuple(each for each in allowed if each is self.status)
+
+    @property
+    def each_alone(self) -> "dict[str, MessageFilters]":
+        """The filters that may drive, each as if it were the only one (within the same time)."""
+        times = MessageFilters(updated_after_us=self.updated_after_us, updated_before_us=self.updated_before_us)
+        given = {name: getattr(self, name) for name in DRIVING}
+        if self.failure_code is not None:
+            given["status"] = None
+        return {name: replace(times, **{name: value}) for name, value in given.items() if value is not None}
+
+
+def ranges_of(filters: MessageFilters, driving: str | None = None) -> list[list[Condition]]:
+    """The conditions of each range that the list is merged from; the first ones of a range are what its index is by.
+
+    `driving` is the filter whose ranges they are, one of `filters.each_alone`; None: the first of DRIVING that is given.
+
+    Other filters than those of the index are written as expressions, so that no planner without statistics takes another.
+    """
+    reference, provider_ref, phone, code, number = map(
+        indexed,
+        (
+            filters.external_reference,
+            filters.provider_message_ref,
+            filters.phone,
+            filters.failure_code,
+            filters.number_id,
+        ),
+    )
+    rest: dict[str, Condition] = {
+        "external_reference": ("(external_reference || '') = {}", (reference,)),
+        "provider_message_ref": ("(provider_message_ref || '') = {}", (provider_ref,)),
+        "phone": ("((sender || '') = {} OR (recipient || '') = {})", (phone, phone)),
+        "failure_code": ("(failure_code || '') = {}", (code,)),
+        "number_id": ("(number_id || '') = {}", (number,)),
+        "status": _status_condition(filters.statuses),
+    }
+    given = {
+        "external_reference": reference,
+        "provider_message_ref": provider_ref,
+        "phone": phone,
+        "failure_code": code,
+        "number_id": number,
+    }
+    for name in [name for name, value in given.items() if value is None]:
+        del rest[name]
+    says_nothing = filters.status is None and filters.direction is None
+    if len(rest) > 1 and (says_nothing or code is not None):
+        del rest["status"]
+    if not filters.statuses:
+        return []
+    driving = driving or next(iter(rest))
+    if driving == "number_id":
+        rest.pop("status", None)
+    others = [condition for name, condition in rest.items() if name != driving]
+    match driving:
+        case "phone":
+            either_end = [
+                [("sender = {}", (phone,))],
+                [("recipient = {}", (phone,)), ("(sender IS NULL OR (sender || '') <> {})", (phone,))],
+            ]
+            return [[*end, *others] for end in either_end]
+        case "number_id":
+            return [
+                [("number_id = {}", (number,)), ("status = {}", (each.value,)), *others] for each in filters.statuses
+            ]
+        case "status":
+            return [[("status = {}", (each.value,)), *others] for each in filters.statuses]
+        case _:
+            return [[(f"{driving} = {{}}", (given[driving],)), *others]]
+
+
+def statement_of(
+    table: str,
+    conditions: Iterable[Condition],
+    filters: MessageFilters,
+    place: tuple[int, ...] | None,
+    placeholder: str,
+) -> Condition:
+    """The statement that reads one range, without its LIMIT's value, and the values of its places."""
+    every = list(conditions)
+    if filters.updated_after_us is not None:
+        every.append(("updated_at_us >= {}", (filters.updated_after_us,)))
+    if filters.updated_before_us is not None:
+        every.append(("updated_at_us < {}", (filters.updated_before_us,)))
+    if place is not None:
+        every.append(("(updated_at_us, partition, position) < ({}, {}, {})", place))
+    where = " AND ".join(text.replace("{}", placeholder) for text, _ in every)
+    statement = (
+        f"SELECT updated_at_us, partition, position, state FROM {table} {'WHERE ' + where if where else ''} "  # noqa: S608 - no value in it
+        f"ORDER BY updated_at_us DESC, partition DESC, position DESC LIMIT {placeholder}"
+    )
+    return statement, tuple(value for _, values in every for value in values)
+
+
+def _status_condition(statuses: Sequence[Status]) -> Condition:
+    places = ", ".join(["{}"] * len(statuses))
+    return f"(status || '') IN ({places})", tuple(each.value for each in statuses)
