@@ -220,7 +220,7 @@ def test_what_is_not_there_is_told_as_a_page(reader: Visitor, path: str) -> None
     assert (answer.status_code, "<main" in answer.text) == (404, True)
 
 
-def test_csv_has_no_formulas(reader: Visitor) -> None:
+def test_case_21_csv_has_no_formulas(reader: Visitor) -> None:
     answer = reader.get("/console/messages.csv")
     cells = [cell for row in csv.reader(io.StringIO(answer.text)) for cell in row]
 
@@ -253,7 +253,7 @@ def test_only_plain_web_addresses_become_links(address: str) -> None:
     assert _link("https://media.example/a?b=c") == "https://media.example/a?b=c"
 
 
-def test_what_customers_write_is_shown_as_text(reader: Visitor) -> None:
+def test_case_21_what_customers_write_is_shown_as_text(reader: Visitor) -> None:
     html = reader.get("/console/conversations/conv_nasty").text
 
     assert "&lt;script&gt;document.title" in html
