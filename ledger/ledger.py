@@ -159,12 +159,13 @@ class Ledger:
         return entries[0]
 
     def feed(self, cursor: Cursor, limit: int) -> tuple[list[LogEntry], Cursor]:
-        """At most `limit` events after a cursor, in order within each partition, and the cursor after them."""
+        """At most `limit` events after a cursor (fewer where they are long), in order within each partition; the cursor after them."""
         entries: list[LogEntry] = []
+        room_bytes = reads.PAGE_BYTES_MAX
         with self.database.reading() as connection:
             # The least read partition first, so that a busy one never keeps a reader from the others.
             for number, partition in sorted((number, partition) for partition, number in enumerate(cursor.numbers)):
-                room = limit - len(entries)
+                room = limit - len(entries) if room_bytes > 0 else 0
                 rows = reads.events_after(connection, partition, number, room) if room else []
                 if rows:
                     earlier = reads.events_of_streams(
@@ -172,6 +173,7 @@ class Ledger:
                     )
                     entries.extend(self._entries(rows, earlier))
                     cursor = cursor.advanced(Position(partition, rows[-1].position))
+                    room_bytes -= reads.bytes_of(rows)
         return entries, cursor
 
     def heads(self) -> list[Head]:

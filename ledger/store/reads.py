@@ -25,7 +25,7 @@ def heads(connection: Connection) -> list[Head]:
 def events_after(connection: Connection, partition: int, position: int, limit: int) -> list[LogRow]:
     """At most `limit` events of a partition after `position`, in order; fewer, but at least one, where they are long."""
     rows: list[LogRow] = []
-    while len(rows) < limit and _bytes_of(rows) < PAGE_BYTES_MAX:
+    while len(rows) < limit and bytes_of(rows) < PAGE_BYTES_MAX:
         after = rows[-1].position if rows else position
         wanted = min(limit - len(rows), ROWS_PER_FETCH)
         found = connection.execute(_AFTER, {"partition": partition, "position": after, "limit": wanted}).all()
@@ -40,7 +40,7 @@ def events_of_stream(
 ) -> list[LogRow]:
     """At most `limit` events of one stream after a version, in order; fewer, but at least one, where they are long."""
     rows: list[LogRow] = []
-    while len(rows) < limit and _bytes_of(rows) < PAGE_BYTES_MAX:
+    while len(rows) < limit and bytes_of(rows) < PAGE_BYTES_MAX:
         after = rows[-1].version if rows else after_version
         wanted = min(limit - len(rows), ROWS_PER_FETCH)
         asked = {"partition": partition, "stream": stream, "version": after, "limit": wanted}
@@ -54,23 +54,26 @@ def events_of_stream(
 def events_of_streams(
     connection: Connection, partition: int, streams: Sequence[bytes], *, before: int
 ) -> Iterator[LogRow]:
-    """All events of several streams of a partition before a position, in the order of the log."""
+    """All events of several streams of a partition before a position, stream by stream, each in its order.
+
+    Few are in memory at a time: one message may have a hundred thousand of 256 KiB.
+    """
+    streaming = {"stream_results": True, "max_row_buffer": ROWS_PER_FETCH}
     for start in range(0, len(streams), STREAMS_PER_READ):
         some = list(streams[start : start + STREAMS_PER_READ])
-        found = connection.execute(_OF_STREAMS, {"partition": partition, "streams": some, "before": before})
-        yield from sorted((_row(*row) for row in found), key=_position)
+        asked = {"partition": partition, "streams": some, "before": before}
+        found = connection.execute(_OF_STREAMS, asked, execution_options=streaming)
+        for rows in found.partitions(ROWS_PER_FETCH):
+            yield from (_row(*row) for row in rows)
 
 
-def _bytes_of(rows: Sequence[LogRow]) -> int:
+def bytes_of(rows: Sequence[LogRow]) -> int:
+    """About how much memory rows take."""
     return sum([len(row.state) for row in rows])
 
 
 def _row(*columns: object) -> LogRow:
     return LogRow(*columns)  # type: ignore[arg-type]
-
-
-def _position(row: LogRow) -> int:
-    return row.position
 
 
 _AFTER = (
@@ -89,8 +92,12 @@ _OF_STREAM = (
     .order_by(events.c.version)
     .limit(bindparam("limit"))
 )
-_OF_STREAMS = select(events).where(
-    events.c.partition == bindparam("partition"),
-    events.c.stream_id.in_(bindparam("streams", expanding=True)),
-    events.c.position < bindparam("before"),
+_OF_STREAMS = (
+    select(events)
+    .where(
+        events.c.partition == bindparam("partition"),
+        events.c.stream_id.in_(bindparam("streams", expanding=True)),
+        events.c.position < bindparam("before"),
+    )
+    .order_by(events.c.stream_id, events.c.version)
 )

@@ -1,5 +1,6 @@
 """Promise 5: a reader of the feed sees every event once, in order, and never skips one that commits late."""
 
+import tracemalloc
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -179,3 +180,34 @@ def test_a_page_of_long_bodies_ends_before_it_fills_the_memory_and_the_next_goes
     assert [entry.position.number for entry in [*first, *second]] == list(range(1, 61))
     assert [entry.version for entry in [*of_message, *rest]] == list(range(1, 61))
     assert max(len(first), len(of_message)) < 60
+
+
+def test_pages_of_several_partitions_are_bounded_together_and_skip_none(store_url: str) -> None:
+    long = [event(body("message.sent", f"msg_{each}", sequence=1, text="x" * 250_000)) for each in range(60)]
+    with Ledger.open(store_url, partitions=3) as ledger:
+        for each in facts(long, partitions=3):
+            ledger.commit([each])
+        cursor, pages = Cursor.start(3), list[list[str]]()
+        while not pages or pages[-1]:
+            entries, cursor = ledger.feed(cursor, 1_000)
+            pages.append([entry.event.message_id for entry in entries])
+
+    assert sorted(each for page in pages for each in page) == sorted(f"msg_{each}" for each in range(60))
+    assert max(map(len, pages)) < 60
+
+
+def test_what_came_before_a_page_is_folded_without_holding_it(store_url: str) -> None:
+    """Of 200 long events of one message a reader who has come to the last is shown that one; all before it decide its effect."""
+    long = [event(body("message.sent", "msg_1", sequence=each, text="x" * 100_000)) for each in range(1, 201)]
+    with Ledger.open(store_url) as ledger:
+        ledger.commit(facts(long))
+        ledger.feed(Cursor((199,)), 1)  # what is loaded once is loaded by now
+        tracemalloc.start()
+        try:
+            (last,), _ = ledger.feed(Cursor((199,)), 50)
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert (last.version, last.effect) == (200, Effect.APPLIED)
+    assert peak_bytes < 12_000_000  # of 20 MB
