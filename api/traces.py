@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, ConsoleSpanExport
 from opentelemetry.trace import (
     Link,
     Span,
+    SpanContext,
     SpanKind,
     StatusCode,
     format_span_id,
@@ -115,7 +116,8 @@ class Traces:
 
         async def answer(scope: Scope, receive: Receive, send: Send) -> None:
             sender = get_current_span(_context_of(scope)).get_span_context()
-            links = [Link(sender)] if sender.is_valid else []
+            # Without its `tracestate`, which is any text that a stranger likes.
+            links = [Link(_ids_of(sender))] if sender.is_valid else []
             with self._served(scope, Context(), links) as (span, submitted):
                 _tell_route(span, scope, WEBHOOK.path)
                 await app(scope, receive, _noting(span, send))
@@ -242,6 +244,11 @@ def _context_of(scope: Scope) -> Context:
     if len(carrier.get("traceparent", ())) != 1:
         return Context()
     return _PROPAGATOR.extract(carrier, Context())
+
+
+def _ids_of(sender: SpanContext) -> SpanContext:
+    """A context's two ids alone."""
+    return SpanContext(sender.trace_id, sender.span_id, is_remote=True)
 
 
 def _noting(span: Span, send: Send) -> Send:

@@ -180,12 +180,16 @@ def test_a_traceparent_on_a_webhook_is_linked_to_and_decides_nothing(
     watched: Watched, message_id: str, traceparent: str
 ) -> None:
     raw = body("message.sent", message_id, sequence=1)
-    watched.server.http.post(WEBHOOKS, content=raw, headers={**signed(raw), "traceparent": traceparent})
+    watched.server.http.post(
+        WEBHOOKS, content=raw, headers={**signed(raw), "traceparent": traceparent, "tracestate": "a=b"}
+    )
 
     webhook = watched.named("POST /webhooks/red-cloud")
     assert trace_of(webhook) != TRACE
     assert webhook.parent is None
-    assert [format_trace_id(link.context.trace_id) for link in webhook.links] == [TRACE]
+    assert [(format_trace_id(link.context.trace_id), dict(link.context.trace_state)) for link in webhook.links] == [
+        (TRACE, {})
+    ]
 
 
 @pytest.mark.parametrize("traceparent", ["", "00", f"00-{'0' * 32}-{SPAN}-01", "é" * 60, f"zz-{TRACE}-{SPAN}-01"])
