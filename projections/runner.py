@@ -28,8 +28,10 @@ from projections.spans import Attributes, Spans, unseen
 
 LOOK_FIRST_S = 0.25
 LOOK_LAST_S = 1.0
-PACE_S = 0.015
-"""Under load a pass takes what came in these milliseconds together, rather than every append by itself."""
+REST_OF_A_PASS = 5
+REST_S_MAX = 0.05
+"""Under load it rests five times as long as its last pass took, and takes together what came meanwhile. So it has a sixth of the time
+at most while it keeps up, and a pass grows with the load; what is left over in a pass is gone on with at once."""
 
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
@@ -198,11 +200,12 @@ class Runner:
         look_s, retry_s = LOOK_FIRST_S, RETRY_FIRST_S
         while not self._stopping:
             self._wake.clear()
+            began_s = time.monotonic()
             try:
                 self._beat()
                 worked = self.pass_once()
             except OvertakenByAnother:
-                self._wake.wait(PACE_S)
+                self._wake.wait(REST_S_MAX)
             except Exception as error:  # noqa: BLE001 - the runner must outlive whatever happens to one pass
                 self._failed(error)
                 self._wake.wait(retry_s)
@@ -210,12 +213,11 @@ class Runner:
             else:
                 self.last_error, retry_s = None, RETRY_FIRST_S
                 look_s = LOOK_FIRST_S if worked else min(2 * look_s, LOOK_LAST_S)
-                self._rest(look_s, worked=worked)
+                self._rest(look_s, REST_OF_A_PASS * (time.monotonic() - began_s) if worked else 0.0)
 
-    def _rest(self, look_s: float, *, worked: bool) -> None:
+    def _rest(self, look_s: float, rest_s: float) -> None:
         if self._heads_done and not self._stopping:
-            if worked:
-                time.sleep(PACE_S)
+            time.sleep(min(rest_s, REST_S_MAX))
             self._wake.wait(look_s)
 
     def _failed(self, error: Exception) -> None:
