@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.store import postgres, sqlite
+from ledger.store.driver import run
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,8 @@ class Database:
         """
         with self._writer.connect() as connection:
             with connection.begin():
+                if self.is_sqlite:
+                    run(connection, "BEGIN IMMEDIATE")
                 yield connection
             if connection.info.pop(postgres.WARNED, False):
                 raise StoreUnavailable("PostgreSQL committed without its synchronous standby; send it again")
@@ -68,6 +71,8 @@ class Database:
         """A transaction that only reads and sees one state of the database throughout."""
         with self._reader.connect() as connection:
             connection.begin()
+            if self.is_sqlite:
+                run(connection, "BEGIN")
             yield connection
 
     def after_failure(self, error: Exception) -> None:

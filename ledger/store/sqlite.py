@@ -10,12 +10,11 @@ from threading import Event
 from types import ModuleType
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool
 
 from ledger.errors import StoreUnavailable
-from ledger.store.driver import run
 
 try:
     import pysqlite3.dbapi2 as bundled_sqlite
@@ -61,7 +60,6 @@ def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> E
         pool_timeout=BUSY_TIMEOUT_MS / 1000,
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000, "cached_statements": 512},
     )
-    begin = "BEGIN IMMEDIATE" if writes else "BEGIN"
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
@@ -72,10 +70,6 @@ def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> E
             suspect.clear()
         elif writes and durable:
             _sync_what_was_recovered(connection)
-
-    @event.listens_for(engine, "begin")
-    def begin_transaction(connection: Connection) -> None:
-        run(connection, begin)
 
     return engine
 
