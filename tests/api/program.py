@@ -10,7 +10,7 @@ import httpx2
 
 from api.command_line import main
 from tests import forks
-from tests.api.running import KEYS, SECRETS, key_of
+from tests.api.running import KEYS, SECRETS, client, key_of
 from tests.api.wire import Wire
 from tests.serving import Serving, serving
 
@@ -22,8 +22,7 @@ class Program(Serving):
     @property
     def http(self) -> httpx2.Client:
         """A client with the keys of an operator."""
-        headers = {"Authorization": f"Bearer {key_of('admin')}"}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        return client(self.url, Authorization=f"Bearer {key_of('admin')}")
 
     def wire(self) -> Wire:
         """A raw connection."""

@@ -64,6 +64,11 @@ def until(condition: Callable[[], bool], *, at_most_s: float = 15.0) -> None:
         threading.Event().wait(0.005)
 
 
+def client(url: str, **headers: str) -> httpx2.Client:
+    """A client of a server on this machine. It reads no certificates, which would take longer than the server's start."""
+    return httpx2.Client(base_url=url, headers=headers, timeout=30, verify=False, trust_env=False)
+
+
 @dataclass(frozen=True)
 class Running:
     """A server that runs, by its port; `http` has no key of its own."""
@@ -119,7 +124,7 @@ def running(settings: Settings, traces: "Traces | None" = None) -> Iterator[Runn
     thread.start()
     try:
         assert is_ready.wait(START_S), "the server did not start"
-        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as http:
+        with client(f"http://127.0.0.1:{port}") as http:
             yield Running(service, port, http)
     finally:
         server.should_exit = True

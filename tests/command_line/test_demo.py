@@ -42,7 +42,7 @@ def test_demo_tells_where_to_look_and_stays_until_it_is_told_to_end(tmp_path: Pa
             if b"is it untouched?" in line:
                 break
         addresses = re.findall(r"curl -s (http://\S+)", b"".join(said).decode())
-        answers = {address: httpx2.get(address).status_code for address in addresses}
+        answers = {address: httpx2.get(address, verify=False).status_code for address in addresses}
         process.send_signal(signal.SIGINT)
         rest = process.stdout.read().decode()
         status = process.wait()

@@ -68,7 +68,7 @@ class Host:
     def http(self) -> httpx2.Client:
         """A client with the keys of an operator."""
         headers = {"Authorization": f"Bearer {key_of('admin')}"}
-        return httpx2.Client(base_url=self.url, headers=headers, timeout=30, trust_env=False)
+        return client(self.url, **headers)
 
     def deliver(self, *bodies: bytes, secret: str = MAIN) -> list[httpx2.Response]:
         """What Red Cloud is answered."""
