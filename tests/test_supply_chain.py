@@ -57,7 +57,7 @@ def test_the_bill_of_materials_lists_what_the_lock_pins() -> None:
 
 def test_a_demonstration_talks_to_nobody_but_itself(strace: str, tmp_path: Path) -> None:
     trace = tmp_path / "trace"
-    command = [sys.executable, "-m", "api.command_line", "demo", "--exit"]
+    command = [sys.executable, "-c", "from tests.programs import short_demo; short_demo()", "demo", "--exit"]
     done = subprocess.run(
         [strace, "-f", "--seccomp-bpf", "-o", trace, "-e", "trace=%network", *command],
         cwd=tmp_path,

@@ -208,7 +208,9 @@ def _inbound(seen: Sights) -> str:
 
 
 async def _answers(url: str) -> bool:
-    async with httpx2.AsyncClient(verify=False, trust_env=False) as client:  # as in the simulator: no TLS on this machine
+    async with httpx2.AsyncClient(
+        verify=False, trust_env=False
+    ) as client:  # as in the simulator: no TLS on this machine
         with contextlib.suppress(httpx2.HTTPError):
             return (await client.get(url)).status_code < httpx2.codes.BAD_REQUEST
     return False

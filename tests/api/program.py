@@ -1,6 +1,5 @@
 """The server as a program of its own: for signals, limits of the system, and a way down and up again."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,7 +7,6 @@ from pathlib import Path
 
 import httpx2
 
-from api.command_line import main
 from tests import forks
 from tests.api.running import KEYS, SECRETS, client, key_of
 from tests.api.wire import Wire
@@ -46,9 +44,3 @@ def program(database_url: str, log: Path, called: str = forks.LEDGER, **settings
     """`ledger serve` for the length of a `with`; killed where it still runs at the end."""
     with serving(log, environment(database_url) | settings, program=called) as server:
         yield Program(server.process, server.log, server.port)
-
-
-def main_without_opentelemetry() -> None:
-    """The program where the extra `otel` is not installed."""
-    sys.modules["opentelemetry"] = None  # type: ignore[assignment]  # that is how Python is told that there is none
-    main()

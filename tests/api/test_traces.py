@@ -415,7 +415,7 @@ ASKS = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 
 
 def test_without_the_extra_a_server_starts_and_says_that_there_are_no_traces(tmp_path: Path) -> None:
-    without = "tests.api.program:main_without_opentelemetry"
+    without = "tests.programs:main_without_opentelemetry"
     with program(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "log", without, **ASKS) as server, server.http as http:
         assert http.get("/projections").status_code == 200
         assert server.stop() == 0

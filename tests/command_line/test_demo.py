@@ -35,7 +35,8 @@ def test_demo_exit_ends_with_0_once_the_ledger_holds_every_fact_exactly_once(tmp
 
 
 def test_demo_tells_where_to_look_and_stays_until_it_is_told_to_end(tmp_path: Path) -> None:
-    with forks.start("demo", environment=forks.environment(TMPDIR=str(tmp_path)), stdout=PIPE) as process:
+    environment = forks.environment(TMPDIR=str(tmp_path))
+    with forks.start("demo", program="tests.programs:short_demo", environment=environment, stdout=PIPE) as process:
         said: list[bytes] = []
         for line in process.stdout:
             said.append(line)

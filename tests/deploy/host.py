@@ -21,7 +21,7 @@ import httpx2
 
 from tests import forks
 from tests.api.program import environment
-from tests.api.running import MAIN, WEBHOOKS, key_of, signed
+from tests.api.running import MAIN, WEBHOOKS, client, key_of, signed
 from tests.serving import DidNotStart, Serving, serve
 
 HANDED_OVER = """#!{python} -IS

@@ -1,0 +1,19 @@
+"""Our program with something changed, for processes of their own (`tests/forks.py`, or `python -c`)."""
+
+import sys
+
+from api.command_line import demo, main
+
+DEMO_MESSAGES = 60
+
+
+def short_demo() -> None:
+    """A demonstration with a fifth of the messages."""
+    demo.MESSAGES = DEMO_MESSAGES
+    main()
+
+
+def main_without_opentelemetry() -> None:
+    """The program where the extra `otel` is not installed."""
+    sys.modules["opentelemetry"] = None  # type: ignore[assignment]  # that is how Python is told that there is none
+    main()
