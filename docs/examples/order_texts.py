@@ -1,29 +1,44 @@
 """An application that texts its customers through Red Cloud and acts on failures, with the ledger as its memory.
 
-Three steps, all of which may be cut off anywhere and repeated:
+It may be killed anywhere, and either of the two services may be away: everything is done again until it is done.
 
-1. `send`: asks Red Cloud to send, under an idempotency key of our own, so that a repetition sends nothing twice.
-2. `hand_over`: tells the ledger what Red Cloud answered. The ledger answers `duplicate` to a repetition.
-3. `follow_failures`: reads the ledger's feed from a checkpoint of its own, and acts on each failure once, because what it
-   does and how far it has read are written in one transaction.
+1. `want`: writes down that a text is wanted, in the transaction in which the order is written down.
+2. `settle`: asks Red Cloud to send what is wanted, under an idempotency key of our own, so that a repetition sends nothing
+   twice; keeps the answer; and hands it over to the ledger, which answers `duplicate` to a repetition.
+3. `follow_failures`: reads the ledger's feed from a checkpoint of its own, and puts down a task for each failure. Task and
+   checkpoint are written in one transaction; and as a task has a key, reading the feed again from the beginning is harmless.
 
-Only Python's standard library is used. `docs/INTEGRATING.md` walks through it; `tests/docs/test_examples.py` runs it.
+Only Python's standard library is used. `docs/INTEGRATING.md` walks through it; `tests/docs/test_integrating.py` runs it.
 """
 
 import contextlib
 import json
+import os
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 JSON = dict[str, Any]
 TRY_AGAIN = {408, 429, 500, 502, 503, 504}
-TRIES_MAX = 8
-PAUSE_S_MAX = 30.0
+PAUSE_S = 1.0
+PAGE_EVENTS = 500
+
+TABLES = """
+CREATE TABLE IF NOT EXISTS texts (  -- what is wanted, what Red Cloud answered, and what became of it
+    idempotency_key TEXT PRIMARY KEY, request TEXT NOT NULL, response TEXT, state TEXT NOT NULL DEFAULT 'wanted'
+);
+CREATE TABLE IF NOT EXISTS tasks (  -- what a person should do
+    about TEXT PRIMARY KEY, what TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS feed (checkpoint TEXT);
+INSERT INTO feed SELECT NULL WHERE NOT EXISTS (SELECT * FROM feed);
+"""
 
 
 @dataclass(frozen=True)
@@ -34,28 +49,66 @@ class Service:
     key: str = ""
 
 
-def send(red_cloud: Service, order: str, to: str, text: str) -> tuple[str, JSON, JSON]:
-    """Asks Red Cloud to text a customer about an order; the idempotency key, the request and the response."""
-    idempotency_key = f"order-{order}"
-    request = {
-        "sendFrom": "num_abc123",
-        "to": [to],
-        "messageType": "SMS",
-        "text": text,
-        "externalReference": order,
-    }
-    response = post(red_cloud, "/api/core/messages/send", request, {"Idempotency-Key": idempotency_key})
-    return idempotency_key, request, response
+class Away(Exception):
+    """The service did not answer, or says that it cannot right now. Later it may."""
 
 
-def hand_over(ledger: Service, idempotency_key: str, request: JSON, response: JSON) -> JSON:
-    """Tells the ledger that the request was accepted. Until this has returned, do it again."""
-    return post(ledger, "/sends", {"idempotencyKey": idempotency_key, "request": request, "response": response})
+class Refused(Exception):
+    """The service will not do this however often it is asked: a mistake of ours, for a person to look at."""
+
+
+def opened(file: str) -> sqlite3.Connection:
+    """Our own database."""
+    database = sqlite3.connect(file)
+    database.executescript(TABLES)
+    return database
+
+
+def want(database: sqlite3.Connection, order: str, to: str, text: str) -> None:
+    """Writes down that a customer is to be texted about an order; call it in the transaction that writes the order down.
+
+    The key is made from the order, so that one order is never two texts.
+    """
+    request = {"sendFrom": "num_abc123", "to": [to], "messageType": "SMS", "text": text, "externalReference": order}
+    database.execute(
+        "INSERT OR IGNORE INTO texts VALUES (?, ?, NULL, 'wanted')", (f"order-{order}", json.dumps(request))
+    )
+
+
+def settle(red_cloud: Service, ledger: Service, database: sqlite3.Connection) -> None:
+    """Sends what is wanted, and hands over what was answered. Away: what is left stays for the next time."""
+    left = database.execute("SELECT idempotency_key, request, response FROM texts WHERE state IN ('wanted', 'sent')")
+    for key, request, kept in left.fetchall():
+        response = kept
+        try:
+            if response is None:
+                response = post(red_cloud, "/api/core/messages/send", request, {"Idempotency-Key": key})
+                note(database, key, "sent", response)
+            hand_over(ledger, key, request, response)
+            note(database, key, "settled", response)
+        except Refused as refused:
+            note(database, key, "refused", response, task=f"look at the text under {key}: {refused}")
+
+
+def hand_over(ledger: Service, key: str, request: str, response: str) -> str:
+    """Tells the ledger what Red Cloud answered: `recorded` or `duplicate`, and both mean that it is on disk."""
+    content = {"idempotencyKey": key, "request": json.loads(request), "response": json.loads(response)}
+    return str(json.loads(post(ledger, "/sends", json.dumps(content)))["outcome"])
+
+
+def note(database: sqlite3.Connection, key: str, state: str, response: str | None, task: str | None = None) -> None:
+    """How far a text is, in one transaction with the task that it may make. What Red Cloud did not accept is one, too."""
+    with database:
+        statement = "UPDATE texts SET state = ?, response = ? WHERE idempotency_key = ?"
+        database.execute(statement, (state, response, key))
+        for error in json.loads(response)["errors"] if state == "sent" and response else ():
+            put_down(database, f"{key} to {error.get('to')}", f"not accepted: {json.dumps(error)}")
+        if task is not None:
+            put_down(database, key, task)
 
 
 def follow_failures(ledger: Service, database: sqlite3.Connection) -> int:
-    """Reads the feed to its end and puts a task for a person down for each failure; how many there were."""
-    prepare(database)
+    """Reads the feed to its end and puts down a task for each failure; how many there were."""
     failures = 0
     for events, checkpoint in pages(ledger, checkpoint_of(database)):
         # The tasks and the checkpoint are one transaction: cut off here or there, no failure is lost or done twice.
@@ -63,7 +116,8 @@ def follow_failures(ledger: Service, database: sqlite3.Connection) -> int:
             for event in events:
                 if event["eventType"] == "message.failed" and event["effect"] == "applied":
                     failures += 1
-                    put_down(database, event)
+                    order = event["body"].get("externalReference", "unknown")
+                    put_down(database, event["messageId"], f"call the customer of order {order}: the text failed")
             database.execute("UPDATE feed SET checkpoint = ?", (checkpoint,))
     return failures
 
@@ -72,19 +126,11 @@ def pages(ledger: Service, checkpoint: str | None) -> Iterator[tuple[list[JSON],
     """Pages of the feed after a checkpoint, each with the checkpoint after it, until there is nothing new."""
     while True:
         after = f"&after={checkpoint}" if checkpoint else ""
-        page = get(ledger, f"/feed?limit=500{after}")
+        page = json.loads(get(ledger, f"/feed?limit={PAGE_EVENTS}{after}"))
         if not page["events"]:
             return
         checkpoint = page["next"]
         yield page["events"], checkpoint
-
-
-def prepare(database: sqlite3.Connection) -> None:
-    """Our own tables: how far we have read, and what people should do."""
-    with database:
-        database.execute("CREATE TABLE IF NOT EXISTS feed (checkpoint TEXT)")
-        database.execute("INSERT INTO feed SELECT NULL WHERE NOT EXISTS (SELECT * FROM feed)")
-        database.execute("CREATE TABLE IF NOT EXISTS tasks (message_id TEXT, sequence INTEGER, what TEXT)")
 
 
 def checkpoint_of(database: sqlite3.Connection) -> str | None:
@@ -93,50 +139,53 @@ def checkpoint_of(database: sqlite3.Connection) -> str | None:
     return None if checkpoint is None else str(checkpoint)
 
 
-def put_down(database: sqlite3.Connection, event: JSON) -> None:
-    """One failure, for a person to look at."""
-    order = event["body"].get("externalReference", "unknown")
-    what = f"call the customer of order {order}: the text failed"
-    database.execute("INSERT INTO tasks VALUES (?, ?, ?)", (event["messageId"], event["sequence"], what))
+def put_down(database: sqlite3.Connection, about: str, what: str) -> None:
+    """A task for a person; the same one again changes nothing."""
+    if database.execute("INSERT OR IGNORE INTO tasks VALUES (?, ?)", (about, what)).rowcount:
+        print(what, flush=True)  # noqa: T201 - in place of whatever tells your people
 
 
-def post(service: Service, path: str, content: JSON, headers: dict[str, str] | None = None) -> JSON:
-    """POSTs JSON, again and again while the other side says that this may help."""
-    body = json.dumps(content).encode()
-    return _asked(
-        Request(service.url + path, body, {"Content-Type": "application/json", **_key(service), **(headers or {})})
-    )
+def post(service: Service, path: str, body: str, headers: dict[str, str] | None = None) -> str:
+    """What a service answers to JSON. Away, or Refused."""
+    all_headers = {"Content-Type": "application/json", **_key(service), **(headers or {})}
+    return _answer_to(Request(service.url + path, body.encode(), all_headers))
 
 
-def get(service: Service, path: str) -> JSON:
-    """GETs JSON, again and again while the other side says that this may help."""
-    return _asked(Request(service.url + path, headers=_key(service)))
+def get(service: Service, path: str) -> str:
+    """What a service answers to a question. Away, or Refused."""
+    return _answer_to(Request(service.url + path, headers=_key(service)))
 
 
 def _key(service: Service) -> dict[str, str]:
     return {"Authorization": f"Bearer {service.key}"} if service.key else {}
 
 
-def _asked(request: Request) -> JSON:
-    for attempt in range(TRIES_MAX):
-        with contextlib.suppress(URLError):
+def _answer_to(request: Request) -> str:
+    try:
+        with urlopen(request, timeout=10) as answer:
+            return str(answer.read().decode())
+    except HTTPError as error:
+        kind = Away if error.code in TRY_AGAIN else Refused
+        raise kind(f"{request.full_url} answered {error.code}: {error.read().decode(errors='replace')}") from None
+    except (OSError, HTTPException) as error:  # no connection, or one that broke off
+        raise Away(f"{request.full_url} did not answer: {error}") from None
+
+
+def main(red_cloud: Service, ledger: Service, file: str) -> None:
+    """Works for ever."""
+    with contextlib.closing(opened(file)) as database:
+        while True:
             try:
-                with urlopen(request, timeout=10) as answer:
-                    content: JSON = json.load(answer)
-                    return content
-            except HTTPError as refused:
-                if refused.code not in TRY_AGAIN:
-                    raise RuntimeError(
-                        f"{request.full_url} answered {refused.code}: {refused.read().decode()}"
-                    ) from None
-        time.sleep(min(2.0**attempt, PAUSE_S_MAX) / 10)
-    raise RuntimeError(f"{request.full_url} did not answer in {TRIES_MAX} tries")
+                settle(red_cloud, ledger, database)
+                follow_failures(ledger, database)
+            except Away as away:
+                print(f"later: {away}", file=sys.stderr, flush=True)  # noqa: T201 - in place of a log
+            time.sleep(PAUSE_S)
 
 
 if __name__ == "__main__":
-    red_cloud, ledger = Service("http://127.0.0.1:9090"), Service("http://127.0.0.1:8080")
-    hand_over(ledger, *send(red_cloud, "order_789", "+15551234567", "Your order is on its way."))
-    with contextlib.closing(sqlite3.connect("orders.db")) as orders:
-        while True:
-            follow_failures(ledger, orders)
-            time.sleep(1)
+    main(
+        Service(os.environ["RED_CLOUD_URL"], os.environ.get("RED_CLOUD_KEY", "")),
+        Service(os.environ["LEDGER_URL"], os.environ.get("LEDGER_KEY", "")),
+        sys.argv[1],
+    )

@@ -1,32 +1,41 @@
 """The ledger as a library: a program of one's own that takes webhooks in by its own means, and asks the log.
 
-There is no HTTP here: perhaps the webhooks come through a queue of your cloud's. `tests/docs/test_examples.py` runs it.
+There is no HTTP here: perhaps the webhooks come through a queue of your cloud's. `tests/docs/test_integrating.py` runs it.
 """
 
 import sys
 import time
 from collections.abc import Sequence
+from enum import Enum
 
-from ledger.facts import Placed
+from ledger.errors import LedgerError, SignatureRefused
 from ledger.ledger import Ledger
 from ledger.message import Message
 from ledger.positions import Cursor
 from ledger.reception import Reception
-from ledger.signatures import Secret
 
 Headers = Sequence[tuple[bytes, bytes]]
 """Names in lower case: b"x-redcloud-timestamp" and b"x-redcloud-signature" are needed."""
 
 
-def take_in(ledger: Ledger, secret: bytes, deliveries: Sequence[tuple[Headers, bytes]]) -> int:
-    """Verifies, reads and durably records deliveries; how many were new. SignatureRefused for one that is not genuine."""
-    reception = Reception([Secret("main", secret)], ledger.partitions, codec=ledger.codec)
-    new = 0
-    for headers, body in deliveries:
+class Answer(Enum):
+    """What to do with a delivery in the queue."""
+
+    TAKEN = "it is on disk: acknowledge it"
+    NOT_GENUINE = "nobody who knows the secret sent it: take it away, and look who did"
+    LATER = "the store cannot be written: leave it in the queue"
+
+
+def take_in(ledger: Ledger, reception: Reception, headers: Headers, body: bytes) -> Answer:
+    """Verifies, reads and durably records a delivery. Killed anywhere, it is taken in again: a fact is stored once."""
+    try:
         item = reception.receive(headers, body, now_us=time.time_ns() // 1000)
-        (outcome,) = ledger.commit([item])  # on disk, or StoreUnavailable: only now may it be acknowledged
-        new += isinstance(outcome, Placed) and outcome.is_new
-    return new
+        ledger.commit([item])
+    except SignatureRefused:
+        return Answer.NOT_GENUINE
+    except LedgerError:
+        return Answer.LATER
+    return Answer.TAKEN
 
 
 def told(message: Message) -> str:
@@ -36,7 +45,7 @@ def told(message: Message) -> str:
 
 def main(database_url: str) -> None:
     """Prints what became of every message, in the order in which they were first heard of."""
-    with Ledger.open(database_url) as ledger:
+    with Ledger.open_existing(database_url) as ledger:
         cursor, seen = Cursor.start(ledger.partitions), dict[str, None]()
         while True:
             entries, cursor = ledger.feed(cursor, 1_000)

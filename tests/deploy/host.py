@@ -10,9 +10,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -20,15 +19,17 @@ from threading import Thread
 import httpx2
 
 from tests import forks
-from tests.api.program import environment
+from tests.api import program
 from tests.api.running import MAIN, WEBHOOKS, client, key_of, signed
 from tests.serving import DidNotStart, Serving, serve
+
+RUNS_AT_MOST_S = 120.0
 
 HANDED_OVER = """#!{python} -IS
 import json, os, socket, sys
 with socket.socket(socket.AF_UNIX) as test:
     test.connect({place!r})
-    order = json.dumps([os.path.basename(sys.argv[0]), *sys.argv[1:]]).encode()
+    order = json.dumps([[os.path.basename(sys.argv[0]), *sys.argv[1:]], dict(os.environ)]).encode()
     socket.send_fds(test, [len(order).to_bytes(8, "big")], [0, 1, 2])
     test.sendall(order)
     sys.exit(int(test.makefile().readline()))
@@ -40,8 +41,9 @@ class Host:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self.folder = folder
-        self.settings = environment(database_url)
+        self.settings = program.environment(database_url)
         self.server: Serving | None = None
+        self.running: list[forks.Fork] = []
 
     def run(self, script: str, **variables: str) -> str:
         """What a script prints."""
@@ -75,25 +77,25 @@ class Host:
         with self.http as client:
             return [client.post(WEBHOOKS, content=body, headers=signed(body, secret=secret)) for body in bodies]
 
-    def obey(self, order: list[str], descriptors: list[int]) -> int:
+    def obey(self, called: list[str], environment: Mapping[str, str], descriptors: list[int]) -> int:
         """Does what a script's `ledger` or `systemctl` is called for; the exit status."""
-        match order:
+        match called:
             case ["ledger", *arguments]:
                 stdin, stdout, stderr = descriptors
-                called = forks.start(
+                with forks.start(
                     *arguments,
                     folder=self.folder,
-                    environment=self.settings,
+                    environment=environment,
                     stdin=stdin,
                     stdout=stdout,
                     stderr=stderr,
-                )
-                with called:
-                    return called.wait()
+                ) as process:
+                    self.running.append(process)
+                    return process.wait(RUNS_AT_MOST_S)
             case ["systemctl", verb, "ledger"]:
                 return self._control(verb)
             case _:
-                raise AssertionError(order)
+                raise AssertionError(called)
 
     def _control(self, verb: str) -> int:
         match verb:
@@ -110,32 +112,37 @@ class Host:
         return 0
 
 
-@dataclass(frozen=True)
-class _Orders:
-    """Where scripts hand over what they call, one after the other."""
+def _take(made: Host, listener: socket.socket) -> None:
+    """Obeys, each order in a thread of its own, until the listener is shut down."""
+    obeying: list[Thread] = []
+    while True:
+        try:
+            asking, _ = listener.accept()
+        except OSError:
+            break
+        obeying.append(Thread(target=_obey, args=(made, asking)))
+        obeying[-1].start()
+    for each in made.running:
+        each.kill()
+    for thread in obeying:
+        thread.join()
 
-    host: Host
-    listener: socket.socket
 
-    def take(self) -> None:
-        """Obeys until the listener is shut down."""
-        while True:
-            try:
-                asking, _ = self.listener.accept()
-            except OSError:
-                return
-            with asking:
-                head, descriptors, _, _ = socket.recv_fds(asking, 8, 3)
-                order = json.loads(asking.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
-                status = 1
-                try:
-                    status = self.host.obey(order, descriptors)
-                except DidNotStart as error:
-                    os.write(descriptors[2], str(error).encode())
-                finally:
-                    for each in descriptors:
-                        os.close(each)
-                    asking.sendall(b"%d\n" % status)
+def _obey(made: Host, asking: socket.socket) -> None:
+    with asking:
+        head, descriptors, _, _ = socket.recv_fds(asking, 8, 3)
+        order = json.loads(asking.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL))
+        status = 1
+        try:
+            called, environment = order
+            status = made.obey(called, environment, descriptors)
+        except DidNotStart as error:
+            os.write(descriptors[2], str(error).encode())
+        finally:
+            for each in descriptors:
+                os.close(each)
+            with suppress(BrokenPipeError):  # who called may be gone
+                asking.sendall(b"%d\n" % status)
 
 
 @contextmanager
@@ -151,7 +158,7 @@ def host(folder: Path, database_url: str) -> Iterator[Host]:
         for name in ("ledger", "systemctl"):
             (folder / "bin" / name).write_text(HANDED_OVER.format(python=sys.executable, place=place))
             (folder / "bin" / name).chmod(0o755)
-        taking = Thread(target=_Orders(made, listener).take)
+        taking = Thread(target=_take, args=(made, listener))
         taking.start()
         try:
             yield made
