@@ -12,8 +12,10 @@ import pytest
 PROGRAMS = {
     "chromium": ["chromium", "chromium-browser", "google-chrome"],
     "curl": ["curl"],
+    "debootstrap": ["debootstrap", "/usr/sbin/debootstrap"],
     "nginx": ["nginx", "/usr/sbin/nginx"],
     "openssl": ["openssl"],
+    "podman": ["podman"],
     "strace": ["strace"],
     "systemd": ["systemd-analyze"],
     "wrk": ["wrk"],
