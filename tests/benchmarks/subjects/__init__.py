@@ -4,7 +4,19 @@ from collections.abc import Callable
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.section import Section
-from tests.benchmarks.subjects import beside, ceilings, console, disk, growth, ingest, pace, reads, rebuild, traces
+from tests.benchmarks.subjects import (
+    beside,
+    ceilings,
+    console,
+    disk,
+    growth,
+    ingest,
+    pace,
+    reads,
+    rebuild,
+    rebuilding,
+    traces,
+)
 
 SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "server": ceilings.server,
@@ -19,6 +31,7 @@ SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "console": console.console,
     "traces": traces.traces,
     "rebuild": rebuild.rebuild,
+    "rebuilding": rebuilding.rebuilding,
     "growth": growth.growth,
     "disk": disk.disk,
 }
