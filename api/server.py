@@ -1,6 +1,8 @@
 """The HTTP server around the application: uvicorn, told how to listen and how to end."""
 
 import asyncio
+import errno
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -62,8 +64,11 @@ def listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
+        is_taken = error.errno == errno.EADDRINUSE
+        what_to_do = "; stop what listens there, or choose another port" if is_taken else ""
+        reason = os.strerror(error.errno or 0)  # its own text repeats where
         raise SettingRefused(
-            f"LEDGER_HOST, LEDGER_PORT: cannot listen on {host} port {port}: {error.strerror}"
+            f"LEDGER_HOST, LEDGER_PORT: cannot listen on {host} port {port}: {reason}{what_to_do}"
         ) from None
 
 

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import secrets
-import shutil
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -18,7 +16,7 @@ from rich.console import Console
 
 from api.command_line.endings import FINE, SOMETHING_WRONG
 from api.command_line.sights import Sights, sights
-from api.command_line.terminal import counted, progress_bar, said, to_stdout
+from api.command_line.terminal import called_as, counted, progress_bar, said, to_stdout
 from api.interpreter import short_turns
 from api.logs import configure_logs
 from api.one_server import claimed
@@ -172,7 +170,7 @@ class _Stage:
         self._console.print(said("In another terminal", "bold"), said("(commands work beside the server)", "dim"))
         self._point("", f"export LEDGER_DATABASE_URL={self._database_url}")
         for what, command in _commands(seen):
-            self._point(what, f"{_program()} {command}")
+            self._point(what, f"{called_as()} {command}")
 
     def _addresses(self, seen: Sights) -> Iterator[tuple[str, str, str]]:
         yield "in a browser", "", f"{self._url}/console"
@@ -214,12 +212,3 @@ async def _answers(url: str) -> bool:
         with contextlib.suppress(httpx2.HTTPError):
             return (await client.get(url)).status_code < httpx2.codes.BAD_REQUEST
     return False
-
-
-def _program() -> str:
-    """How to call this program again: by its name where the shell finds it, else as it was called."""
-    called = sys.argv[0]
-    if not called.endswith("ledger"):
-        return f"{sys.executable} -m api.command_line"
-    found = shutil.which("ledger")
-    return "ledger" if found and Path(found).samefile(called) else called

@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 
 from api.command_line.opening import file_of
-from api.command_line.terminal import to_stderr
+from api.command_line.terminal import called_as, to_stderr
 from api.logs import configure_logs
 from api.one_server import claimed
 from api.server import listening, run_server, server_of, url_of
@@ -71,14 +71,14 @@ def _announce(service: Service, url: str) -> None:
 
 
 def _advise(console: Console, settings: Settings, url: str) -> None:
-    name = settings.secrets[0].id if settings.secrets else "any"
+    name, program = settings.secrets[0].id if settings.secrets else "any", called_as()
     table = Table(show_header=False, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(style="bold")
     table.add_column(overflow="fold")
     table.add_row("Red Cloud delivers to", f"POST {url}/webhooks/red-cloud")
     table.add_row("Look at it", f"{url}/console")
     table.add_row("Is it well?", f"curl -s {url}/readyz")
-    table.add_row("Try it", f"ledger simulate --url {url} --secret {name}:<its secret> --messages 100")
-    table.add_row("One message", "ledger explain <messageId>")
+    table.add_row("Try it", f"{program} simulate --url {url} --secret {name}:<its secret> --messages 100")
+    table.add_row("One message", f"{program} explain <messageId>")
     table.add_row("Stop", "Ctrl-C: finishes what is under way first")
     console.print(table)

@@ -4,9 +4,12 @@ In a terminal data is a table; in a pipe it is lines of tab-separated text, or J
 """
 
 import json
+import shlex
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -148,3 +151,12 @@ def progress_bar(what: str) -> Iterator[Progress | None]:
 
 def _cell(value: object) -> str:
     return "" if value is None else str(value)
+
+
+def called_as() -> str:
+    """How to call this program again: by its name where the shell finds it, else as it was called."""
+    called = sys.argv[0]
+    if not called.endswith("ledger"):
+        return f"{shlex.quote(sys.executable)} -m api.command_line"
+    found = shutil.which("ledger")
+    return "ledger" if found and Path(found).samefile(called) else shlex.quote(called)

@@ -80,7 +80,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(run: Run, tmp_pa
         ended = run("serve", **SECRETS, LEDGER_PORT=str(taken.getsockname()[1]))
 
     assert ended.status == 2
-    assert "cannot listen on 127.0.0.1" in ended.stderr
+    assert "Address already in use; stop what listens there" in ended.stderr
     assert not (tmp_path / "ledger.db").exists()
 
 
