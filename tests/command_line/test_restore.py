@@ -31,6 +31,11 @@ def count(url: str) -> int:
         return sum(head.position for head in ledger.heads())
 
 
+def junk_in_the_middle(content: bytes) -> bytes:
+    """A database of which most is as it was; the first page, which says what it is, among it."""
+    return content[:8_192] + b"junk" * 1_024 + content[12_288:]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file but the claim, which is no part of a ledger."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
@@ -75,10 +80,11 @@ def test_a_ledger_that_is_served_is_not_replaced(run: Run, url: str, tmp_path: P
         (lambda file: file.unlink(), "there is no backup"),
         (lambda file: file.write_bytes(b"something else" * 1_000), "is not a backup of a ledger"),
         (lambda file: file.write_bytes(file.read_bytes()[:40_000]), "damaged|not a backup"),
+        (lambda file: file.write_bytes(junk_in_the_middle(file.read_bytes())), "is damaged"),
         (lambda file: file.write_bytes(b""), "is not a backup of a ledger"),
         (lambda file: file.with_name("copy.db-wal").write_bytes(b"x"), "copy.db-wal belongs to it"),
     ],
-    ids=["missing", "something else", "cut off", "empty", "with a log of its own"],
+    ids=["missing", "something else", "cut off", "junk", "empty", "with a log of its own"],
 )
 def test_what_is_no_whole_backup_changes_nothing(
     run: Run, url: str, tmp_path: Path, spoil: Callable[[Path], object], reason: str

@@ -1,6 +1,7 @@
 """docs/deploy/several-servers.md: two servers on one PostgreSQL behind nginx, set up with the blocks of the page."""
 
 import re
+import signal
 from pathlib import Path
 
 from tests.api.program import program
@@ -25,24 +26,28 @@ def changes(one: int, other: int) -> dict[str, str]:
     }
 
 
-def test_a_server_that_dies_is_not_noticed_by_the_provider(tmp_path: Path, postgres: PrivatePostgres) -> None:
+def test_a_server_that_hangs_or_dies_is_not_noticed_by_the_provider(tmp_path: Path, postgres: PrivatePostgres) -> None:
     facts = [body("message.sent", f"msg_{number}", sequence=1) for number in range(DELIVERIES)]
+    impatient = {"proxy_read_timeout 30s": "proxy_read_timeout 300ms"}
     with (
         postgres.fresh_database() as url,
         program(url, tmp_path / "one.log") as one,
         program(url, tmp_path / "other.log") as other,
-        proxied(tmp_path, **changes(one.port, other.port)) as nginx,
+        proxied(tmp_path, **changes(one.port, other.port), **impatient) as nginx,
         nginx.http(OUTSIDE) as provider,
         nginx.http(INSIDE) as browser,
     ):
+        form, origin = {"key": key_of("reader")}, {"Origin": f"https://{NAME}"}
+        signed_in = browser.post("/console/sign-in", data=form, headers=origin)
+        cookie = signed_in.headers["Set-Cookie"].partition(";")[0]
+        pages = [browser.get("/console", headers={"Cookie": cookie}).status_code for _ in range(4)]
         statuses = []
         for number, fact in enumerate(facts):
-            if number == DELIVERIES // 2:
+            if number == DELIVERIES // 3:
+                one.process.send_signal(signal.SIGSTOP)
+            elif number == 2 * DELIVERIES // 3:
                 one.kill()
             statuses.append(provider.post(WEBHOOKS, content=fact, headers=signed(fact)).status_code)
-        sent = browser.post("/console/sign-in", data={"key": key_of("reader")}, headers={"Origin": f"https://{NAME}"})
-        cookie = sent.headers["Set-Cookie"].partition(";")[0]
-        pages = [browser.get("/console", headers={"Cookie": cookie}).status_code for _ in range(4)]
         with other.http as reader:
             stored = reader.get("/feed?limit=1000").json()["events"]
 
