@@ -23,6 +23,9 @@ from tests.faults.serving import Serving, serve
 
 KILLS_PER_LEDGER = 10
 POSTGRES_SERVERS = 3
+PARTITIONS = (1, 16)
+"""Of one ledger after the other, in turns."""
+
 LOAD_S_MAX = 0.3
 FIRST_ANSWER_S_MAX = 10.0
 
@@ -51,6 +54,7 @@ def kill_postgresql(trials: int, seed: int) -> Figures:
 def _kill_again_and_again(figures: Figures, url: str, folder: Path, servers: int, kills: int, dice: Random) -> None:
     journal = Journal()
     traffic = Traffic("kill", dice, journal)
+    Ledger.open(url, partitions=PARTITIONS[figures.trials // KILLS_PER_LEDGER % len(PARTITIONS)]).close()
     with _servers(url, folder, servers) as cast:
         for number in range(1, kills + 1):
             asyncio.run(_kill_one(figures, cast, traffic, dice))
