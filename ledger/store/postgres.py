@@ -11,6 +11,10 @@ from ledger.errors import StoreUnavailable
 CONNECTIONS_MAX = 16
 CONNECTIONS_KEPT = 4
 TIMEOUTS_MS = {"statement_timeout": 60_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
+APPENDER_IDLE_MS_MAX = 8_000
+"""Shorter than others wait for a lock: a server that is stopped in the middle of an append (a frozen machine, SIGSTOP) loses its
+transaction before they give up waiting for the partition that it has locked."""
+
 CONNECT_TIMEOUT_S = 5
 KEEPALIVES = {
     "keepalives": 1,
@@ -27,6 +31,8 @@ log = logging.getLogger(__name__)
 def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
     """The engine of those who write or of those who only read; `durable` is whether a commit waits for the disk."""
     settings = TIMEOUTS_MS | {"synchronous_commit": "on" if durable else "off"}
+    if writes and durable:
+        settings |= {"idle_in_transaction_session_timeout": APPENDER_IDLE_MS_MAX}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
     engine = create_engine(

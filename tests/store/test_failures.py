@@ -10,11 +10,13 @@ from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy import event as engine_events
 
 from ledger.errors import StoreUnavailable
-from ledger.facts import Placed, Quarantined, Registered, UnreadableDelivery
+from ledger.facts import Outcome, Placed, Quarantined, Registered, UnreadableDelivery
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
+from ledger.store.log import Head, lock_head
+from ledger.store.postgres import APPENDER_IDLE_MS_MAX, TIMEOUTS_MS
 from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
@@ -130,6 +132,29 @@ def test_when_postgresql_has_crashed_and_started_again_the_ledger_goes_on(postgr
             Placed(Position(0, 1), 1, is_new=False),
         ]
         assert verify(ledger).findings == ()
+
+
+def test_a_server_that_stops_in_the_middle_of_an_append_keeps_the_others_waiting_for_a_while_only(
+    postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TIMEOUTS_MS["lock_timeout"] > APPENDER_IDLE_MS_MAX
+    with postgres.fresh_database() as url:
+        Ledger.open(url).close()
+        monkeypatch.setattr("ledger.store.postgres.APPENDER_IDLE_MS_MAX", 200)
+        with Ledger.open_existing(url) as stopped, Ledger.open_existing(url) as other:
+            meanwhile = list[Outcome]()
+
+            def stop_once(connection: Connection, partition: int) -> Head:
+                head = lock_head(connection, partition)
+                if not meanwhile:
+                    monkeypatch.undo()
+                    meanwhile.extend(other.commit([fact(event(queued().receipt.body, received_at_us=NOW_US + 1))]))
+                return head
+
+            monkeypatch.setattr("ledger.store.log.lock_head", stop_once)
+            assert stopped.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=False)]
+            assert meanwhile == [Placed(Position(0, 1), 1, is_new=True)]
+            assert stopped.commit([fact(sent())]) == [Placed(Position(0, 2), 2, is_new=True)]
 
 
 def test_a_database_that_cannot_be_reached_is_try_again() -> None:
