@@ -22,7 +22,7 @@ from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
 from ledger.store.driver import fetch, placeholder_of
-from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of, lock
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
 from projections.log_batches import Bounds
@@ -131,6 +131,9 @@ class Rebuild:
         with self._stores.spans(f"rebuild {self._projection.name}", told):
             try:
                 report = self._build()
+            except OvertakenByAnother as error:
+                self._release()
+                raise RebuildPaused(f"another process took over the rebuild of {self._projection.name}") from error
             except BaseException:
                 self._release()
                 raise

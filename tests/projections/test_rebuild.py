@@ -3,6 +3,7 @@
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import pytest
 from sqlalchemy import Connection
@@ -12,6 +13,7 @@ from ledger.positions import Position
 from ledger.store.driver import Row
 from projections import rebuild as rebuild_module
 from projections import register as register_module
+from projections.claims import LEASE_S
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
@@ -185,6 +187,39 @@ def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> Non
         scene.read_models.claim_rebuild(MESSAGE_STATUS)
     assert scene.read_models.projection_status(MESSAGE_STATUS).state == "rebuilding"
     scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run()
+
+
+@pytest.mark.parametrize("told", [1, 4])
+@pytest.mark.parametrize("off_s", [-3_600, -5, 5, 3_600])
+def test_a_clock_that_steps_during_a_rebuild_lets_one_of_two_rebuilders_end_it(
+    scene: Scene, told: int, off_s: int
+) -> None:
+    """To others a step of the clock is a last sign of life that is as much too old, or in the future."""
+    filled(scene)
+    outcome: list[str] = []
+
+    def step_and_claim() -> None:
+        if outcome:
+            return
+        with scene.read_models.stores.rows.writing() as connection:
+            seen_us = register_module.now_us() - off_s * 1_000_000
+            register_module.change(connection, MESSAGE_STATUS, rebuilder_seen_us=seen_us)
+        scene.deliver(outbound("delivery", "msg_1", 3))
+        try:
+            scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+            outcome.append("taken over")
+        except RebuildRunning:
+            outcome.append("refused")
+
+    first = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    is_over = abs(off_s) > LEASE_S
+    with pytest.raises(RebuildPaused) if is_over else nullcontext():
+        first.run(stop_after(told, step_and_claim))
+
+    assert outcome == ["taken over" if is_over else "refused"]
+    scene.read_models.catch_up()
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+    assert scene.read_models.claim_rebuild(MESSAGE_STATUS).run().rows_differing == 0
 
 
 @pytest.mark.parametrize("batches", [0, 2, 5])
