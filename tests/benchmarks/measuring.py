@@ -98,7 +98,7 @@ def under_load(requests: Path, *, connections: int, seconds: float) -> Callable[
         ]
         load = together([generator.load() for generator in running])
         used_s = sum(server.cpu_s() for server in servers) - before_s
-        return Run(load, used_s * 1e6 / load.requests)
+        return Run(load, used_s * 1e6 / max(load.requests, 1))
 
     return measure
 
