@@ -77,6 +77,11 @@ class Running:
     port: int
     http: httpx2.Client
 
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self.port}"
+
     def get(self, path: str, key: str | None = "reader", **headers: str) -> httpx2.Response:
         """An answer to a reader (or to the holder of another key)."""
         return self.ask("GET", path, key, headers)
@@ -124,7 +129,7 @@ def running(settings: Settings, traces: "Traces | None" = None) -> Iterator[Runn
     thread.start()
     try:
         assert is_ready.wait(START_S), "the server did not start"
-        with client(f"http://127.0.0.1:{port}") as http:
+        with client(url_of(listener)) as http:
             yield Running(service, port, http)
     finally:
         server.should_exit = True

@@ -1,14 +1,16 @@
 """The console in a real browser: the five questions, hostile text, the keyboard, a phone, and what is live."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from tests.api.running import Running, key_of, running, settings_at
 from tests.console.test_pages import PAGES
-from tests.console.visitors import CUSTOMER, GOOD_LINK, ORDER, PHONE, deliver, feed, message_path
+from tests.console.visitors import CUSTOMER, GOOD_LINK, ORDER, PHONE, Visitor, deliver, feed, message_path
 
 PHONE_SIZE = {"width": 360, "height": 740}
 CLICKS_MAX = 3
@@ -18,49 +20,50 @@ WATCH = "window.violations = []; addEventListener('securitypolicyviolation', (ev
 
 
 @pytest.fixture(scope="module")
-def context(browser: Browser, ledger_with_messages: Running) -> Iterator[BrowserContext]:
-    """A browser in which a reader has signed in."""
-    context = signed_in_context(browser, ledger_with_messages, "reader")
-    yield context
-    context.close()
+def only_page(browser: Browser, reader: Visitor) -> Iterator[Page]:
+    """The one page of a browser in which a reader has signed in: a process for each test would cost most of its time."""
+    with browser_of(browser, reader) as context:
+        context.add_init_script(COUNT_CLICKS)
+        yield context.new_page()
 
 
 @pytest.fixture
-def page(context: BrowserContext) -> Iterator[Page]:
-    """A page that fails the test for an error of its script, or a violation of its own policy."""
-    page = context.new_page()
+def page(only_page: Page) -> Iterator[Page]:
+    """That page, which fails the test for an error of a script, or a violation of its own policy."""
     complaints: list[str] = []
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("request", lambda request: complaints.append(request.url) if "127.0.0.1" not in request.url else None)
-    page.goto("/console")
-    yield page
-    assert page.evaluate("window.violations") == []
-    page.close()
+    listeners: dict[Any, Callable[[Any], None]] = {
+        "pageerror": lambda error: complaints.append(str(error)),
+        "console": lambda message: complaints.append(message.text) if message.type == "error" else None,
+        "request": lambda request: complaints.append(request.url) if "127.0.0.1" not in request.url else None,
+    }
+    for event, listener in listeners.items():
+        only_page.on(event, listener)
+    yield only_page
+    assert only_page.evaluate("window.violations") == []
+    for event, listener in listeners.items():
+        only_page.remove_listener(event, listener)
     assert complaints == []
 
 
 @pytest.fixture
 def asking(page: Page) -> Iterator[Page]:
     """The front page, on which somebody has a question: three clicks from here it must be answered."""
-    page.add_init_script(COUNT_CLICKS)
     page.goto("/console")
     page.evaluate("sessionStorage.clicks = 0")
     yield page
     assert 1 <= int(page.evaluate("sessionStorage.clicks")) <= CLICKS_MAX
 
 
-def signed_in_context(browser: Browser, server: Running, key: str, **options: object) -> BrowserContext:
-    context = browser.new_context(base_url=f"http://127.0.0.1:{server.port}", **options)  # type: ignore[arg-type]  # as given
-    context.add_init_script(WATCH)
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    page.goto("/console")
-    page.get_by_label("API key").fill(key_of(key))
-    page.get_by_role("button", name="Sign in").click()
-    expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
-    page.close()
-    return context
+@contextmanager
+def browser_of(browser: Browser, visitor: Visitor, **options: Any) -> Iterator[BrowserContext]:  # noqa: ANN401 - as Playwright takes them
+    """A browser in which a visitor has signed in, if anybody."""
+    with closing(browser.new_context(base_url=visitor.server.url, **options)) as context:
+        context.add_init_script(WATCH)
+        context.set_default_timeout(10_000)
+        if visitor.cookie:
+            name, _, value = visitor.cookie.partition("=")
+            context.add_cookies([{"name": name, "value": value, "url": visitor.server.url}])
+        yield context
 
 
 def test_where_is_my_message(asking: Page) -> None:
@@ -162,19 +165,16 @@ def test_hostile_text_is_only_text(page: Page) -> None:
     ]
 
 
-def test_no_page_violates_its_policy_nor_scrolls_sideways_on_a_phone(
-    browser: Browser, ledger_with_messages: Running
-) -> None:
-    context = signed_in_context(browser, ledger_with_messages, "admin", viewport=PHONE_SIZE)
-    page = context.new_page()
+def test_no_page_violates_its_policy_nor_scrolls_sideways_on_a_phone(browser: Browser, admin: Visitor) -> None:
     too_wide: list[tuple[str, int]] = []
-    for path in (*PAGES, "/console/quarantine", "/console/search?q=nothing"):
-        page.goto(path, wait_until="domcontentloaded")
-        width = page.evaluate("document.documentElement.scrollWidth")
-        if width > PHONE_SIZE["width"]:
-            too_wide.append((path, width))
-        assert page.evaluate("window.violations") == [], path
-    context.close()
+    with browser_of(browser, admin, viewport=PHONE_SIZE) as context:
+        page = context.new_page()
+        for path in (*PAGES, "/console/quarantine", "/console/search?q=nothing"):
+            page.goto(path, wait_until="domcontentloaded")
+            width = page.evaluate("document.documentElement.scrollWidth")
+            if width > PHONE_SIZE["width"]:
+                too_wide.append((path, width))
+            assert page.evaluate("window.violations") == [], path
 
     assert too_wide == []
 
@@ -217,26 +217,27 @@ def test_every_field_has_a_name_and_every_table_headers(page: Page) -> None:
         assert (unnamed, bare, landmarks, page.locator("h1").count()) == (0, 0, [], 1), path
 
 
-def test_a_masked_key_sees_no_number_in_a_browser_either(browser: Browser, ledger_with_messages: Running) -> None:
-    context = signed_in_context(browser, ledger_with_messages, "masked")
-    page = context.new_page()
-    for path in ("/console/messages", message_path("msg_failed"), "/console/conversations/conv_nasty"):
-        page.goto(path)
-        text = page.locator("body").inner_text()
-        assert (PHONE in text, CUSTOMER in text, "7*7" in text) == (False, False, False)
-        assert "masked" in text
-    context.close()
+def test_a_masked_key_sees_no_number_in_a_browser_either(browser: Browser, masked: Visitor) -> None:
+    with browser_of(browser, masked) as context:
+        page = context.new_page()
+        for path in ("/console/messages", message_path("msg_failed"), "/console/conversations/conv_nasty"):
+            page.goto(path)
+            text = page.locator("body").inner_text()
+            assert (PHONE in text, CUSTOMER in text, "7*7" in text) == (False, False, False)
+            assert "masked" in text
 
 
-def test_signing_out_leads_to_the_sign_in(browser: Browser, ledger_with_messages: Running) -> None:
-    context = signed_in_context(browser, ledger_with_messages, "reader")
-    page = context.new_page()
-    page.goto("/console")
-    page.get_by_role("button", name="Sign out").click()
+def test_a_key_is_asked_for_and_signing_out_leads_there_again(browser: Browser, ledger_with_messages: Running) -> None:
+    with browser_of(browser, Visitor(ledger_with_messages)) as context:
+        page = context.new_page()
+        page.goto("/console")
+        page.get_by_label("API key").fill(key_of("reader"))
+        page.get_by_role("button", name="Sign in").click()
+        expect(page.get_by_role("heading", name="What would you like to know?")).to_be_visible()
+        page.get_by_role("button", name="Sign out").click()
 
-    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert context.cookies() == []
-    context.close()
+        expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+        assert context.cookies() == []
 
 
 def test_operations_are_live_and_an_admin_rebuilds_after_being_asked(
@@ -244,7 +245,7 @@ def test_operations_are_live_and_an_admin_rebuilds_after_being_asked(
 ) -> None:
     with running(settings_at(tmp_path_factory.mktemp("operations"), api_keys=())) as server:
         feed(server)
-        page = browser.new_page(base_url=f"http://127.0.0.1:{server.port}")
+        page = browser.new_page(base_url=server.url)
         page.add_init_script(WATCH)
         page.goto("/console/operations")
         expect(page.get_by_role("status").filter(has_text="Live")).to_be_visible()
