@@ -29,7 +29,7 @@ APPENDS = 40
 CONTROL_CUTS_MAX = 100
 LOGS_CUT_BACK_MAX = 40
 LAST_FACTS = APPENDS * FACTS_A_COMMIT
-RECORDED_WITHIN_S = 120
+RECORDED_WITHIN_S = 900
 
 Wrong = Callable[[str, Mapping[str, bytes]], list[str]]
 """What is wrong with the ledger at a URL, of which these facts had been acknowledged."""
