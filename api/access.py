@@ -8,12 +8,14 @@ import hmac
 import ipaddress
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from starlette.requests import HTTPConnection
 
 from api.attempts import FailedAttempts
+from api.clock import now_us
 from ledger.errors import LedgerError
 
 KEY_NEEDED = "an API key is needed: Authorization: Bearer <key>"
@@ -49,19 +51,25 @@ class Forbidden(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key by the name of its holder; `digest` is the SHA-256 of the key's text."""
+    """A key by the name of its holder; `digest` is the SHA-256 of the key's text, `expires_at_us` the first moment without it."""
 
     name: str
     scopes: frozenset[Scope]
     digest: bytes = field(repr=False)
+    expires_at_us: int | None = None
+
+    def is_expired(self, now_us: int) -> bool:
+        """Whether it opens nothing any more."""
+        return self.expires_at_us is not None and now_us >= self.expires_at_us
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what they may."""
+    """Who asks, and what they may. `digest` is that of the key that was shown; empty where none was needed."""
 
     name: str
     scopes: frozenset[Scope]
+    digest: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def is_masked(self) -> bool:
@@ -80,17 +88,11 @@ LOCAL_CALLER = Caller("loopback", frozenset(Scope))
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """The keys that are valid here; none: everything works, from loopback alone."""
+    """The keys that are known here; none: everything works, from loopback alone. An expired one is as a wrong one."""
 
     keys: tuple[ApiKey, ...]
     failed_attempts: FailedAttempts = field(default_factory=FailedAttempts, compare=False, repr=False)
-
-    def authorise(self, connection: HTTPConnection, scope: Scope) -> Caller:
-        """The caller of a request that needs `scope`; Unauthenticated or Forbidden."""
-        caller = self.caller(connection)
-        if not caller.may(scope):
-            raise Forbidden(f"the key {caller.name!r} does not have the scope {scope.value!r}")
-        return caller
+    now_us: Callable[[], int] = field(default=now_us, compare=False, repr=False)
 
     def caller(self, connection: HTTPConnection) -> Caller:
         """Who asks, by the bearer key; Unauthenticated where that is nobody."""
@@ -108,17 +110,31 @@ class Access:
 
         The key is looked at first, so nobody who shares an address with a guesser is ever locked out.
         """
-        caller = self.holder(key)
+        caller = self._holder(sha256_of(key))
         if caller is not None:
             return caller
         wait_s = self.failed_attempts.wait_s(address, now_s)
         raise TooManyFailures(math.ceil(wait_s)) if wait_s else Unauthenticated(KEY_NEEDED)
 
-    def holder(self, key: str) -> Caller | None:
+    def still(self, caller: Caller) -> Caller | None:
+        """Who was let in earlier, with the scopes of now; None once the key is revoked, replaced or expired."""
+        if not caller.digest:
+            return None if self.keys else caller
+        return self._holder(caller.digest)
+
+    def _holder(self, digest: bytes) -> Caller | None:
         """The holder of a key. Every key is compared, so that the time taken tells nothing."""
-        digest = sha256_of(key)
-        holders = [each for each in self.keys if hmac.compare_digest(each.digest, digest)]
-        return Caller(holders[0].name, holders[0].scopes) if holders else None
+        now_us = self.now_us()
+        holders = [
+            each for each in self.keys if hmac.compare_digest(each.digest, digest) and not each.is_expired(now_us)
+        ]
+        return Caller(holders[0].name, holders[0].scopes, digest) if holders else None
+
+
+def expect_scope(caller: Caller, scope: Scope) -> None:
+    """Forbidden for a caller who does not have a scope."""
+    if not caller.may(scope):
+        raise Forbidden(f"the key {caller.name!r} does not have the scope {scope.value!r}")
 
 
 def sha256_of(key: str) -> bytes:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from ledger.audit.entries import StoredEntry
 from ledger.events import RequestAccepted, event_type_of, occurred_at_us_of, sequence_of
 from ledger.ledger import LogEntry, RecordedSend
 from ledger.store.registers import QuarantinedDelivery
@@ -102,6 +103,24 @@ def quarantine_answer(delivery: QuarantinedDelivery) -> JSON:
         "bodySha256": hashlib.sha256(body).hexdigest(),
         "bodyBytes": len(body),
         "replayedAt": None if replayed_at_us is None else write_time(replayed_at_us),
+    }
+
+
+def audit_answer(stored: StoredEntry) -> JSON:
+    """An entry of the audit trail."""
+    entry = stored.entry
+    return {
+        "number": stored.number,
+        "at": write_time(entry.at_us),
+        "holder": entry.holder,
+        "way": entry.way,
+        "act": entry.act,
+        "subject": entry.subject,
+        "asked": entry.asked,
+        "outcome": entry.outcome,
+        "result": entry.result,
+        "requestId": entry.request_id,
+        "hash": stored.hash.hex(),
     }
 
 

@@ -19,6 +19,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as ASGIScope
 
+from api.access import Caller, expect_scope
+from api.audit.acts import Way
+from api.audit.witness import Witness
 from api.console import console_routes
 from api.gauges import Gauges
 from api.http.observing import observed
@@ -101,7 +104,12 @@ def _guarded(service: Service, route: Guarded) -> Callable[[Request], Awaitable[
     known = [parameter.name for parameter in route.description.parameters if parameter.place == "query"]
 
     async def answer(request: Request) -> Response:
-        caller = service.access.authorise(request, route.scope)
+        caller = service.access.caller(request)
+        witness = Witness(service, Way.HTTP, route.act, caller, request, route.asked(request))
+        return await witness.sees(_for_who_may(caller, request))
+
+    async def _for_who_may(caller: Caller, request: Request) -> Response:
+        expect_scope(caller, route.scope)
         expect_known(request, known)
         return await _called(route.handler, service, caller, request)
 

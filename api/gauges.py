@@ -15,8 +15,11 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.keys import DAY_US
 from api.program_version import program_version
 from api.service import Service
+from api.verifying import LastVerification, last_verification
+from ledger.audit.trail import FILE_SUFFIX as AUDIT_SUFFIX
 from ledger.errors import LedgerError
 from ledger.provider import Status
 from ledger.store import registers
@@ -37,6 +40,7 @@ class Found(NamedTuple):
 
     projections: Sequence[ProjectionStatus]
     quarantined: int
+    verified: LastVerification | None
     stuck: dict[tuple[Status, int], int]
 
 
@@ -71,6 +75,7 @@ class Gauges(Collector):
             yield _gauge(
                 "ledger_quarantine_deliveries", "Authentic deliveries that nobody could read yet.", found.quarantined
             )
+            yield from _of_verification(found.verified)
             yield _of_stuck(found)
 
     def _of_this_process(self) -> Iterator[Metric]:
@@ -87,9 +92,20 @@ class Gauges(Collector):
             "Whether every delivery of late seems to be from another day.",
             bool(service.clock.warnings()),
         )
+        yield self._of_keys()
         yield _gauge(
             "ledger_ready", "Whether /readyz says that the server can do its work.", not service.readiness.reasons()
         )
+
+    def _of_keys(self) -> Metric:
+        left = GaugeMetricFamily(
+            "ledger_api_key_left_days", "How long an API key that expires is still valid, by its name.", labels=["key"]
+        )
+        access = self._service.access
+        for key in access.keys:
+            if key.expires_at_us is not None:
+                left.add_metric([key.name], (key.expires_at_us - access.now_us()) / DAY_US)
+        return left
 
     def _of_files(self) -> Iterator[Metric]:
         file = self._service.ledger.database.file
@@ -119,7 +135,8 @@ class Gauges(Collector):
         try:
             with ledger.database.reading() as connection:
                 quarantined = registers.waiting_in_quarantine(connection)
-            return Found(read_models.projections(), quarantined, _stuck(read_models, now_us))
+            verified = last_verification(self._service.trail)
+            return Found(read_models.projections(), quarantined, verified, _stuck(read_models, now_us))
         except (LedgerError, SQLAlchemyError) as error:
             log.warning("the database could not be asked for metrics", error=type(error).__name__)
             return None
@@ -130,9 +147,21 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _files_of(file: Path) -> Iterator[tuple[str, Path]]:
-    for name, suffix in (("log", ""), ("read-models", FILE_SUFFIX)):
+    for name, suffix in (("log", ""), ("read-models", FILE_SUFFIX), ("audit", AUDIT_SUFFIX)):
         yield name, file.with_name(file.name + suffix)
         yield f"{name}-wal", file.with_name(f"{file.name}{suffix}-wal")
+
+
+def _of_verification(found: LastVerification | None) -> Iterator[Metric]:
+    yield _gauge(
+        "ledger_last_verification_timestamp_seconds",
+        "When `ledger verify` last came to its end, in Unix time; 0 for never.",
+        0 if found is None else found.at_us / 1_000_000,
+    )
+    clean = GaugeMetricFamily("ledger_last_verification_clean", "Whether it found everything as it was recorded.")
+    if found is not None:
+        clean.add_metric([], found.is_clean)
+    yield clean
 
 
 def _of_projections(statuses: Sequence[ProjectionStatus]) -> Iterator[Metric]:

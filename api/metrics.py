@@ -35,6 +35,7 @@ class Metrics:
         GCCollector(registry=self.registry)
         self._count_webhooks()
         self._count_commits()
+        self._count_audits()
         self._requests = Histogram(
             "ledger_http_request_seconds",
             "Time to the head of an answer, by route template; webhooks are in ledger_time_to_durable_seconds instead.",
@@ -94,6 +95,19 @@ class Metrics:
             registry=self.registry,
         )
 
+    def _count_audits(self) -> None:
+        self._audits = Histogram(
+            "ledger_audit_commit_seconds",
+            "Time of a transaction of the audit trail, for which every answer in it waits.",
+            buckets=DURABLE_BUCKETS_S,
+            registry=self.registry,
+        )
+        self._failed_audits = Counter(
+            "ledger_audit_failures_total",
+            "Transactions of the audit trail that failed; whoever asked was refused.",
+            registry=self.registry,
+        )
+
     def webhook_answered(self, item: Fact | UnreadableDelivery, outcome: Outcome, seconds: float) -> None:
         """A webhook is on disk."""
         if isinstance(item, Fact) and isinstance(outcome, Placed):
@@ -117,6 +131,12 @@ class Metrics:
         self._commits.observe(seconds)
         if failed:
             self._failed_commits.inc()
+
+    def audited(self, seconds: float, *, failed: bool) -> None:
+        """A transaction of the audit trail ended."""
+        self._audits.observe(seconds)
+        if failed:
+            self._failed_audits.inc()
 
     def request_answered(self, method: str, route: str, status: int, seconds: float) -> None:
         """A request other than a webhook was answered."""

@@ -14,17 +14,20 @@ from api.metrics import Metrics
 from api.readiness import Readiness
 from api.settings import Settings
 from api.tracing import spans_of
+from ledger.audit.entries import AuditEntry
+from ledger.audit.trail import AuditTrail
 from ledger.facts import Item, Outcome
 from ledger.group_commit import Commit, GroupCommit, size_of
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from projections.read_models import ReadModels
-from projections.spans import Spans
 
 if TYPE_CHECKING:  # importing it imports OpenTelemetry
     from api.traces import Traces
 
 WAIT_FOR_S_MAX = 5.0
+AUDIT_ENTRY_BYTES = 512
+"""About what an entry of the audit trail brings."""
 
 
 class Appended:
@@ -47,7 +50,7 @@ class Appended:
 
 @dataclass(slots=True)
 class Service:
-    """One server's parts. `writers` exist between `start` and `stop`, on the event loop that called `start`.
+    """One server's parts. `writers` and `audit` exist between `start` and `stop`, on the event loop that called `start`.
 
     `now_us` says when a delivery was received. Nothing is ordered by it, so it may step as it likes.
     """
@@ -55,6 +58,7 @@ class Service:
     settings: Settings
     ledger: Ledger
     read_models: ReadModels
+    trail: AuditTrail
     reception: Reception
     access: Access
     appended: Appended = field(default_factory=Appended)
@@ -68,6 +72,7 @@ class Service:
     now_us: Callable[[], int] = now_us
     traces: "Traces | None" = None
     readiness: Readiness = field(init=False)
+    audit: GroupCommit[AuditEntry, int] = field(init=False)
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.ledger, self.read_models)
@@ -75,10 +80,13 @@ class Service:
     @classmethod
     def open(cls, settings: Settings, traces: "Traces | None" = None) -> "Service":
         """Opens the ledger, and creates it where there is none."""
-        ledger = Ledger.open(settings.database_url, partitions=settings.partitions)
+        with contextlib.ExitStack() as undo:
+            ledger = undo.enter_context(Ledger.open(settings.database_url, partitions=settings.partitions))
+            read_models = undo.enter_context(ReadModels.open(ledger, spans_of(traces)))
+            trail = AuditTrail.open(ledger)
+            undo.pop_all()
         reception = Reception(settings.secrets, ledger.partitions, settings.replay_window_s, ledger.codec)
-        read_models = _read_models_of(ledger, spans_of(traces))
-        return cls(settings, ledger, read_models, reception, Access(settings.api_keys), traces=traces)
+        return cls(settings, ledger, read_models, trail, reception, Access(settings.api_keys), traces=traces)
 
     def start(self) -> None:
         """Starts a writer a partition, and the projections."""
@@ -89,19 +97,40 @@ class Service:
             GroupCommit(commit, size_of=size_of, on_commit=self._on_commit, on_idle=self.ledger.database.tidy)
             for _ in range(self.ledger.partitions)
         ]
+        self.audit = GroupCommit(
+            self._commit_audit,
+            size_of=lambda _entry: AUDIT_ENTRY_BYTES,
+            on_commit=lambda: None,
+            on_idle=self.trail.database.tidy,
+        )
         self.read_models.start()
 
     async def stop(self) -> None:
         """Commits what waits, then closes."""
         self.closing.set()
-        await asyncio.gather(*(writer.close() for writer in self.writers))
+        await asyncio.gather(*(writer.close() for writer in self.writers), self.audit.close())
         await asyncio.to_thread(self.read_models.close)
+        self.trail.close()
         self.ledger.close()
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item once it is on disk, by the writer of its partition."""
         writer = self.writers[item.partition]
         return writer.submit(item) if self.traces is None else self.traces.submit(item, writer.submit)
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Returns once an entry of the audit trail is on disk; StoreUnavailable where it cannot be."""
+        await self.audit.submit(entry)
+
+    def _commit_audit(self, entries: Sequence[AuditEntry]) -> list[int]:
+        """In the trail's own writer's thread."""
+        started_s, failed = time.perf_counter(), True
+        try:
+            numbers = self.trail.append(entries)
+            failed = False
+            return numbers
+        finally:
+            self.metrics.audited(time.perf_counter() - started_s, failed=failed)
 
     def _commit(self, items: Sequence[Item]) -> list[Outcome]:
         """In a writer's thread."""
@@ -116,11 +145,3 @@ class Service:
     def _on_commit(self) -> None:
         self.read_models.wake()
         self.appended.tell()
-
-
-def _read_models_of(ledger: Ledger, spans: Spans) -> ReadModels:
-    try:
-        return ReadModels.open(ledger, spans)
-    except BaseException:
-        ledger.close()
-        raise

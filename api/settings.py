@@ -13,7 +13,8 @@ from typing import TypeVar
 
 from starlette.config import Config
 
-from api.access import ApiKey, Scope, sha256_of
+from api.access import ApiKey
+from api.keys import NAME, read_keys
 from ledger.errors import SettingRefused
 from ledger.signatures import REPLAY_WINDOW_S_DEFAULT, Secret
 from ledger.store.database import parse_database_url
@@ -42,9 +43,7 @@ SETTINGS = (
 
 T = TypeVar("T")
 
-_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
-_SHA256 = re.compile(r"[0-9a-fA-F]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ def _secrets(config: Config) -> tuple[Secret, ...] | None:
 def _secret_list(text: str) -> tuple[Secret, ...]:
     entries = [entry.strip().partition(":") for entry in text.split(",")] if text else []
     for number, (name, _, key) in enumerate(entries, start=1):
-        if _NAME.fullmatch(name) is None or not key:
+        if NAME.fullmatch(name) is None or not key:
             raise ValueError(
                 f"entry {number} is not id:secret with an id of letters, digits, '.', '_', '-' and a secret"
             )
@@ -168,33 +167,9 @@ def _secret_list(text: str) -> tuple[Secret, ...]:
 
 
 def _api_keys(text: str) -> tuple[ApiKey, ...]:
-    keys = (
-        tuple(_api_key(number, entry.strip()) for number, entry in enumerate(text.split(","), start=1)) if text else ()
-    )
+    keys = read_keys(text)
     _expect_distinct([key.name for key in keys], "key name")
     return keys
-
-
-def _api_key(number: int, entry: str) -> ApiKey:
-    name, _, rest = entry.partition(":")
-    scopes_text, _, key = rest.partition(":")
-    scopes = scopes_text.split("+")
-    if _NAME.fullmatch(name) is None or not key:
-        raise ValueError(f"entry {number} is not name:scope+scope:key")
-    if not set(scopes) <= set(Scope):  # not shown: where the order is wrong it is the key
-        raise ValueError(
-            f"entry {number} has an unknown scope, expected some of {', '.join(Scope)} with + between them"
-        )
-    return ApiKey(name, frozenset(Scope(scope) for scope in scopes), _key_digest(number, key))
-
-
-def _key_digest(number: int, key: str) -> bytes:
-    prefix, _, digits = key.partition(":")
-    if prefix != "sha256":
-        return sha256_of(key)
-    if _SHA256.fullmatch(digits) is None:
-        raise ValueError(f"entry {number} has a sha256: that is not 64 hexadecimal digits")
-    return bytes.fromhex(digits)
 
 
 def _expect_distinct(names: list[str], what: str) -> None:

@@ -8,8 +8,10 @@ import msgspec
 import typer
 from rich.padding import Padding
 
+from api.audit.acts import Act
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stdout, when
+from api.command_line.witnessing import note
 from projections.read_models import (
     INBOUND_CONVERSATIONS,
     LIMIT_MAX,
@@ -43,6 +45,7 @@ def conversation(
         warn_if_behind(read_models, INBOUND_CONVERSATIONS)
         found = read_models.conversation(conversation_id)
         messages = list(_messages(read_models, conversation_id))
+    note(Act.READ_CONVERSATION, conversation_id, items=len(messages))
     if as_json:
         print_json({**conversation_json(found), "messages": [conversation_message_json(each) for each in messages]})
     elif sys.stdout.isatty():

@@ -14,9 +14,11 @@ import httpx2
 import typer
 from rich.console import Console
 
+from api.audit.acts import Act
 from api.command_line.endings import FINE, SOMETHING_WRONG
 from api.command_line.sights import Sights, sights
 from api.command_line.terminal import called_as, counted, progress_bar, said, to_stdout
+from api.command_line.witnessing import entry_of
 from api.interpreter import short_turns
 from api.logs import configure_logs
 from api.one_server import claimed
@@ -26,10 +28,10 @@ from api.settings import Settings
 from api.simulator import Plan, Progress, Summary, simulate
 from api.simulator.audit import Verdict
 from api.simulator.summary import rendered
+from api.verifying import outcome_of, verify_everything
 from ledger.errors import SettingRefused
 from ledger.signatures import Secret
 from ledger.times import write_time
-from ledger.verification import verify
 
 HOST, PORT = "127.0.0.1", 8080
 MESSAGES, SEED, DUPLICATES = 300, 1, 0.2
@@ -125,14 +127,16 @@ class _Stage:
         self._console.print()
         self._console.print(rendered(summary))
         self._console.print()
-        verification = await asyncio.to_thread(verify, service.ledger)
-        chain = "holds" if not verification.findings else f"is broken: {verification.findings[0]}"
-        self.tell("Hash chain", f"{chain}, over {counted(verification.events, 'event')}")
+        verified = await asyncio.to_thread(verify_everything, service.ledger, service.trail)
+        chain = "holds" if not verified.findings else f"is broken: {verified.findings[0]}"
+        self.tell("Hash chain", f"{chain}, over {counted(verified.log.events, 'event')}")
+        outcome, result = outcome_of(verified)
+        await service.record(entry_of(Act.VERIFY, outcome=outcome, result=result))
         seen = await asyncio.to_thread(sights, service.ledger)
         self._tell_what_became(seen)
         if not self._ends:
             await self._tell_where_to_look(seen)
-        return summary.fine and summary.audit.verdict is Verdict.YES and not verification.findings
+        return summary.fine and summary.audit.verdict is Verdict.YES and not verified.findings
 
     async def _deliver(self) -> Summary:
         plan = Plan(

@@ -9,10 +9,12 @@ from rich.padding import Padding
 from rich.table import Table
 
 from api.answers import event_answer
+from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
 from api.command_line.opening import opened
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout, when
+from api.command_line.witnessing import note
 from api.durations import took
 from api.explanation import Explanation, Happening
 from api.explanation import explain as explanation_of
@@ -39,6 +41,7 @@ def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
     """
     with or_what_else_it_is(message_id), opened() as ledger:
         entries = list(ledger.whole_history(message_id))
+    note(Act.READ_MESSAGE, message_id, items=len(entries))
     explained = explanation_of(entries, now_us=time.time_ns() // 1_000)
     if as_json:
         print_json(_as_json(explained))

@@ -8,9 +8,11 @@ from typing import Annotated
 import typer
 
 from api.answers import history_answer
+from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_bytes, print_json, print_table, said, to_stdout, when
+from api.command_line.witnessing import note
 from ledger.events import RequestAccepted, event_type_of, sequence_of
 from ledger.ledger import LogEntry
 from ledger.provider import Effect
@@ -44,9 +46,12 @@ def history(
     """
     with or_what_else_it_is(message_id), opened() as ledger:
         if body is not None:
-            print_bytes(ledger.entry(message_id, body).event.receipt.body)
+            exact = ledger.entry(message_id, body).event.receipt.body
+            note(Act.READ_BODY, message_id, asked={"version": body})
+            print_bytes(exact)
             return
         entries = list(ledger.whole_history(message_id))
+    note(Act.READ_HISTORY, message_id, items=len(entries))
     if as_json:
         print_json(history_answer(message_id, entries, masked=False, following=None))
     elif sys.stdout.isatty():

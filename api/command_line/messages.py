@@ -5,9 +5,11 @@ from typing import Annotated
 
 import typer
 
+from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, when_about
+from api.command_line.witnessing import note
 from ledger.message import external_reference
 from ledger.provider import Status
 from projections.failures import failure_code, failure_details
@@ -76,6 +78,14 @@ def messages(
             )
             found, following = read_models.messages(filters, limit=limit)
             has_more = following is not None
+    asked = {
+        "status": status,
+        "externalReference": reference,
+        "phone": phone,
+        "failureCode": code,
+        "stuck": stuck or None,
+    }
+    note(Act.LIST_MESSAGES, asked=asked, items=len(found))
     if as_json:
         print_json({"items": [status_json(each) for each in found], "next": following})
     else:
@@ -104,6 +114,7 @@ def conversations(
     with opened_read_models() as read_models:
         warn_if_behind(read_models, INBOUND_CONVERSATIONS)
         page = read_models.conversations(number_id=number, participant=participant, limit=limit)
+    note(Act.LIST_CONVERSATIONS, asked={"numberId": number, "participant": participant}, items=len(page.items))
     if as_json:
         print_json({"items": [conversation_json(each) for each in page.items], "next": page.next})
     else:

@@ -13,7 +13,7 @@ from api.program_version import program_version
 
 PANELS: Mapping[str, Mapping[str, str]] = {
     "Try it": {"demo": "demo", "simulate": "simulate"},
-    "Run it": {"serve": "serve", "project": "project", "upgrade": "upgrade"},
+    "Run it": {"serve": "serve", "project": "project", "upgrade": "upgrade", "key": "key"},
     "Ask it": {
         "status": "status",
         "explain": "explain",
@@ -31,6 +31,7 @@ PANELS: Mapping[str, Mapping[str, str]] = {
         "backup": "backup",
         "restore": "restore",
         "quarantine": "quarantine",
+        "audit": "audit",
     },
 }
 """Which file has which command, in the order in which `ledger --help` shows them."""

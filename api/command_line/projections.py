@@ -4,9 +4,11 @@ from typing import Annotated
 
 import typer
 
+from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, to_stdout
+from api.command_line.witnessing import administering
 from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 from ledger.times import write_time
@@ -69,8 +71,9 @@ def retry(name: Name, *, as_json: AsJson = False) -> None:
     Exit status: 0 none is parked any more; 1 some still are; 2 there is no
     such projection.
     """
-    with opened_read_models() as read_models:
-        healed, parked = read_models.retry(known_name(read_models, name))
+    with opened_read_models() as read_models, administering(Act.RETRY_PARKED, known_name(read_models, name)) as result:
+        healed, parked = read_models.retry(name)
+        result |= {"healed": healed, "parked": parked}
     if as_json:
         print_json({"healed": healed, "parked": parked})
     else:

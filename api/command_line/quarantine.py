@@ -6,9 +6,11 @@ from typing import Annotated
 import typer
 
 from api.answers import quarantine_answer
+from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, print_bytes, print_json, print_table, said, to_stderr, to_stdout, when
+from api.command_line.witnessing import administering, note
 from api.visible import visible
 from ledger.ledger import QUARANTINE_PAGE, Ledger
 from ledger.store.registers import QuarantinedDelivery
@@ -25,6 +27,7 @@ def list_quarantine(*, as_json: AsJson = False) -> None:
     """List what is in quarantine, oldest first."""
     with opened() as ledger:
         deliveries = list(_all(ledger))
+    note(Act.LIST_QUARANTINE, items=len(deliveries))
     if as_json:
         print_json({"items": [quarantine_answer(delivery) for delivery in deliveries], "next": None})
         return
@@ -53,6 +56,7 @@ def show(
     """
     with opened() as ledger:
         delivery = ledger.quarantined_delivery(quarantine_id)
+    note(Act.READ_QUARANTINED, quarantine_id)
     if body:
         print_bytes(delivery.receipt.body)
     elif as_json:
@@ -67,8 +71,9 @@ def replay(*, as_json: AsJson = False) -> None:
 
     Exit status: 0 the quarantine is empty; 1 something remains in it.
     """
-    with opened() as ledger:
+    with opened() as ledger, administering(Act.REPLAY_QUARANTINE) as result:
         replayed, remaining = ledger.replay_quarantine()
+        result |= {"replayed": replayed, "remaining": remaining}
     if as_json:
         print_json({"replayed": replayed, "remaining": remaining})
     else:

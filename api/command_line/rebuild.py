@@ -7,10 +7,12 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.projections import known_name, names_to_complete
 from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout
+from api.command_line.witnessing import administering
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 from ledger.errors import MalformedQuestion
@@ -64,7 +66,8 @@ def rebuild(
         if message is not None:
             _rebuild_message(read_models, name or MESSAGE_STATUS, message, as_json=as_json)
         elif rollback:
-            read_models.rollback(names[0])
+            with administering(Act.ROLLBACK, names[0]):
+                read_models.rollback(names[0])
             _tell(
                 f"{names[0]}: the previous version is live again",
                 {"name": names[0], "rolledBack": True},
@@ -90,8 +93,9 @@ def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) ->
     reports = {}
     for each in names:
         try:
-            with _progress_shown(each) as on_progress:
+            with administering(Act.REBUILD, each) as result, _progress_shown(each) as on_progress:
                 reports[each] = read_models.claim_rebuild(each).run(on_progress)
+                result |= {"events": reports[each].events, "rowsDiffering": reports[each].rows_differing}
         except KeyboardInterrupt:
             to_stderr().print(
                 said(f"interrupted; `ledger rebuild {each}` goes on where it was", "yellow"), soft_wrap=True
@@ -104,13 +108,17 @@ def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) ->
 
 
 def _rebuild_message(read_models: ReadModels, name: str, message_id: str, *, as_json: bool) -> None:
-    changed = read_models.rebuild_message(known_name(read_models, name), message_id)
+    with administering(Act.REBUILD, message_id, asked={"name": name}) as result:
+        changed = read_models.rebuild_message(known_name(read_models, name), message_id)
+        result |= {"changed": changed}
     told = f"{name}: the row of {message_id} {'was wrong, and is right now' if changed else 'was right'}"
     _tell(told, {"name": name, "messageId": message_id, "changed": changed}, as_json=as_json)
 
 
 def _cancel(read_models: ReadModels, name: str, *, as_json: bool) -> None:
-    cancelled = read_models.cancel_rebuild(name)
+    with administering(Act.CANCEL_REBUILD, name) as result:
+        cancelled = read_models.cancel_rebuild(name)
+        result |= {"cancelled": cancelled}
     told = f"{name}: {'the rebuild is cancelled; the live rows were never touched' if cancelled else 'no rebuild runs'}"
     _tell(told, {"name": name, "cancelled": cancelled}, as_json=as_json)
     if not cancelled:

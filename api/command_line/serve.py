@@ -4,10 +4,13 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
+from api.clock import now_us
 from api.command_line.opening import file_of
 from api.command_line.terminal import called_as, to_stderr
+from api.keys import warnings_of
 from api.logs import configure_logs
 from api.one_server import claimed
+from api.reloading import reload_on_hangup
 from api.server import listening, run_server, server_of, url_of
 from api.service import Service
 from api.settings import Settings, read_settings, unknown_settings
@@ -23,7 +26,8 @@ def serve() -> None:
 
     Settings come from the environment, or from the file that LEDGER_ENV_FILE
     names. A new ledger is created where there is none. On SIGTERM or Ctrl-C
-    the server takes nothing new, finishes what is under way, and ends.
+    the server takes nothing new, finishes what is under way, and ends. On
+    SIGHUP it reads the secrets and the keys in LEDGER_ENV_FILE again.
 
     For example:
 
@@ -60,10 +64,13 @@ def warn(settings: Settings) -> None:
             "LEDGER_API_KEYS is not set: reading works without a key, and from this machine alone; set keys before a proxy"
             " on this machine forwards to it, because what a proxy forwards comes from this machine too"
         )
+    for warning in warnings_of(settings.api_keys, now_us()):
+        log.warning(warning)
 
 
 def _announce(service: Service, url: str) -> None:
     """Where it listens; in a terminal also what to do next. Programs look for the line with `url`."""
+    reload_on_hangup(service)
     log.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)
     tell_that_it_listens()
     if service.settings.log_json is None and (console := to_stderr()).is_terminal:

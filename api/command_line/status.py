@@ -9,10 +9,12 @@ import typer
 from rich.padding import Padding
 from rich.table import Table
 
+from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout
+from api.command_line.witnessing import note
 from api.explanation import MEANINGS
 from api.visible import visible
 from ledger.errors import MalformedQuestion
@@ -55,6 +57,7 @@ def status(
         if as_of is None:
             warn_if_behind(read_models, MESSAGE_STATUS)
         found = _status(read_models, message_id, as_of)
+    note(Act.READ_MESSAGE, message_id, asked={"asOf": as_of})
     if as_json:
         print_json(status_json(found))
     else:

@@ -9,8 +9,10 @@ import msgspec
 import typer
 
 from api.answers import feed_event_answer
+from api.audit.acts import Act
 from api.command_line.opening import opened
 from api.command_line.terminal import STYLE_OF, said, to_stdout, when
+from api.command_line.witnessing import note
 from api.visible import visible
 from ledger.events import event_type_of, sequence_of
 from ledger.ledger import Ledger, LogEntry
@@ -47,10 +49,11 @@ def tail(
     Exit status: 0 at the end; 130 after Ctrl-C.
     """
     with opened() as ledger:
-        for entry in _events(ledger, _latest(ledger, lines), follow=follow):
-            if as_json:
-                _print_json(entry)
-            else:
+        events = _events(ledger, _latest(ledger, lines), follow=follow)
+        if as_json:
+            _print_all_as_json(events, lines)
+        else:
+            for entry in events:
                 _print(entry)
 
 
@@ -71,6 +74,18 @@ def _events(ledger: Ledger, cursor: Cursor, *, follow: bool) -> Iterator[LogEntr
         if not page:
             sys.stdout.flush()
             time.sleep(POLL_S)
+
+
+def _print_all_as_json(events: Iterator[LogEntry], lines: int) -> None:
+    """With bodies, so that the audit trail knows beforehand, and how many there were at the end."""
+    note(Act.FOLLOW_FEED, asked={"lines": lines})
+    items = 0
+    try:
+        for entry in events:
+            _print_json(entry)
+            items += 1
+    finally:
+        note(Act.FOLLOW_FEED, outcome="ended", items=items)
 
 
 def _print_json(entry: LogEntry) -> None:

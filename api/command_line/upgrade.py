@@ -2,8 +2,10 @@
 
 from contextlib import closing
 
+from api.audit.acts import Act
 from api.command_line.opening import existing_url, file_of
 from api.command_line.terminal import AsJson, print_json, to_stdout
+from api.command_line.witnessing import administering
 from api.one_server import claimed_whatever_it_is
 from ledger.store.database import Database
 from ledger.store.schema import upgrade as upgrade_schema
@@ -20,8 +22,13 @@ def upgrade(*, as_json: AsJson = False) -> None:
     served, or it was made by a newer program.
     """
     url = existing_url()
-    with claimed_whatever_it_is(file_of(url)), closing(Database(url)) as database:
+    with (
+        claimed_whatever_it_is(file_of(url)),
+        closing(Database(url)) as database,
+        administering(Act.UPGRADE) as result,
+    ):
         before, after = upgrade_schema(database)
+        result |= {"before": before, "after": after}
     if as_json:
         print_json({"before": before, "after": after})
     else:

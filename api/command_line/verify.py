@@ -1,21 +1,24 @@
 """`ledger verify`: whether what is stored is still what was recorded."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
 from rich.progress import Progress, TaskID
 
+from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_json, progress_bar, said, to_stderr, to_stdout
+from api.command_line.witnessing import entry_of
 from api.interpreter import rare_collections
 from api.settings import read_settings
-from ledger.errors import SettingRefused
+from api.verifying import Verified, outcome_of, verify_everything
+from ledger.audit.trail import AuditTrail
+from ledger.errors import LedgerError, SettingRefused
 from ledger.signatures import Secret
-from ledger.verification import OnProgress, Verification
-from ledger.verification import verify as verify_ledger
+from ledger.verification import OnProgress
 
 
 def verify(
@@ -37,22 +40,27 @@ def verify(
 ) -> None:
     """Prove that nothing stored was changed, deleted, moved or cut off.
 
-    Makes the hash of every event again, from the first to the last, and
-    compares. Works beside a running server. Note the heads that it prints
-    somewhere else, and hand them over the next time.
+    Makes the hash of every event and of every entry of the audit trail again,
+    from the first to the last, and compares. Works beside a running server.
+    Note the heads that it prints somewhere else, and hand them over the next
+    time. The audit trail keeps when this was done, and what was found.
 
     For example:
 
     $ ledger verify
 
-    $ ledger verify --deep --head 0-17:5d41…
+    $ ledger verify --deep --head 0-17:5d41… --head audit-9:7f3a…
 
     Exit status: 0 everything is as it was recorded; 1 something is not;
     2 wrong usage or settings.
     """
-    with rare_collections(), opened() as ledger, _progress_shown() as on_progress:
+    with rare_collections(), opened() as ledger, closing(AuditTrail.open(ledger)) as trail:
         secrets = _secrets() if deep else ()
-        found = verify_ledger(ledger, noted_heads=head or (), deep=deep, secrets=secrets, on_progress=on_progress)
+        with _progress_shown() as on_progress:
+            found = verify_everything(
+                ledger, trail, noted_heads=head or (), deep=deep, secrets=secrets, on_progress=on_progress
+            )
+        _note(trail, found)
     if as_json:
         print_json(_as_json(found))
     else:
@@ -69,17 +77,26 @@ def _secrets() -> tuple[Secret, ...]:
         return ()
 
 
-def _print(found: Verification, *, deep: bool) -> None:
+def _note(trail: AuditTrail, found: Verified) -> None:
+    """What was found is told even where the trail cannot take it."""
+    outcome, result = outcome_of(found)
+    try:
+        trail.append([entry_of(Act.VERIFY, outcome=outcome, result=result)])
+    except LedgerError as error:
+        to_stderr().print(said(f"the audit trail does not know of this verification: {error}", "yellow"))
+
+
+def _print(found: Verified, *, deep: bool) -> None:
     console = to_stdout()
-    read = f"{counted(found.events, 'event')} in {counted(found.partitions, 'partition')}"
-    signatures = f", {counted(found.signatures, 'signature')} checked again" if deep else ""
+    log = found.log
+    read = f"{counted(log.events, 'event')} in {counted(log.partitions, 'partition')}"
+    signatures = f", {counted(log.signatures, 'signature')} checked again" if deep else ""
+    read = f"({read}{signatures}, {counted(found.trail.entries, 'entry', 'entries')} of the audit trail)"
     if not found.findings:
-        console.print(
-            said("Everything is as it was recorded", "bold green"), said(f"({read}{signatures})"), soft_wrap=True
-        )
+        console.print(said("Everything is as it was recorded", "bold green"), said(read), soft_wrap=True)
     else:
         told = f"{counted(len(found.findings), 'finding')}: not everything is as it was recorded"
-        console.print(said(told, "bold red"), said(f"({read}{signatures})"), soft_wrap=True)
+        console.print(said(told, "bold red"), said(read), soft_wrap=True)
     for finding in found.findings:
         console.print(said(f"  {finding}"), soft_wrap=True)
     if not found.findings:
@@ -88,12 +105,15 @@ def _print(found: Verification, *, deep: bool) -> None:
             console.print(said(f"  --head {each}", "bold"), soft_wrap=True)
 
 
-def _as_json(found: Verification) -> dict[str, object]:
+def _as_json(found: Verified) -> dict[str, object]:
+    log = found.log
     return {
-        "partitions": found.partitions,
-        "events": found.events,
-        "signatures": found.signatures,
-        "heads": found.heads,
+        "partitions": log.partitions,
+        "events": log.events,
+        "signatures": log.signatures,
+        "heads": log.heads,
+        "auditEntries": found.trail.entries,
+        "auditHead": found.trail.head,
         "findings": [
             {"position": finding.position and str(finding.position), "message": finding.message}
             for finding in found.findings

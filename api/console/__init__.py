@@ -7,7 +7,9 @@
 from starlette.routing import Route
 
 from api.access import Scope
+from api.audit.acts import Act
 from api.console.assets import asset
+from api.console.audit import audit_page
 from api.console.conversations import conversation_page, conversations_page
 from api.console.doorway import Action, Door, Page, not_a_page, route_of
 from api.console.event import event_body, event_page
@@ -27,33 +29,34 @@ from api.service import Service
 WAYS: tuple[Page | Action | Door, ...] = (
     Door("GET", "/console/static/{name}", asset),
     Door("GET", "/console/sign-in", sign_in_page),
-    Door("POST", "/console/sign-in", sign_in),
-    Door("POST", "/console/sign-out", sign_out),
-    Page("/console", front_page),
-    Page("/console/search", search_page),
-    Page("/console/messages", messages_page),
-    Page("/console/messages.csv", messages_csv),
+    Door("POST", "/console/sign-in", sign_in, Act.SIGN_IN),
+    Door("POST", "/console/sign-out", sign_out, Act.SIGN_OUT),
+    Page("/console", front_page, Act.LOOK_AROUND),
+    Page("/console/search", search_page, Act.SEARCH),
+    Page("/console/messages", messages_page, Act.LIST_MESSAGES),
+    Page("/console/messages.csv", messages_csv, Act.LIST_MESSAGES),
     # Without an id in the path: for ids that no path can carry ("", "." and "..").
-    Page("/console/message", message_page),
-    Page("/console/event", event_page),
-    Page("/console/event/body", event_body),
-    Page("/console/conversation", conversation_page),
-    Page("/console/send", send_page),
-    Page("/console/messages/{messageId}", message_page),
-    Page("/console/messages/{messageId}/events/{version}", event_page),
-    Page("/console/messages/{messageId}/events/{version}/body", event_body),
-    Page("/console/stuck", stuck_page),
-    Page("/console/failures", failures_page),
-    Page("/console/conversations", conversations_page),
-    Page("/console/conversations/{conversationId}", conversation_page),
-    Page("/console/sends/{idempotencyKey}", send_page),
-    Page("/console/operations", operations_page),
-    Page("/console/operations/stream", operations_stream),
-    Action("/console/operations/rebuild", rebuild),
-    Page("/console/quarantine", quarantine_page, Scope.ADMIN),
-    Page("/console/quarantine/{quarantineId}/body", quarantined_body, Scope.ADMIN),
-    Action("/console/quarantine/replay", replay),
-    Page("/console/{rest:path}", not_a_page),
+    Page("/console/message", message_page, Act.READ_MESSAGE),
+    Page("/console/event", event_page, Act.READ_BODY),
+    Page("/console/event/body", event_body, Act.READ_BODY),
+    Page("/console/conversation", conversation_page, Act.READ_CONVERSATION),
+    Page("/console/send", send_page, Act.READ_SEND),
+    Page("/console/messages/{messageId}", message_page, Act.READ_MESSAGE),
+    Page("/console/messages/{messageId}/events/{version}", event_page, Act.READ_BODY),
+    Page("/console/messages/{messageId}/events/{version}/body", event_body, Act.READ_BODY),
+    Page("/console/stuck", stuck_page, Act.LOOK_AROUND),
+    Page("/console/failures", failures_page, Act.LOOK_AROUND),
+    Page("/console/conversations", conversations_page, Act.LIST_CONVERSATIONS),
+    Page("/console/conversations/{conversationId}", conversation_page, Act.READ_CONVERSATION),
+    Page("/console/sends/{idempotencyKey}", send_page, Act.READ_SEND),
+    Page("/console/operations", operations_page, Act.LOOK_AT_OPERATIONS),
+    Page("/console/operations/stream", operations_stream, Act.LOOK_AT_OPERATIONS),
+    Action("/console/operations/rebuild", rebuild, Act.REBUILD),
+    Page("/console/quarantine", quarantine_page, Act.LIST_QUARANTINE, Scope.ADMIN),
+    Page("/console/quarantine/{quarantineId}/body", quarantined_body, Act.READ_QUARANTINED, Scope.ADMIN),
+    Page("/console/audit", audit_page, Act.READ_AUDIT, Scope.ADMIN),
+    Action("/console/quarantine/replay", replay, Act.REPLAY_QUARANTINE),
+    Page("/console/{rest:path}", not_a_page, Act.LOOK_AT_OPERATIONS),
 )
 
 

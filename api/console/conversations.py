@@ -61,6 +61,7 @@ def conversations_page(visit: Visit) -> Response:
         cursor=visit.asked("cursor"),
         limit=PAGE_CONVERSATIONS,
     )
+    visit.tell(items=len(page.items))
     return visit.page(
         "conversations.html",
         wanted=wanted,
@@ -80,6 +81,7 @@ def conversation_page(visit: Visit) -> Response:
     if page.next:
         address = conversation_url(conversation_id)
         later = f"{address}{'&' if '?' in address else '?'}cursor={page.next}"
+    visit.tell(items=len(page.items))
     return visit.page(
         "conversation.html",
         line=_line(visit, conversation),

@@ -17,6 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.access import Caller, Forbidden, Scope, Unauthenticated
+from api.audit.acts import Act, Way
+from api.audit.witness import NOBODY, Witness
 from api.console.rendering import html, query_url, see_other, templates
 from api.console.visit import Console, Visit
 from api.http.bodies import read_body
@@ -24,7 +26,22 @@ from api.http.problems import kind_of
 from ledger.errors import LedgerError, NotFound
 
 COOKIE = "ledger_console"
-NOBODY = Caller("nobody", frozenset())
+ASKED = (
+    "q",
+    "with",
+    "status",
+    "code",
+    "reference",
+    "number",
+    "age",
+    "since",
+    "cursor",
+    "version",
+    "holder",
+    "act",
+    "subject",
+)
+"""What pages are asked with, as far as the audit trail keeps it."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,10 +49,11 @@ Handler = Callable[[Visit], Response] | Callable[[Visit], Awaitable[Response]]
 
 
 class Page(NamedTuple):
-    """A page that is looked at."""
+    """A page that is looked at, and what the audit trail calls that."""
 
     path: str
     handler: Handler
+    act: Act
     scope: Scope = Scope.MASKED
 
 
@@ -44,15 +62,17 @@ class Action(NamedTuple):
 
     path: str
     handler: Handler
+    act: Act
     scope: Scope = Scope.ADMIN
 
 
 class Door(NamedTuple):
-    """What needs no key: signing in and out, and what these pages are made of."""
+    """What needs no key: signing in and out, and what these pages are made of, which is no act."""
 
     method: str
     path: str
     handler: Handler
+    act: Act | None = None
 
 
 def route_of(console: Console, way: Page | Action | Door) -> Route:
@@ -63,7 +83,7 @@ def route_of(console: Console, way: Page | Action | Door) -> Route:
         began_s = time.perf_counter()
         try:
             visit = await _let_in(visit, way)
-            response = await _answered(way.handler, visit)
+            response = await _witnessed(visit, way)
         except (LedgerError, SQLAlchemyError) as error:
             response = refusal(visit, error)
         except Exception as error:
@@ -110,15 +130,9 @@ async def _let_in(visit: Visit, way: Page | Action | Door) -> Visit:
         _expect_our_own_page(request)
         body = await read_body(request.headers.raw, request.receive)
     caller = _caller(visit.console, request)
-    if isinstance(way, Door):
-        return Visit(visit.console, request, caller or NOBODY, body)
-    if caller is None:
+    if caller is None and not isinstance(way, Door):
         raise Unauthenticated("sign in with an API key")
-    if not caller.may(way.scope):
-        raise Forbidden(
-            f"This needs a key with the scope {way.scope.value!r}; the key {caller.name!r} does not have it."
-        )
-    return Visit(visit.console, request, caller, body)
+    return Visit(visit.console, request, caller or NOBODY, body)
 
 
 def _caller(console: Console, request: Request) -> Caller | None:
@@ -126,7 +140,9 @@ def _caller(console: Console, request: Request) -> Caller | None:
     if not access.keys:
         return access.caller(request)
     session_id = request.cookies.get(COOKIE)
-    return console.sessions.caller(session_id, time.monotonic()) if session_id else None
+    caller = console.sessions.caller(session_id, time.monotonic()) if session_id else None
+    # A session lasts no longer than its key: one that was revoked, replaced or has expired ends it at once.
+    return None if caller is None else access.still(caller)
 
 
 def _expect_our_own_page(request: Request) -> None:
@@ -136,6 +152,25 @@ def _expect_our_own_page(request: Request) -> None:
         raise Forbidden(
             "The form did not come from a page of this console, so nothing was done. Reload the page, and try again."
         )
+
+
+async def _witnessed(visit: Visit, way: Page | Action | Door) -> Response:
+    """What a page answers, with what it owes the audit trail."""
+    if way.act is None:
+        return await _answered(way.handler, visit)
+    # Who signs in or out is told by those pages themselves.
+    caller = NOBODY if isinstance(way, Door) else visit.caller
+    asked = {name: visit.request.query_params.get(name) for name in ASKED}
+    witness = Witness(visit.service, Way.CONSOLE, way.act, caller, visit.request, asked)
+    return await witness.sees(_for_who_may(visit, way))
+
+
+async def _for_who_may(visit: Visit, way: Page | Action | Door) -> Response:
+    if not isinstance(way, Door) and not visit.caller.may(way.scope):
+        raise Forbidden(
+            f"This needs a key with the scope {way.scope.value!r}; the key {visit.caller.name!r} does not have it."
+        )
+    return await _answered(way.handler, visit)
 
 
 async def _answered(handler: Handler, visit: Visit) -> Response:

@@ -47,6 +47,7 @@ def failures_page(visit: Visit) -> Response:
     after_us = 0 if seconds is None else visit.now_us - seconds * SECOND_US
     failures = visit.service.read_models.failures_by_code(updated_after_us=after_us, look_at_most=LOOKED_AT_MAX)
     age = None if span == "ever" else span
+    visit.tell(items=len(failures.groups))
     return visit.page(
         "failures.html",
         groups=[_group(visit, each, failures.groups[0].messages, age) for each in failures.groups],

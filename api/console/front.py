@@ -35,6 +35,7 @@ def front_page(visit: Visit) -> Response:
     """The front page."""
     read_models = visit.service.read_models
     latest: Page[MessageStatus] = read_models.messages(MessageFilters(), limit=LATEST_SHOWN)
+    visit.tell(items=len(latest.items))
     return visit.page(
         "front.html",
         health=_health(visit),

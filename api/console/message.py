@@ -65,6 +65,7 @@ def message_page(visit: Visit) -> Response:
     explained = explain(entries, now_us=time.time_ns() // 1_000, message=whole)
     message = explained.message
     code = explained.failure_code
+    visit.tell(items=len(entries))
     return visit.page(
         "message.html",
         message=message,

@@ -25,6 +25,7 @@ def messages_page(visit: Visit) -> Response:
     page = visit.service.read_models.messages(
         asked.filters(visit.now_us), cursor=visit.asked("cursor"), limit=PAGE_MESSAGES
     )
+    visit.tell(items=len(page.items))
     return visit.page(
         "messages.html",
         asked=asked,
@@ -43,7 +44,9 @@ def messages_csv(visit: Visit) -> Response:
     written = io.StringIO()
     writer = csv.writer(written)
     writer.writerow(CSV_COLUMNS)
-    writer.writerows([inert(cell) for cell in _cells(line)] for line in _lines(visit))
+    lines = list(_lines(visit))
+    writer.writerows([inert(cell) for cell in _cells(line)] for line in lines)
+    visit.tell(items=len(lines))
     headers = PAGE_HEADERS | {"Content-Disposition": 'attachment; filename="messages.csv"'}
     return Response(written.getvalue(), 200, headers, "text/csv; charset=utf-8")
 

@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
+from api.access import Caller
 from api.console.charts import chart_of
 from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
 from api.console.quarantine import waiting
@@ -16,13 +17,14 @@ from api.console.rendering import PAGE_HEADERS, counted, see_other
 from api.console.visit import Console, Visit
 from api.durations import lasting
 from api.http.problems import TooManyStreams
+from api.verifying import last_verification
 from ledger.errors import LedgerError
 from ledger.positions import Position
 from projections.read_models import ProjectionStatus
 
 STREAMS_MAX = 16
 STREAM_LASTS_S = 15 * 60
-"""Then the browser connects again, and whoever signed out or was forgotten does not get in again."""
+"""Then the browser connects again, and whoever signed out or was forgotten does not get in again. A revoked key ends it at once."""
 
 
 def operations_page(visit: Visit) -> Response:
@@ -40,6 +42,7 @@ def operations_page(visit: Visit) -> Response:
         warnings=visit.service.clock.warnings(),
         reasons=visit.service.readiness.reasons(),
         heads=heads,
+        verified=last_verification(visit.service.trail),
         samples=SAMPLES_MAX,
         started=visit.asked("rebuilding"),
     )
@@ -48,6 +51,7 @@ def operations_page(visit: Visit) -> Response:
 def rebuild(visit: Visit) -> Response:
     """Begins to build a read model again beside the live one; RebuildRunning while somebody does."""
     name = visit.form().get("name", "")
+    visit.tell(subject=name)
     visit.service.read_models.claim_rebuild(name).start()
     return see_other("/console/operations?rebuilding=1")
 
@@ -59,14 +63,14 @@ async def operations_stream(visit: Visit) -> Response:
     headers = PAGE_HEADERS | {"X-Accel-Buffering": "no"}
     if visit.request.method == "HEAD":
         return Response(None, 200, headers, "text/event-stream")
-    return StreamingResponse(_beats(visit.console), 200, headers, "text/event-stream")
+    return StreamingResponse(_beats(visit.console, visit.caller), 200, headers, "text/event-stream")
 
 
-async def _beats(console: Console) -> AsyncIterator[bytes]:
+async def _beats(console: Console, caller: Caller) -> AsyncIterator[bytes]:
     console.streams.number += 1
     try:
         for _ in range(int(STREAM_LASTS_S / SAMPLE_EVERY_S)):
-            if console.service.closing.is_set():
+            if console.service.closing.is_set() or console.service.access.still(caller) is None:
                 return
             try:
                 sample = await run_in_threadpool(console.pulse.feel)

@@ -37,6 +37,7 @@ def quarantine_page(visit: Visit) -> Response:
     page = visit.service.ledger.quarantined(after=_after(visit.asked("cursor")), limit=PAGE_DELIVERIES)
     last = page[-1] if len(page) == PAGE_DELIVERIES else None
     cursor = last and f"{last.receipt.received_at_us}-{last.quarantine_id}"
+    visit.tell(items=len(page))
     return visit.page(
         "quarantine.html",
         lines=[_line(visit, each) for each in page],
@@ -58,7 +59,8 @@ def quarantined_body(visit: Visit) -> Response:
 
 def replay(visit: Visit) -> Response:
     """Records what this version can read by now."""
-    replayed, _ = visit.service.ledger.replay_quarantine()
+    replayed, remaining = visit.service.ledger.replay_quarantine()
+    visit.tell(replayed=replayed, remaining=remaining)
     visit.service.read_models.wake()
     return see_other(query_url("quarantine", {"replayed": str(replayed)}))
 

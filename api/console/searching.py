@@ -49,6 +49,7 @@ def search_page(visit: Visit) -> Response:
     urls = {hit.url for each in found for hit in each.hits}
     if len(urls) == 1 and not any(each.more for each in found):
         return see_other(urls.pop())
+    visit.tell(items=len(urls))
     return visit.page(
         "search.html",
         text=text,

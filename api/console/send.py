@@ -40,6 +40,7 @@ def send_page(visit: Visit) -> Response:
     some = accepted.results[first : first + RESULTS_SHOWN]
     now = visit.service.read_models.current_statuses([result.message_id for result in some])
     text = accepted.request.get("text")
+    visit.tell(items=len(accepted.results))
     return visit.page(
         "send.html",
         key=key,

@@ -39,6 +39,7 @@ def sign_in(visit: Visit) -> Response:
         return _form(visit, target, f"Too many wrong keys came from here. Wait {error.retry_after_s} s.", 429)
     except Unauthenticated:
         return _form(visit, target, WRONG_KEY, 401)
+    visit.tell(holder=caller.name)
     if not caller.may(Scope.MASKED):
         return _form(visit, target, CANNOT_READ.format(name=caller.name), 403)
     return see_other(target, {"Set-Cookie": _cookie(visit, _session_id(visit, caller), int(LASTS_S))})
@@ -49,6 +50,8 @@ def sign_out(visit: Visit) -> Response:
     session_id = visit.request.cookies.get(COOKIE)
     if session_id:
         visit.console.sessions.end(session_id)
+    if visit.service.access.keys and visit.caller.scopes:
+        visit.tell(holder=visit.caller.name)
     return see_other("/console/sign-in", {"Set-Cookie": _cookie(visit, "", 0)})
 
 

@@ -27,9 +27,11 @@ def stuck_page(visit: Visit) -> Response:
     """The stuck messages, and what else may be lost."""
     counts = stuck_counts(visit.service.read_models, visit.now_us)
     pulse = visit.console.pulse.feel()
+    groups = [_stuck(visit, count) for count in counts]
+    visit.tell(items=sum(len(each.lines) for each in groups))
     return visit.page(
         "stuck.html",
-        groups=[_stuck(visit, count) for count in counts],
+        groups=groups,
         counted_max=STUCK_COUNTED_MAX,
         quarantined=waiting(visit),
         projections=pulse.projections,

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, Scope
+from api.audit.witness import tell
 from api.console.pulse import Pulse
 from api.console.rendering import html, templates
 from api.console.sessions import Sessions
@@ -102,6 +103,10 @@ class Visit:
     def value(self, value: object) -> object:
         """A JSON value as this visitor may see it."""
         return mask_value(value) if self.masked else value
+
+    def tell(self, *, holder: str | None = None, subject: str | None = None, **result: object) -> None:
+        """What only the page knows of its request, for the audit trail."""
+        tell(self.request, holder=holder, subject=subject, **result)
 
     def page(self, template: str, status: int = 200, **context: object) -> Response:
         """A page made of a template and what it shows."""

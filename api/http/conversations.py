@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import page_answer
+from api.audit.witness import tell
 from api.http.questions import path_text, query_limit, query_phone, query_text
 from api.http.responses import json_answer
 from api.service import Service
@@ -19,6 +20,7 @@ def get_conversations(service: Service, caller: Caller, request: Request) -> Res
         cursor=query_text(request, "cursor"),
         limit=query_limit(request),
     )
+    tell(request, items=len(page.items))
     return json_answer(page_answer(page, conversation_json, masked=caller.is_masked))
 
 
@@ -33,4 +35,5 @@ def get_conversation_messages(service: Service, caller: Caller, request: Request
     page = service.read_models.conversation_messages(
         path_text(request, "conversationId"), cursor=query_text(request, "cursor"), limit=query_limit(request)
     )
+    tell(request, items=len(page.items))
     return json_answer(page_answer(page, conversation_message_json, masked=caller.is_masked))

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, NamedTuple
 
 from msgspec import Meta
 
+from api.audit.acts import Act
 from api.http.problems import PROBLEM_MEDIA_TYPE
 from api.http.questions import PAGE_DEFAULT, PAGE_MAX
 from api.http.shapes import Identifier, PositionText, Time
@@ -100,6 +101,13 @@ MESSAGE_FILTERS = (
     Parameter("failureCode", "query", str, "Messages that failed with this code."),
     Parameter("updatedAfter", "query", Time, "Messages updated at this time or after it."),
     Parameter("updatedBefore", "query", Time, "Messages updated before this time."),
+)
+AUDIT_FILTERS = (
+    Parameter("holder", "query", str, "Entries of this key, `loopback`, or a user of the command line."),
+    Parameter("act", "query", Act, "Entries of this act."),
+    Parameter("subject", "query", str, "Entries about this messageId, conversationId, idempotency key or projection."),
+    Parameter("since", "query", Time, "Entries of this time or after it."),
+    Parameter("until", "query", Time, "Entries before this time."),
 )
 NUMBER_ID = Parameter("numberId", "query", str, "Conversations of this number of ours.")
 PARTICIPANT = Parameter("participant", "query", str, "Conversations in which this phone takes part.")

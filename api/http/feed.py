@@ -10,6 +10,8 @@ from starlette.responses import Response, StreamingResponse
 
 from api.access import Caller
 from api.answers import feed_answer, feed_event_answer
+from api.audit.acts import Act, Way
+from api.audit.witness import Witness, tell
 from api.http.problems import TooManyStreams
 from api.http.questions import query_limit, query_text
 from api.http.responses import json_answer
@@ -21,6 +23,7 @@ STREAM_PAGE_EVENTS = 200
 STREAMS_MAX = 64
 POLL_S = 0.25
 HEARTBEAT_POLLS = 60
+EVENT_START = b"id: "
 STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -28,6 +31,7 @@ def get_feed(service: Service, caller: Caller, request: Request) -> Response:
     """A page of events after a cursor; `next` is always there to poll with."""
     cursor = _cursor(service, query_text(request, "after"))
     entries, following = service.ledger.feed(cursor, query_limit(request))
+    tell(request, items=len(entries))
     return json_answer(feed_answer(entries, str(following), masked=caller.is_masked))
 
 
@@ -39,36 +43,38 @@ async def get_feed_stream(service: Service, caller: Caller, request: Request) ->
         return Response(None, 200, STREAM_HEADERS, "text/event-stream")
     if service.open_streams >= STREAMS_MAX:
         raise TooManyStreams(f"{STREAMS_MAX} streams are open already; use GET /feed, or try again")
-    return StreamingResponse(
-        _follow(service, cursor, masked=caller.is_masked), 200, STREAM_HEADERS, "text/event-stream"
-    )
+    witness = Witness(service, Way.HTTP, Act.FOLLOW_FEED, caller, request, {"after": resumed})
+    return StreamingResponse(_follow(witness, cursor), 200, STREAM_HEADERS, "text/event-stream")
 
 
 def _cursor(service: Service, text: str | None) -> Cursor:
     return Cursor.parse(text, service.ledger.partitions) if text else Cursor.start(service.ledger.partitions)
 
 
-async def _follow(service: Service, cursor: Cursor, *, masked: bool) -> AsyncIterator[bytes]:
-    """Ends when the server closes, or the client goes away."""
+async def _follow(witness: Witness, cursor: Cursor) -> AsyncIterator[bytes]:
+    """Ends when the server closes, the client goes away, or its key is revoked, expires or gets other scopes."""
+    service, items = witness.service, 0
     service.open_streams += 1
     try:
-        async for each in _events(service, cursor, masked=masked):
+        async for each in _events(service, witness.caller, cursor):
+            items += each.startswith(EVENT_START)
             yield each
     finally:
         service.open_streams -= 1
+        witness.ended(items=items)
 
 
-async def _events(service: Service, cursor: Cursor, *, masked: bool) -> AsyncIterator[bytes]:
+async def _events(service: Service, caller: Caller, cursor: Cursor) -> AsyncIterator[bytes]:
     yield b": connected\n\n"
     idle_polls = 0
-    while not service.closing.is_set():
+    while not service.closing.is_set() and service.access.still(caller) == caller:
         try:
             entries, _ = await run_in_threadpool(service.ledger.feed, cursor, STREAM_PAGE_EVENTS)
         except (LedgerError, SQLAlchemyError):
             return  # the client reconnects with its last id
         for entry in entries:
             cursor = cursor.advanced(entry.position)
-            yield _event(str(cursor), msgspec.json.encode(feed_event_answer(entry, masked=masked)))
+            yield _event(str(cursor), msgspec.json.encode(feed_event_answer(entry, masked=caller.is_masked)))
         if not entries:
             await service.appended.wait(POLL_S)
             idle_polls += 1
@@ -79,4 +85,4 @@ async def _events(service: Service, cursor: Cursor, *, masked: bool) -> AsyncIte
 def _event(event_id: str, content: bytes) -> bytes:
     # A raw body may have line ends between its tokens; in JSON they are white space, in an event stream they end a line.
     line = content.replace(b"\r", b" ").replace(b"\n", b" ")
-    return b"id: " + event_id.encode("ascii") + b"\ndata: " + line + b"\n\n"
+    return EVENT_START + event_id.encode("ascii") + b"\ndata: " + line + b"\n\n"

@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from api.access import Caller, Forbidden
 from api.answers import history_answer
+from api.audit.witness import tell
 from api.http.questions import path_text, query_limit, query_text
 from api.http.responses import bytes_answer, json_answer
 from api.service import Service
@@ -22,6 +23,7 @@ def get_history(service: Service, caller: Caller, request: Request) -> Response:
     entries = service.ledger.history(message_id, after_version=after_version, limit=limit)
     ends_here = not entries or entries[-1].version == service.ledger.latest_version(message_id)
     following = None if ends_here else str(entries[-1].version)
+    tell(request, items=len(entries))
     return json_answer(history_answer(message_id, entries, masked=caller.is_masked, following=following))
 
 

@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import page_answer
+from api.audit.witness import tell
 from api.http.conditional import etag_of, is_known
 from api.http.problems import NotReachedInTime
 from api.http.questions import (
@@ -44,6 +45,7 @@ def get_messages(service: Service, caller: Caller, request: Request) -> Response
     """Messages, newest update first."""
     limit, cursor = query_limit(request), query_text(request, "cursor")
     page = service.read_models.messages(_filters(request), cursor=cursor, limit=limit)
+    tell(request, items=len(page.items))
     return json_answer(page_answer(page, status_json, masked=caller.is_masked))
 
 

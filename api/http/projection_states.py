@@ -1,4 +1,4 @@
-"""GET /projections and POST /projections/{name}/rebuild: how far the read models are, and building one again."""
+"""How far the read models are, building one again, and when all was last verified: `/projections`, `/verification`."""
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -7,6 +7,7 @@ from api.access import Caller
 from api.http.questions import path_text
 from api.http.responses import json_answer
 from api.service import Service
+from api.verifying import last_verification, verification_answer
 from projections.read_models import projection_json
 
 PROJECTIONS_PATH = "/projections"
@@ -15,6 +16,12 @@ PROJECTIONS_PATH = "/projections"
 def get_projections(service: Service, _caller: Caller, _request: Request) -> Response:
     """The state of every read model, and the progress of rebuilds."""
     return json_answer({"items": [projection_json(each) for each in service.read_models.projections()]})
+
+
+def get_verification(service: Service, _caller: Caller, _request: Request) -> Response:
+    """When `ledger verify` last came to its end, by whom, and what it found."""
+    found = last_verification(service.trail)
+    return json_answer({"last": None if found is None else verification_answer(found)})
 
 
 def post_rebuild(service: Service, _caller: Caller, request: Request) -> Response:

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import JSON, quarantine_answer
+from api.audit.witness import tell
 from api.http.questions import path_text, query_limit, query_text, read_cursor, write_cursor
 from api.http.responses import bytes_answer, json_answer
 from api.service import Service
@@ -29,6 +30,7 @@ def get_quarantine(service: Service, _caller: Caller, request: Request) -> Respo
         wanted = min(limit - len(items), BODIES_READ_MAX)
         page = service.ledger.quarantined(after=after, limit=wanted)
         items.extend(quarantine_answer(delivery) for delivery in page)
+        tell(request, items=len(items))
         if len(page) < wanted:
             return json_answer({"items": items, "next": None})
         after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
@@ -40,7 +42,8 @@ def get_quarantined_body(service: Service, _caller: Caller, request: Request) ->
     return bytes_answer(service.ledger.quarantined_delivery(path_text(request, "id")).receipt.body)
 
 
-def post_replay(service: Service, _caller: Caller, _request: Request) -> Response:
+def post_replay(service: Service, _caller: Caller, request: Request) -> Response:
     """Records what this version can read by now."""
     replayed, remaining = service.ledger.replay_quarantine()
+    tell(request, replayed=replayed, remaining=remaining)
     return json_answer({"replayed": replayed, "remaining": remaining})

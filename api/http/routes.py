@@ -1,7 +1,9 @@
 """The one table of routes: who may ask what, who answers, and what comes back. `GET /openapi.json` is written from it."""
 
 from api.access import Scope
+from api.audit.acts import Act
 from api.http import described, shapes
+from api.http.audit import get_audit
 from api.http.conversations import get_conversation, get_conversation_messages, get_conversations
 from api.http.described import (
     EVENT_STREAM_MEDIA_TYPE,
@@ -18,7 +20,7 @@ from api.http.history import get_body, get_history
 from api.http.messages import get_message, get_messages
 from api.http.metrics_route import get_metrics
 from api.http.openapi import get_openapi
-from api.http.projection_states import get_projections, post_rebuild
+from api.http.projection_states import get_projections, get_verification, post_rebuild
 from api.http.quarantine import get_quarantine, get_quarantined_body, post_replay
 from api.http.routing import Guarded, Open, Signed
 from api.http.sending import get_send, post_send
@@ -43,6 +45,7 @@ RECEIVING = (
         "POST",
         "/sends",
         Scope.WRITE,
+        Act.HAND_OVER_SEND,
         post_send,
         Description(
             "Hand over that Red Cloud accepted a request to send.",
@@ -59,6 +62,7 @@ RECEIVING = (
         "GET",
         "/sends/{idempotencyKey}",
         Scope.MASKED,
+        Act.READ_SEND,
         get_send,
         Description(
             "What was handed over under an idempotency key.",
@@ -75,6 +79,7 @@ MESSAGES = (
         "GET",
         "/messages",
         Scope.MASKED,
+        Act.LIST_MESSAGES,
         get_messages,
         Description(
             "Find messages, newest update first.",
@@ -87,6 +92,7 @@ MESSAGES = (
         "GET",
         "/messages/{messageId}",
         Scope.MASKED,
+        Act.READ_MESSAGE,
         get_message,
         Description(
             "The status of a message, now or as it was known then.",
@@ -103,6 +109,7 @@ MESSAGES = (
         "GET",
         "/messages/{messageId}/history",
         Scope.MASKED,
+        Act.READ_HISTORY,
         get_history,
         Description(
             "Everything that the log holds of a message, in the order of recording.",
@@ -116,6 +123,7 @@ MESSAGES = (
         "GET",
         "/messages/{messageId}/history/{version}/body",
         Scope.MASKED,
+        Act.READ_BODY,
         get_body,
         Description(
             "The exact bytes of an event. Refused to keys that have only the scope `masked`.",
@@ -132,6 +140,7 @@ CONVERSATIONS = (
         "GET",
         "/conversations",
         Scope.MASKED,
+        Act.LIST_CONVERSATIONS,
         get_conversations,
         Description(
             "Find conversations, latest message first.",
@@ -144,6 +153,7 @@ CONVERSATIONS = (
         "GET",
         "/conversations/{conversationId}",
         Scope.MASKED,
+        Act.READ_CONVERSATION,
         get_conversation,
         Description(
             "One conversation.",
@@ -157,6 +167,7 @@ CONVERSATIONS = (
         "GET",
         "/conversations/{conversationId}/messages",
         Scope.MASKED,
+        Act.READ_CONVERSATION,
         get_conversation_messages,
         Description(
             "What was written in a conversation, oldest first.",
@@ -173,6 +184,7 @@ FEED = (
         "GET",
         "/feed",
         Scope.MASKED,
+        Act.READ_FEED,
         get_feed,
         Description(
             "Every event of the ledger, in order within a partition.",
@@ -185,6 +197,7 @@ FEED = (
         "GET",
         "/feed/stream",
         Scope.MASKED,
+        Act.FOLLOW_FEED,
         get_feed_stream,
         Description(
             "The same as server-sent events: `id` is the cursor after the event, `data` its JSON.",
@@ -200,6 +213,7 @@ OPERATION = (
         "GET",
         "/projections",
         Scope.MASKED,
+        Act.LOOK_AT_OPERATIONS,
         get_projections,
         Description(
             "How far the read models are.",
@@ -211,6 +225,7 @@ OPERATION = (
         "POST",
         "/projections/{name}/rebuild",
         Scope.ADMIN,
+        Act.REBUILD,
         post_rebuild,
         Description(
             "Build a read model again from the log, beside the live one.",
@@ -222,8 +237,35 @@ OPERATION = (
     ),
     Guarded(
         "GET",
+        "/verification",
+        Scope.MASKED,
+        Act.LOOK_AT_OPERATIONS,
+        get_verification,
+        Description(
+            "When everything was last verified, by whom, and what was found.",
+            "Operation",
+            answers=(json_of(shapes.LastVerification, "The last verification, from the audit trail."),),
+        ),
+    ),
+    Guarded(
+        "GET",
+        "/audit",
+        Scope.ADMIN,
+        Act.READ_AUDIT,
+        get_audit,
+        Description(
+            "Who did or saw what, newest first. Asking is an entry as well.",
+            "Operation",
+            answers=(json_of(shapes.Page[shapes.AuditEntry], "A page of entries."),),
+            problems=(400,),
+            parameters=(*described.AUDIT_FILTERS, described.LIMIT, described.CURSOR),
+        ),
+    ),
+    Guarded(
+        "GET",
         "/quarantine",
         Scope.ADMIN,
+        Act.LIST_QUARANTINE,
         get_quarantine,
         Description(
             "Authentic deliveries that could not be read, oldest first.",
@@ -236,6 +278,7 @@ OPERATION = (
         "GET",
         "/quarantine/{id}/body",
         Scope.ADMIN,
+        Act.READ_QUARANTINED,
         get_quarantined_body,
         Description(
             "The exact bytes of a delivery in quarantine.",
@@ -249,6 +292,7 @@ OPERATION = (
         "POST",
         "/quarantine/replay",
         Scope.ADMIN,
+        Act.REPLAY_QUARANTINE,
         post_replay,
         Description(
             "Record what this version can read by now.",

@@ -7,8 +7,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, Scope
+from api.audit.acts import Act
 from api.http.described import Description
 from api.service import Service
+
+NOT_ASKED_FOR = frozenset({"If-None-Match", "waitFor"})
+"""How an answer is given, and not what is asked for."""
 
 SyncHandler = Callable[[Service, Caller, Request], Response]
 AsyncHandler = Callable[[Service, Caller, Request], Awaitable[Response]]
@@ -16,13 +20,20 @@ OpenHandler = Callable[[Service, Request], Response | Awaitable[Response]]
 
 
 class Guarded(NamedTuple):
-    """A route that needs a scope."""
+    """A route that needs a scope, and what the audit trail calls the use of it."""
 
     method: str
     path: str
     scope: Scope
+    act: Act
     handler: SyncHandler | AsyncHandler
     description: Description
+
+    def asked(self, request: Request) -> dict[str, object]:
+        """What a request asks for with the parameters that the route is described with."""
+        given = {"query": request.query_params, "header": request.headers}
+        names = [(each.place, each.name) for each in self.description.parameters if each.place in given]
+        return {name: given[place].get(name) for place, name in names if name not in NOT_ASKED_FOR}
 
 
 class Open(NamedTuple):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
+from api.audit.acts import Act, Way
 from ledger.provider import MESSAGE_ID_CHARACTERS_MAX, SEQUENCE_MAX, Direction, Effect, Status
 
 T = TypeVar("T")
@@ -276,6 +277,43 @@ class RebuildStarted(Shape):
     name: str
     state: Literal["rebuilding"]
     progress: str
+
+
+class Verification(Shape):
+    """A verification that came to its end; `heads` are to be noted elsewhere, `positions` those of the first findings."""
+
+    at: Time
+    holder: str
+    way: Way
+    clean: bool
+    events: Count
+    audit_entries: Count
+    findings: Count
+    positions: list[PositionText]
+    heads: list[str]
+    deep: bool
+
+
+class LastVerification(Shape):
+    """The last one; null before the first."""
+
+    last: Verification | None
+
+
+class AuditEntry(Shape):
+    """Who did or saw what. `asked` has no whole number in it, `result` what there was to tell of the outcome."""
+
+    number: Annotated[int, Meta(ge=1)]
+    at: Time
+    holder: str
+    way: Way
+    act: Act
+    subject: str | None
+    asked: dict[str, Any]
+    outcome: str
+    result: dict[str, Any]
+    request_id: str | None
+    hash: Sha256
 
 
 class QuarantinedDelivery(Shape):

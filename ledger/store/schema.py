@@ -34,7 +34,7 @@ def open_or_create(database: Database, partitions: int | None) -> Identity:
     """
     with database.writing() as connection:
         if not _is_ledger(connection):
-            _one_creator_at_a_time(connection)
+            one_creator_at_a_time(connection)
             if not _is_ledger(connection):
                 _create(connection, partitions or 1)
     return open_existing(database, partitions)
@@ -76,6 +76,13 @@ def shown(database: Database) -> str:
     return database.url.render_as_string(hide_password=True)
 
 
+def one_creator_at_a_time(connection: Connection) -> None:
+    """Lets one process at a time make what is missing in a database, until its transaction ends."""
+    # On SQLite the transaction holds the only write lock already.
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lifecycle-ledger'))"))
+
+
 def _is_ledger(connection: Connection) -> bool:
     return inspect(connection).has_table(ledger.name)
 
@@ -103,12 +110,6 @@ def _create(connection: Connection, partitions: int) -> None:
     connection.execute(insert(ledger).values(id=ledger_id, partitions=partitions, created_at_us=time.time_ns() // 1000))
     heads = [{"partition": p, "position": 0, "hash": genesis_hash(ledger_id, p)} for p in range(partitions)]
     connection.execute(insert(partition_heads), heads)
-
-
-def _one_creator_at_a_time(connection: Connection) -> None:
-    # On SQLite the transaction holds the only write lock already.
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lifecycle-ledger'))"))
 
 
 def _version(connection: Connection) -> str:

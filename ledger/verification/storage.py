@@ -15,13 +15,14 @@ def damages(database: Database) -> list[Finding]:
     """What SQLite says of damaged pages, and the indices of the log that are gone: they keep a fact from being stored twice."""
     try:
         with database.reading() as connection:
-            pages = _damaged_pages(connection) if database.is_sqlite else []
+            pages = damaged_pages(connection) if database.is_sqlite else []
             return [*pages, *_missing_indices(connection)]
     except SQLAlchemyError as error:
         return [Finding(None, cannot_be_read(error))]
 
 
-def _damaged_pages(connection: Connection) -> list[Finding]:
+def damaged_pages(connection: Connection) -> list[Finding]:
+    """What SQLite says of damaged pages."""
     told = connection.exec_driver_sql(f"PRAGMA quick_check({DAMAGES_TOLD_MAX})").scalars().all()
     return [Finding(None, f"the file is damaged: {words}; {RESTORE}") for words in told if words != "ok"]
 

@@ -40,7 +40,9 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def program(database_url: str, log: Path, called: str = forks.LEDGER, **settings: str) -> Iterator[Program]:
-    """`ledger serve` for the length of a `with`; killed where it still runs at the end."""
-    with serving(log, environment(database_url) | settings, program=called) as server:
+def program(database_url: str, log: Path, called: str = forks.LEDGER, **settings: str | None) -> Iterator[Program]:
+    """`ledger serve` for the length of a `with`; killed where it still runs at the end. None takes a setting away."""
+    given = environment(database_url) | settings
+    environ = {name: value for name, value in given.items() if value is not None}
+    with serving(log, environ, program=called) as server:
         yield Program(server.process, server.log, server.port)

@@ -120,7 +120,7 @@ def test_the_files_of_an_embedded_ledger_are_measured(fresh: Running) -> None:
     samples = scraped(fresh)
 
     sizes = {dict(labels)["file"]: size for (name, labels), size in samples.items() if name == "ledger_file_bytes"}
-    assert set(sizes) == {"log", "log-wal", "read-models", "read-models-wal"}
+    assert set(sizes) == {"log", "log-wal", "read-models", "read-models-wal", "audit", "audit-wal"}
     assert sizes["log"] > 0
     assert sizes["read-models"] + sizes["read-models-wal"] > 0
     assert value(samples, "ledger_disk_free_bytes") > 0
@@ -202,6 +202,8 @@ LABELS: dict[str, dict[str, set[str]]] = {
         "method": set(),
     },
     "ledger_rebuild_done_ratio": {"projection": set()},
+    "ledger_last_verification_clean": {},
+    "ledger_api_key_left_days": {"key": set()},
     "ledger_rebuild_left_seconds": {"projection": set()},
 }
 ADDED_BY_PROMETHEUS = {"instance", "job", "le"}

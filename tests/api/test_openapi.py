@@ -238,6 +238,7 @@ def ask_badly(examiner: Examiner) -> None:
         ("/feed", "/feed?after=x"),
         ("/feed/stream", "/feed/stream?after=x"),
         ("/quarantine", "/quarantine?cursor=x"),
+        ("/audit", "/audit?act=x"),
         ("/messages/{messageId}", "/messages/msg_1?waitFor=0-99"),
     ):
         examiner.get(template, path, "admin")

@@ -1,6 +1,7 @@
 """`ledger verify`, `ledger upgrade`, `ledger quarantine`: what operators ask."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from sqlalchemy import text
@@ -35,7 +36,11 @@ def test_an_untouched_ledger_verifies_and_prints_the_heads_to_note(run: Run, sto
     assert (ended.status, ended.stderr) == (0, "")
     assert "3 events in 1 partition" in ended.stdout
     assert f"  --head {head}\n" in ended.stdout
-    assert as_json.json == {"partitions": 1, "events": 3, "signatures": 0, "heads": [head], "findings": []}
+    (audit_head,) = re.findall(r"  --head (audit-0:[0-9a-f]{64})\n", ended.stdout)
+    told = as_json.json
+    assert told.pop("auditHead").startswith("audit-1:")
+    assert told == {"partitions": 1, "events": 3, "signatures": 0, "heads": [head], "auditEntries": 1, "findings": []}
+    assert run("verify", "--head", audit_head, LEDGER_DATABASE_URL=store_url).status == 0
 
 
 def test_what_was_changed_is_found_with_its_place_and_status_1(run: Run, store_url: str) -> None:

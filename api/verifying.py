@@ -1,0 +1,123 @@
+"""A verification of all that is kept, the entry that it leaves in the audit trail, and the last one read back from there.
+
+The entry has counts, positions and heads. What a finding says may quote a stored value, so only who verifies is told.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from api.audit.acts import Act
+from ledger.audit.trail import AuditQuestion, AuditTrail
+from ledger.ledger import Ledger
+from ledger.signatures import Secret
+from ledger.times import write_time
+from ledger.verification import Finding, OnProgress, Verification, verify
+from ledger.verification.trail_walk import NOTED_PREFIX, VerifiedTrail, verify_trail
+
+CLEAN, FINDINGS = "clean", "findings"
+LOOKED_AT_MAX = 20
+"""How many of the newest verifications are looked at for one that came to its end."""
+POSITIONS_KEPT_MAX = 20
+
+
+class Verified(NamedTuple):
+    """What was found in the log and in the audit trail."""
+
+    log: Verification
+    trail: VerifiedTrail
+    deep: bool
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All of them."""
+        return (*self.log.findings, *self.trail.findings)
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """To be noted elsewhere."""
+        return (*self.log.heads, self.trail.head)
+
+
+class LastVerification(msgspec.Struct, frozen=True):
+    """The last verification that came to its end: when, by whom, through which way, and what was found."""
+
+    at_us: int
+    holder: str
+    way: str
+    is_clean: bool
+    events: int
+    audit_entries: int
+    findings: int
+    positions: list[str]
+    heads: list[str]
+    deep: bool
+
+
+def verify_everything(
+    ledger: Ledger,
+    trail: AuditTrail,
+    *,
+    noted_heads: Sequence[str] = (),
+    deep: bool = False,
+    secrets: Sequence[Secret] = (),
+    on_progress: OnProgress | None = None,
+) -> Verified:
+    """Verifies the log and the audit trail. Raises what `verify` and `verify_trail` raise."""
+    of_trail = [head for head in noted_heads if head.strip().startswith(NOTED_PREFIX)]
+    of_log: Iterable[str] = [head for head in noted_heads if head not in of_trail]
+    trail_found = verify_trail(trail, noted_heads=of_trail)
+    log_found = verify(ledger, noted_heads=of_log, deep=deep, secrets=secrets, on_progress=on_progress)
+    return Verified(log_found, trail_found, deep)
+
+
+def outcome_of(verified: Verified) -> tuple[str, dict[str, Any]]:
+    """The outcome of a verification and its result, for the audit trail."""
+    positions = [str(each.position) for each in verified.findings if each.position is not None]
+    result = {
+        "events": verified.log.events,
+        "auditEntries": verified.trail.entries,
+        "findings": len(verified.findings),
+        "positions": positions[:POSITIONS_KEPT_MAX],
+        "heads": list(verified.heads),
+        "deep": verified.deep,
+    }
+    return FINDINGS if verified.findings else CLEAN, result
+
+
+def last_verification(trail: AuditTrail) -> LastVerification | None:
+    """The last verification, from the audit trail; None where there was none."""
+    entries = trail.entries(AuditQuestion(act=Act.VERIFY.value), limit=LOOKED_AT_MAX)
+    found = next((each.entry for each in entries if each.entry.outcome in {CLEAN, FINDINGS}), None)
+    if found is None:
+        return None
+    told = found.result
+    return LastVerification(
+        found.at_us,
+        found.holder,
+        found.way,
+        found.outcome == CLEAN,
+        told["events"],
+        told["auditEntries"],
+        told["findings"],
+        told["positions"],
+        told["heads"],
+        told["deep"],
+    )
+
+
+def verification_answer(found: LastVerification) -> dict[str, Any]:
+    """The last verification in the shape of the contract."""
+    return {
+        "at": write_time(found.at_us),
+        "holder": found.holder,
+        "way": found.way,
+        "clean": found.is_clean,
+        "events": found.events,
+        "auditEntries": found.audit_entries,
+        "findings": found.findings,
+        "positions": found.positions,
+        "heads": found.heads,
+        "deep": found.deep,
+    }
