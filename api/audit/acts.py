@@ -41,6 +41,7 @@ class Act(StrEnum):
     VERIFY = "verify"
     UPGRADE = "upgrade"
     BACKUP = "backup"
+    RESTORE = "restore"
     RELOAD_KEYS = "reload-keys"
     SIGN_IN = "sign-in"
     SIGN_OUT = "sign-out"
@@ -79,6 +80,7 @@ LEAVES: Mapping[Act, Leaves] = {
     Act.VERIFY: Leaves.ALWAYS,
     Act.UPGRADE: Leaves.ALWAYS,
     Act.BACKUP: Leaves.ALWAYS,
+    Act.RESTORE: Leaves.ALWAYS,
     Act.RELOAD_KEYS: Leaves.ALWAYS,
     Act.SIGN_IN: Leaves.ALWAYS,
     Act.SIGN_OUT: Leaves.ALWAYS,

@@ -6,8 +6,10 @@ from typing import Annotated
 
 import typer
 
+from api.audit.acts import Act
 from api.command_line.opening import file_of
 from api.command_line.terminal import AsJson, print_json, said, to_stdout
+from api.command_line.witnessing import note
 from api.one_server import claimed_whatever_it_is
 from api.settings import read_database_url
 from ledger.errors import SettingRefused
@@ -23,7 +25,9 @@ def restore(
 
     It is looked at first: a damaged one changes nothing. What was there
     before, with its read models, is put aside under another name and never
-    deleted. The read models are made again from the log by `ledger serve`.
+    deleted. The audit trail that is there stays if it is whole; else that of
+    the backup, which lies beside it with .audit after its name, takes its
+    place. The read models are made again from the log by `ledger serve`.
 
     For example:
 
@@ -39,9 +43,11 @@ def restore(
         )
     target = target.resolve()
     with claimed_whatever_it_is(target):
-        heads, aside = restore_file(file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+        heads, aside, trail_stayed = restore_file(file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+        note(Act.RESTORE, heads=heads, trailStayed=trail_stayed)
     if as_json:
-        print_json({"file": str(target), "heads": heads, "replaced": None if aside is None else str(aside)})
+        replaced = None if aside is None else str(aside)
+        print_json({"file": str(target), "heads": heads, "replaced": replaced, "auditTrailStayed": trail_stayed})
         return
     console = to_stdout()
     console.print(said(f"{target} is the backup now. Prove it with the heads that you noted:"), soft_wrap=True)

@@ -1,6 +1,7 @@
 """What a command leaves in the audit trail: on disk before anything personal is printed, and after whatever it administers."""
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -11,7 +12,6 @@ from api.audit.acts import Act, Way
 from api.audit.asked import asked_in_short, subject_in_short
 from api.clock import now_us
 from api.command_line.opening import opened
-from api.http.problems import kind_of
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
 from ledger.errors import LedgerError
@@ -62,7 +62,7 @@ def administering(
     try:
         yield result
     except BaseException as error:
-        outcome = kind_of(error).slug if isinstance(error, Exception) else INTERRUPTED
+        outcome = _outcome_of(error)
         found = subject if isinstance(error, RebuildRunning) or outcome == INTERRUPTED else None
         with suppress(LedgerError, SQLAlchemyError):  # what went wrong first is what is told
             note(act, found, outcome=outcome)
@@ -75,6 +75,15 @@ def user() -> str:
     name = _user_name()
     behind = os.environ.get("SUDO_USER", "")
     return f"{name} (sudo: {behind[:64]})" if behind and behind != name else name
+
+
+def _outcome_of(error: BaseException) -> str:
+    """What became of an act, in the words that HTTP has for it: `not-found`, `rebuild-running`."""
+    if not isinstance(error, Exception):
+        return INTERRUPTED
+    if not isinstance(error, LedgerError):
+        return "internal"
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
 
 
 def _append(entry: AuditEntry) -> None:

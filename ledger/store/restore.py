@@ -4,7 +4,7 @@ import os
 import shutil
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.errors import SettingRefused
 from ledger.positions import Position
@@ -14,12 +14,24 @@ from ledger.store.sqlite import SQLITE
 ASIDE = ".replaced-"
 BESIDE = (".read-models",)
 """What stands beside a ledger's file and belongs to it, by what is after the file's name."""
+TRAIL = ".audit"
 WRITE_AHEAD_LOG = "-wal"
 OF_SQLITE = (WRITE_AHEAD_LOG, "-shm", "-journal")
 
 
-def restore(backup: Path, file: Path, moment: str) -> tuple[list[str], Path | None]:
-    """Puts a backup in the place of the ledger in a file; its heads, as `0-17:HASH`, and where what was there is now.
+class Restored(NamedTuple):
+    """The heads of what was restored, as `0-17:HASH`; where what was there is now; and whether the audit trail there stayed."""
+
+    heads: list[str]
+    aside: Path | None
+    trail_stayed: bool
+
+
+def restore(backup: Path, file: Path, moment: str) -> Restored:
+    """Puts a backup in the place of the ledger in a file.
+
+    The audit trail that is there stays if it is whole and of this ledger, because it knows more than the backup's does;
+    else the backup's takes its place.
 
     The caller holds the claim to the file, so nobody serves it. SettingRefused, with nothing changed, for what is no whole
     backup. `moment` is part of the names under which things are put aside, all of which belong together: the ledger that
@@ -29,25 +41,61 @@ def restore(backup: Path, file: Path, moment: str) -> tuple[list[str], Path | No
     """
     unfinished = file.with_name(file.name + UNFINISHED)
     try:
-        heads = _copied(backup, unfinished)
+        heads, ledger_id = _copied(backup, unfinished)
+        _expect_whole_trail(_trail_of(backup), ledger_id)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+    trail_stays = _is_trail_of(_trail_of(file), ledger_id)
     aside = file.with_name(f"{file.name}{ASIDE}{moment}")
     was_there = file.exists()
     if was_there:
         aside.hardlink_to(file)
     # Before the new file is in place: SQLite would take an old write-ahead log for the new file's own.
-    for part in (*OF_SQLITE, *(name + end for name in BESIDE for end in ("", *OF_SQLITE))):
+    beside = BESIDE if trail_stays else (*BESIDE, TRAIL)
+    for part in (*OF_SQLITE, *(name + end for name in beside for end in ("", *OF_SQLITE))):
         with suppress(FileNotFoundError):
             file.with_name(file.name + part).rename(aside.with_name(aside.name + part))
+    if not trail_stays:
+        _place_trail(_trail_of(backup), _trail_of(file))
     unfinished.rename(file)
     _to_disk(file.parent)
-    return heads, aside if was_there else None
+    return Restored(heads, aside if was_there else None, trail_stays)
 
 
-def _copied(backup: Path, copy: Path) -> list[str]:
-    """Copies a backup, on disk when this returns, and looks whether it is a whole ledger; its heads."""
+def _trail_of(file: Path) -> Path:
+    return file.with_name(file.name + TRAIL)
+
+
+def _expect_whole_trail(backup: Path, ledger_id: str) -> None:
+    """SettingRefused for an audit trail that is not the backup's; there may be none."""
+    if backup.exists() and not _is_trail_of(backup, ledger_id, "?mode=ro&immutable=1"):
+        raise SettingRefused(f"{backup} is damaged, or is not the audit trail of this ledger; nothing was changed")
+
+
+def _is_trail_of(file: Path, ledger_id: str, how: str = "?mode=rw") -> bool:
+    """Whether a file is a whole audit trail of a ledger."""
+    if not file.is_file():
+        return False
+    try:
+        with closing(SQLITE.connect(file.absolute().as_uri() + how, uri=True)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            return (found, connection.execute("SELECT ledger_id FROM audit_head").fetchone()) == ("ok", (ledger_id,))
+    except SQLITE.DatabaseError:
+        return False
+
+
+def _place_trail(backup: Path, trail: Path) -> None:
+    """Puts the backup's audit trail in its place; without one, the restored ledger begins a new one."""
+    if backup.exists():
+        unfinished = trail.with_name(trail.name + UNFINISHED)
+        shutil.copyfile(backup, unfinished)
+        _to_disk(unfinished)
+        unfinished.rename(trail)
+
+
+def _copied(backup: Path, copy: Path) -> tuple[list[str], str]:
+    """Copies a backup, on disk when this returns, and looks whether it is a whole ledger; its heads, and its id."""
     if not backup.is_file():
         raise SettingRefused(f"there is no backup {backup}")
     log = backup.with_name(backup.name + WRITE_AHEAD_LOG)
@@ -59,7 +107,8 @@ def _copied(backup: Path, copy: Path) -> list[str]:
     _to_disk(copy)
     try:
         with closing(SQLITE.connect(copy.as_uri() + "?mode=ro&immutable=1", uri=True)) as connection:
-            return _heads(connection, backup)
+            heads = _heads(connection, backup)
+            return heads, connection.execute("SELECT id FROM ledger").fetchone()[0]
     except SQLITE.DatabaseError as error:
         raise SettingRefused(f"{backup} is not a backup of a ledger ({error}); nothing was changed") from None
 

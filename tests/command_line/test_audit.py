@@ -47,8 +47,8 @@ LEAVES: list[tuple[str, str, str | None, dict[str, object], dict[str, object]]] 
     ("upgrade", "upgrade", None, {}, {"before": "0001", "after": "0001"}),
     (f"audit --about {QUARANTINE_ID}", "read-audit", None, {"subject": QUARANTINE_ID[:23] + "…"}, {"items": 1}),
 ]
-NOTHING_TO_TELL = {"demo", "simulate", "serve", "project", "key"}
-ELSEWHERE = {"verify", "backup"}
+NOTHING_TO_TELL = {"demo", "simulate", "serve", "project", "key", "stuck"}
+ELSEWHERE = {"verify", "backup", "restore"}
 
 
 def last(url: str) -> AuditEntry:

@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from api.one_server import claimed
+from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.restore import restore
@@ -83,8 +85,9 @@ def test_a_ledger_that_is_served_is_not_replaced(run: Run, url: str, tmp_path: P
         (lambda file: file.write_bytes(junk_in_the_middle(file.read_bytes())), "is damaged"),
         (lambda file: file.write_bytes(b""), "is not a backup of a ledger"),
         (lambda file: file.with_name("copy.db-wal").write_bytes(b"x"), "copy.db-wal belongs to it"),
+        (lambda file: file.with_name("copy.db.audit").write_bytes(b"x" * 999), "copy.db.audit is damaged"),
     ],
-    ids=["missing", "something else", "cut off", "junk", "empty", "with a log of its own"],
+    ids=["missing", "something else", "cut off", "junk", "empty", "with a log of its own", "with another trail"],
 )
 def test_what_is_no_whole_backup_changes_nothing(
     run: Run, url: str, tmp_path: Path, spoil: Callable[[Path], object], reason: str
@@ -127,8 +130,54 @@ def test_a_restore_that_was_cut_off_is_never_served_and_can_be_done_again(
     with pytest.raises(SettingRefused, match="second name"):
         claimed(file).__enter__()
 
-    heads, _ = restore(copy, file, "the-second-time")
+    heads, *_ = restore(copy, file, "the-second-time")
 
     with claimed(file):
         assert count(url) == 1
     assert heads[0].startswith("0-1:")
+
+
+def acts(url: str) -> list[str]:
+    """What the audit trail knows, oldest first."""
+    with Ledger.open_existing(url) as ledger, closing(AuditTrail.open(ledger)) as trail:
+        return [each.entry.act for each in reversed(trail.entries(AuditQuestion(), limit=100))]
+
+
+def test_the_audit_trail_that_is_there_stays_and_knows_of_the_restore(run: Run, url: str) -> None:
+    run("history", "msg_1", LEDGER_DATABASE_URL=url)
+
+    assert run("restore", "copy.db", "--json", LEDGER_DATABASE_URL=url).json["auditTrailStayed"] is True
+
+    assert acts(url) == ["backup", "read-history", "restore"]
+    assert run("verify", LEDGER_DATABASE_URL=url).status == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage", "of another ledger"])
+def test_an_audit_trail_that_is_lost_or_wrong_is_that_of_the_backup_again(
+    run: Run, url: str, tmp_path: Path, damage: str
+) -> None:
+    run("explain", "msg_1", LEDGER_DATABASE_URL=url)
+    run("backup", "later.db", LEDGER_DATABASE_URL=url)
+    for file in tmp_path.glob("ledger.db.audit*"):
+        file.unlink()
+    if damage == "garbage":
+        (tmp_path / "ledger.db.audit").write_bytes(b"x" * 999)
+    elif damage == "of another ledger":
+        other = f"sqlite:///{tmp_path}/other.db"
+        record(other, QUEUED)
+        run("history", "msg_1", LEDGER_DATABASE_URL=other)
+        (tmp_path / "other.db.audit").rename(tmp_path / "ledger.db.audit")
+
+    restored = run("restore", "later.db", "--json", LEDGER_DATABASE_URL=url).json
+
+    assert restored["auditTrailStayed"] is False
+    assert acts(url) == ["backup", "read-message", "restore"]
+    assert Path(f"{restored['replaced']}.audit").exists() is (damage != "missing")
+
+
+def test_a_backup_from_before_there_was_a_trail_begins_one(run: Run, url: str, tmp_path: Path) -> None:
+    for file in tmp_path.glob("*.audit*"):
+        file.unlink()
+
+    assert run("restore", "copy.db", LEDGER_DATABASE_URL=url).status == 0
+    assert acts(url) == ["restore"]
