@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from sqlalchemy import Connection, insert, inspect, select, update
+from sqlalchemy import Connection, insert, inspect, select
 from sqlalchemy.engine import URL
 
 from ledger.audit.entries import AuditEntry, AuditHead, AuditRow, StoredEntry, next_row, stored_entry
@@ -18,6 +18,7 @@ from ledger.ledger import Ledger
 from ledger.store.backup import copied
 from ledger.store.commit import durably
 from ledger.store.database import Database, opening
+from ledger.store.driver import fetch, placeholder_of, run
 from ledger.store.schema import one_creator_at_a_time
 from ledger.store.statements import insert_rows
 
@@ -107,13 +108,14 @@ class AuditTrail:
     def _append(self, entries: Sequence[AuditEntry]) -> list[int]:
         rows: list[AuditRow] = []
         with self.database.writing() as connection:
-            head = AuditHead(*connection.execute(_LOCK_HEAD).one())
+            head = _lock_head(connection)
             for entry in entries:
                 row = next_row(head, entry)
                 head = AuditHead(row.number, row.hash)
                 rows.append(row)
             insert_rows(connection, audit_entries.name, AuditRow._fields, rows)
-            connection.execute(update(audit_head).values(number=head.number, hash=head.hash))
+            place = placeholder_of(connection)
+            run(connection, f"UPDATE audit_head SET number = {place}, hash = {place}", head)  # noqa: S608 - no value in it
         return [row.number for row in rows]
 
 
@@ -144,4 +146,8 @@ def _begin(connection: Connection, ledger_id: str) -> None:
         connection.execute(insert(audit_head).values(ledger_id=ledger_id, format=FORMAT, number=0, hash=genesis))
 
 
-_LOCK_HEAD = select(audit_head.c.number, audit_head.c.hash).with_for_update()
+def _lock_head(connection: Connection) -> AuditHead:
+    """The head, locked until the transaction ends (on SQLite BEGIN IMMEDIATE has locked everything)."""
+    lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
+    ((number, last_hash),) = fetch(connection, f"SELECT number, hash FROM audit_head{lock}")  # noqa: S608 - no value in it
+    return AuditHead(number, last_hash)

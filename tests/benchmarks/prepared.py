@@ -75,9 +75,10 @@ def signed_request(content: bytes, now_s: int) -> bytes:
     )
 
 
-def get_request(path: str) -> bytes:
+def get_request(path: str, key: str | None = None) -> bytes:
     """A question as it goes over the wire."""
-    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    authorization = "" if key is None else f"Authorization: Bearer {key}\r\n"
+    return f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{authorization}\r\n".encode()
 
 
 def write_deliveries(file: Path, facts: Iterator[bytes], count: int) -> Path:

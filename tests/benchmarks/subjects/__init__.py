@@ -5,6 +5,10 @@ from collections.abc import Callable
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.section import Section
 from tests.benchmarks.subjects import (
+<<<<<<< HEAD
+=======
+    audit,
+>>>>>>> 67ca993 (What the audit trail costs can be measured; its statements go to the driver)
     beside,
     ceilings,
     console,
@@ -14,7 +18,10 @@ from tests.benchmarks.subjects import (
     pace,
     reads,
     rebuild,
+<<<<<<< HEAD
     rebuilding,
+=======
+>>>>>>> 67ca993 (What the audit trail costs can be measured; its statements go to the driver)
     traces,
 )
 
@@ -29,6 +36,7 @@ SUBJECTS: dict[str, Callable[[Bench], Section]] = {
     "reads": reads.reads,
     "beside": beside.beside,
     "console": console.console,
+    "audit": audit.audit,
     "traces": traces.traces,
     "rebuild": rebuild.rebuild,
     "rebuilding": rebuilding.rebuilding,
