@@ -18,6 +18,7 @@ from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 from tests.builders import body
 from tests.command_line.conftest import Run, record
+from tests.pages import block
 
 PHONE = "+15557654321"
 USER = pwd.getpwuid(os.geteuid()).pw_name
@@ -230,6 +231,15 @@ def test_a_backup_that_cannot_be_finished_leaves_nothing_in_the_way(run: Run, tm
     assert run("backup", f"{tmp_path}/copy.db", LEDGER_DATABASE_URL=url).status == 1
     assert not (tmp_path / "copy.db.audit").exists()
     assert last(url).outcome == "internal"
+
+
+def test_the_page_s_command_makes_a_key(run: Run) -> None:
+    command = block("docs/OPERATING.md", "new-key").split()
+
+    made = run(*command[1:], "--json").json
+    (key,) = read_keys(made["entry"])
+
+    assert (key.name, sorted(key.scopes), key.expires_at_us is None) == ("support-anna", ["masked"], False)
 
 
 def test_a_key_is_made_with_its_entry(run: Run) -> None:

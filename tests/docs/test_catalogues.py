@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from api.audit.acts import LEAVES, Act, Leaves
 from ledger.events import MessageEvent
 from ledger.mapper import EVENT_CLASSES
 from ledger.provider import STATUS_OF, Effect, Status
@@ -61,3 +62,10 @@ def test_every_event_is_in_the_catalogue_with_its_typed_fields_in_their_stored_o
 
 def test_the_catalogue_has_no_event_that_does_not_exist() -> None:
     assert len(rows("EVENTS.md", "topic")) == len(EVENT_CLASSES)
+
+
+def test_every_act_is_explained_once_with_when_it_leaves_an_entry() -> None:
+    words = {Leaves.WHEN_SHOWN: "when shown", Leaves.ALWAYS: "always", Leaves.NOTHING: "nothing"}
+    documented = [(code(row[0]), row[2]) for row in rows("HTTP.md", "act")]
+
+    assert documented == [(act.value, words[LEAVES[act]]) for act in Act]
