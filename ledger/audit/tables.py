@@ -17,7 +17,8 @@ audit_head = Table(
 audit_entries = Table(
     "audit_entries",
     metadata,
-    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    # On SQLite an INTEGER PRIMARY KEY is the table's own order, and no index beside it.
+    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=False),
     Column("at_us", BigInteger, nullable=False),
     Column("holder", Text, nullable=False),
     Column("way", Text, nullable=False),

@@ -22,4 +22,4 @@ def test_after_the_page_s_commands_everything_is_there_and_it_goes_on(tmp_path: 
 
     assert "is at version 0001 already: nothing to do" in said
     assert [answer.json()["outcome"] for answer in again] == ["duplicate", "quarantined"]
-    assert [file.suffix for file in (tmp_path / "backups").iterdir()] == [".db"]
+    assert sorted(file.suffix for file in (tmp_path / "backups").iterdir()) == [".audit", ".db"]

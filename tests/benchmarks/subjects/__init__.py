@@ -5,10 +5,7 @@ from collections.abc import Callable
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.section import Section
 from tests.benchmarks.subjects import (
-<<<<<<< HEAD
-=======
     audit,
->>>>>>> 67ca993 (What the audit trail costs can be measured; its statements go to the driver)
     beside,
     ceilings,
     console,
@@ -18,10 +15,7 @@ from tests.benchmarks.subjects import (
     pace,
     reads,
     rebuild,
-<<<<<<< HEAD
     rebuilding,
-=======
->>>>>>> 67ca993 (What the audit trail costs can be measured; its statements go to the driver)
     traces,
 )
 

@@ -58,6 +58,7 @@ PAGES = {
     "a request to send": "/console/sends/{send}",
     "operations": "/console/operations",
     "quarantine": "/console/quarantine",
+    "audit trail": "/console/audit",
 }
 EXPORT = {"messages as CSV, 10,000 of them": "/console/messages.csv"}
 """A download, not a page: measured, and promised nothing."""
