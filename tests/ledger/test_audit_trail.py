@@ -93,6 +93,7 @@ def test_entries_of_several_writers_at_once_are_one_chain_without_holes(store_ur
         with opened(store_url) as trail:
             return [trail.append([entry(subject=f"{writer}-{number}")])[0] for number in range(15)]
 
+    Ledger.open(store_url).close()
     with ThreadPoolExecutor() as threads:
         numbers = [number for each in threads.map(write, range(4)) for number in each]
     with opened(store_url) as trail:
