@@ -1,16 +1,13 @@
-"""The process whose forks do deeds and die: a line of JSON in, how the fork ended and how many steps it took out.
+"""Does a deed and dies at its n-th step; in a process of its own (`tests/forks.py`).
 
-A step is a statement or a commit, of any database; dying is SIGKILL just before it. Python takes a second to import the program,
-which a fork has done already.
+A step is a statement or a commit, of any database; dying is SIGKILL just before it. Whoever lives tells how many steps there were.
 """
 
-import json
 import os
 import signal
 import sys
 import threading
 from itertools import count
-from typing import NoReturn
 
 from sqlalchemy import Engine, event
 
@@ -20,32 +17,12 @@ COUNTED_THREADS = ("MainThread", "ledger-rebuild-writer")
 """Those that do the deed: others, which run beside it, take steps without end."""
 
 
-def do_deeds() -> None:
-    """Forks for each line, until there are no more."""
-    for line in sys.stdin:
-        order = json.loads(line)
-        read, write = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            os.close(read)
-            _do(order["deed"], order["url"], order["dies_at"], write)
-        os.close(write)
-        _, status = os.waitpid(pid, 0)
-        with os.fdopen(read) as told:
-            steps = int(told.read() or 0)
-        print(json.dumps({"status": os.waitstatus_to_exitcode(status), "steps": steps}), flush=True)  # noqa: T201
-
-
-def _do(deed: str, url: str, dies_at: int, tell: int) -> NoReturn:
-    status = 1
-    try:
-        steps = _dying_at(dies_at)
-        DEEDS[deed](url)
-        os.write(tell, str(next(steps) - 1).encode("ascii"))
-        status = 0
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+def main() -> None:
+    """Its arguments are the deed, the URL of the ledger, and the step to die at (0: none)."""
+    deed, url, dies_at = sys.argv[1:]
+    steps = _dying_at(int(dies_at))
+    DEEDS[deed](url)
+    print(next(steps) - 1)  # noqa: T201 - its answer
 
 
 def _dying_at(number: int) -> "count[int]":
@@ -59,7 +36,3 @@ def _dying_at(number: int) -> "count[int]":
     event.listen(Engine, "before_cursor_execute", step)
     event.listen(Engine, "commit", step)
     return steps
-
-
-if __name__ == "__main__":
-    do_deeds()

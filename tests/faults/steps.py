@@ -3,18 +3,15 @@
 Each death happens to a fresh copy of one ledger.
 """
 
-import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from random import Random
 from secrets import token_hex
-from typing import Self
 
 from sqlalchemy import make_url
 
+from tests import forks
 from tests.engines import PrivatePostgres
 from tests.faults.figures import Figures
 from tests.faults.places import folder_in_memory, sqlite_url
@@ -63,44 +60,23 @@ def at_every_step_postgresql(name: str, deed: str, fill: Fill, wrong: Wrong, tri
 
 
 def _at_every_step(figures: Figures, deed: str, copy: Copies, wrong: Wrong, trials: int, seed: int) -> Figures:
-    with Doer() as doer:
+    with copy() as url:
+        ended, steps = _do(deed, url, 0)
+        assert ended == 0, f"{deed} fails without any fault: exit status {ended}"
+        figures.violated(*(f"without any death: {each}" for each in wrong(url)))
+    figures.counts["steps to die at"] = steps
+    for step in sorted(Random(seed).sample(range(1, steps + 1), min(trials, steps))):
         with copy() as url:
-            ended, steps = doer.do(deed, url, 0)
-            assert ended == 0, f"{deed} fails without any fault: exit status {ended}"
-            figures.violated(*(f"without any death: {each}" for each in wrong(url)))
-        figures.counts["steps to die at"] = steps
-        for step in sorted(Random(seed).sample(range(1, steps + 1), min(trials, steps))):
-            with copy() as url:
-                ended, _ = doer.do(deed, url, step)
-                figures.trials += 1
-                figures.hits += ended == KILLED
-                if ended not in {0, KILLED}:
-                    figures.violated(f"{deed} ended with {ended} instead of dying at step {step}")
-                figures.violated(*(f"after a death at step {step}: {each}" for each in wrong(url)))
+            ended, _ = _do(deed, url, step)
+            figures.trials += 1
+            figures.hits += ended == KILLED
+            if ended not in {0, KILLED}:
+                figures.violated(f"{deed} ended with {ended} instead of dying at step {step}")
+            figures.violated(*(f"after a death at step {step}: {each}" for each in wrong(url)))
     return figures
 
 
-class Doer:
-    """The process whose forks do deeds: tests/faults/doer.py."""
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.faults.doer"],
-            env=environment(""),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.communicate()
-
-    def do(self, deed: str, url: str, dies_at: int) -> tuple[int, int]:
-        """Does a deed, and dies at its n-th step (0: never); how the process ended, and how many steps a whole deed has."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps({"deed": deed, "url": url, "dies_at": dies_at}) + "\n")
-        self._process.stdin.flush()
-        told = json.loads(self._process.stdout.readline())
-        return told["status"], told["steps"]
+def _do(deed: str, url: str, dies_at: int) -> tuple[int, int]:
+    """Does a deed, and dies at its n-th step (0: never); how the process ended, and how many steps a whole deed has."""
+    ended = forks.run(deed, url, str(dies_at), program="tests.faults.doer:main", environment=environment(url))
+    return ended.returncode, int(ended.stdout or 0)

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from tests.engines import NotInstalled, postgres_binaries
-from tests.faults import fuzz, kill, steps
+from tests.faults import fuzz, kill, projecting, steps
 from tests.faults.campaigns import CAMPAIGNS
 from tests.faults.disk import can_mount
 from tests.faults.figures import Figures
@@ -22,7 +22,7 @@ SHORT = {
     "disk-errors": 1,
     "disk-full": 1,
     "fuzz-postgresql": 50,
-    "fuzz-sqlite": 500,
+    "fuzz-sqlite": 100,
     "kill-postgresql": 2,
     "kill-sqlite": 3,
     "postgresql-faults": 3,
@@ -45,6 +45,9 @@ LIVED_ELSEWHERE = {"months"}
 ONLY_IN_CI = {"power-loss-postgresql"}
 """It records a PostgreSQL of its own: a tenth of what all tests take."""
 
+SHORT_EVENTS = 400
+"""Half of what is projected in the campaigns."""
+
 OWN_SERVER = {"power-loss-postgresql"}
 TRACED = {"crash-points", "disk-errors", "power-loss", "power-loss-postgresql", "read-models-power-loss"}
 TRACED |= {"upgrading-power-loss"}
@@ -59,6 +62,7 @@ def test_a_fault_hits_and_violates_nothing(
     name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _require(name)
+    monkeypatch.setattr(projecting, "EVENTS", SHORT_EVENTS)
     if name.endswith("-postgresql") and name not in OWN_SERVER:
         server = request.getfixturevalue("postgres")
         for module in (fuzz, kill, steps):  # the server that all tests share will do: these leave it running
