@@ -46,8 +46,9 @@ def admin(ledger_with_messages: Running) -> Visitor:
     return signed_in(ledger_with_messages, "admin")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
+    """A browser that is gone before another module's tests: while it runs, an event loop does, in their thread."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_ARGS))
         yield browser
