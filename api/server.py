@@ -23,27 +23,33 @@ DRAIN_S = 8
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with three differences.
+    """uvicorn, with four differences.
 
     The service learns of the end before requests are waited for, because feed streams end only when they are told; a signal
-    that was obeyed is not raised again, so that SIGTERM ends with status 0; and somebody is told when it listens.
+    that was obeyed is not raised again, so that SIGTERM ends with status 0; somebody is told when it listens; and it ends
+    where the process that commits has ended.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._service = service
         self._on_listening = on_listening
+        self.lost_its_writer = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts, and tells."""
         await super().startup(sockets)
         if self.started:
+            if self._service.writer_process is not None:
+                asyncio.get_running_loop().add_reader(self._service.writer_process.ended, self._lose_the_writer)
             self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Tells the service, then waits for what is under way."""
         self._service.closing.set()
         self._service.appended.tell()
+        if self._service.writer_process is not None:
+            asyncio.get_running_loop().remove_reader(self._service.writer_process.ended)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -51,6 +57,9 @@ class Server(uvicorn.Server):
         del frame
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+
+    def _lose_the_writer(self) -> None:
+        self.lost_its_writer = self.should_exit = True
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -105,3 +114,7 @@ def run_server(server: Server, listener: socket.socket) -> None:
             runner.run(server.serve(sockets=[listener]))
         except SystemExit:  # uvicorn's way to say that the application could not be started
             raise StoreUnavailable("the server could not be started; the lines above say why") from None
+    if server.lost_its_writer:
+        raise StoreUnavailable(
+            "the process that commits has ended, so the server did; what was acknowledged is on disk. Start it again"
+        )

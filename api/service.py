@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import socket
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from api.access import Access
@@ -14,8 +17,11 @@ from api.metrics import Metrics
 from api.readiness import Readiness
 from api.settings import Settings
 from api.tracing import spans_of
+from api.writer_process import WriterProcess
+from api.writing import pairs, start_writing
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
+from ledger.commit_channel import ITEMS, CommitChannel, Language, commit_for
 from ledger.facts import Item, Outcome
 from ledger.group_commit import Commit, GroupCommit, size_of
 from ledger.ledger import Ledger
@@ -28,6 +34,7 @@ if TYPE_CHECKING:  # importing it imports OpenTelemetry
 WAIT_FOR_S_MAX = 5.0
 AUDIT_ENTRY_BYTES = 512
 """About what an entry of the audit trail brings."""
+ENTRIES: Language[AuditEntry, int] = Language(AuditEntry, int)
 
 
 class Appended:
@@ -71,44 +78,48 @@ class Service:
     wait_for_s_max: float = WAIT_FOR_S_MAX
     now_us: Callable[[], int] = now_us
     traces: "Traces | None" = None
+    writer_process: WriterProcess | None = None
     readiness: Readiness = field(init=False)
     audit: GroupCommit[AuditEntry, int] = field(init=False)
+    _channels: list[CommitChannel[Item, Outcome] | CommitChannel[AuditEntry, int]] = field(default_factory=list)
+    _threads: list[threading.Thread] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.ledger, self.read_models)
 
     @classmethod
-    def open(cls, settings: Settings, traces: "Traces | None" = None) -> "Service":
-        """Opens the ledger, and creates it where there is none."""
+    def open(
+        cls, settings: Settings, traces: "Traces | None" = None, writer_process: WriterProcess | None = None
+    ) -> "Service":
+        """Opens the ledger, and creates it where there is none. Without a process that writes, threads of this one do."""
         with contextlib.ExitStack() as undo:
             ledger = undo.enter_context(Ledger.open(settings.database_url, partitions=settings.partitions))
             read_models = undo.enter_context(ReadModels.open(ledger, spans_of(traces)))
             trail = AuditTrail.open(ledger)
             undo.pop_all()
         reception = Reception(settings.secrets, ledger.partitions, settings.replay_window_s, ledger.codec)
-        return cls(settings, ledger, read_models, trail, reception, Access(settings.api_keys), traces=traces)
+        access = Access(settings.api_keys)
+        return cls(
+            settings, ledger, read_models, trail, reception, access, traces=traces, writer_process=writer_process
+        )
 
     def start(self) -> None:
-        """Starts a writer a partition, and the projections."""
-        commit: Commit[Item, Outcome] = self._commit
-        if self.traces is not None:
-            commit = self.traces.commits(commit, self.ledger.database.url.get_backend_name())
-        self.writers = [
-            GroupCommit(commit, size_of=size_of, on_commit=self._on_commit, on_idle=self.ledger.database.tidy)
-            for _ in range(self.ledger.partitions)
-        ]
-        self.audit = GroupCommit(
-            self._commit_audit,
-            size_of=lambda _entry: AUDIT_ENTRY_BYTES,
-            on_commit=lambda: None,
-            on_idle=self.trail.database.tidy,
-        )
-        self.read_models.start()
+        """Starts who commits and projects, and a queue a partition in front of them; and the writer of the audit trail."""
+        ours, theirs = pairs(self.ledger.partitions)
+        if self.writer_process is None:
+            self._threads += start_writing(self.ledger, self.read_models, theirs)
+        else:
+            self.writer_process.begin(theirs)
+        self.writers = [self._writer(CommitChannel(ITEMS, end)) for end in ours]
+        self.audit = self._audit_writer()
 
     async def stop(self) -> None:
         """Commits what waits, then closes."""
         self.closing.set()
         await asyncio.gather(*(writer.close() for writer in self.writers), self.audit.close())
+        for channel in self._channels:
+            channel.close()
+        await asyncio.to_thread(self._join)
         await asyncio.to_thread(self.read_models.close)
         self.trail.close()
         self.ledger.close()
@@ -122,6 +133,38 @@ class Service:
         """Returns once an entry of the audit trail is on disk; StoreUnavailable where it cannot be."""
         await self.audit.submit(entry)
 
+    def _writer(self, channel: CommitChannel[Item, Outcome]) -> GroupCommit[Item, Outcome]:
+        self._channels.append(channel)
+        commit: Commit[Item, Outcome] = partial(self._commit, channel)
+        if self.traces is not None:
+            commit = self.traces.commits(commit, self.ledger.database.url.get_backend_name())
+        return GroupCommit(commit, size_of=size_of, on_commit=self.appended.tell)
+
+    async def _commit(self, channel: CommitChannel[Item, Outcome], items: Sequence[Item]) -> list[Outcome]:
+        started_s, failed = time.perf_counter(), True
+        try:
+            outcomes = await channel.commit(items)
+            failed = False
+            return outcomes
+        finally:
+            self.metrics.committed(items, time.perf_counter() - started_s, failed=failed)
+
+    def _audit_writer(self) -> GroupCommit[AuditEntry, int]:
+        """Always a thread of this process: its file is another, and its entries are few."""
+        end, other_end = socket.socketpair()
+        channel: CommitChannel[AuditEntry, int] = CommitChannel(ENTRIES, end)
+        thread = threading.Thread(
+            target=commit_for,
+            args=(other_end, ENTRIES, self._commit_audit),
+            kwargs={"on_commit": lambda: None, "on_idle": self.trail.database.tidy},
+            name="ledger-audit",
+            daemon=True,
+        )
+        thread.start()
+        self._channels.append(channel)
+        self._threads.append(thread)
+        return GroupCommit(channel.commit, size_of=lambda _entry: AUDIT_ENTRY_BYTES, on_commit=lambda: None)
+
     def _commit_audit(self, entries: Sequence[AuditEntry]) -> list[int]:
         """In the trail's own writer's thread."""
         started_s, failed = time.perf_counter(), True
@@ -132,16 +175,8 @@ class Service:
         finally:
             self.metrics.audited(time.perf_counter() - started_s, failed=failed)
 
-    def _commit(self, items: Sequence[Item]) -> list[Outcome]:
-        """In a writer's thread."""
-        started_s, failed = time.perf_counter(), True
-        try:
-            outcomes = self.ledger.commit(items)
-            failed = False
-            return outcomes
-        finally:
-            self.metrics.committed(items, time.perf_counter() - started_s, failed=failed)
-
-    def _on_commit(self) -> None:
-        self.read_models.wake()
-        self.appended.tell()
+    def _join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+        if self.writer_process is not None:
+            self.writer_process.join()

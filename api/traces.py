@@ -160,12 +160,12 @@ class Traces:
     def commits(self, commit: Commit[Item, Outcome], database_system: str) -> Commit[Item, Outcome]:
         """The writer's commit, timed for whoever waits for it: one transaction is seen in the trace of each of its deliveries."""
 
-        def timed(items: Sequence[Item]) -> list[Outcome]:
+        async def timed(items: Sequence[Item]) -> Sequence[Outcome]:
             began_ns = time.time_ns()
-            outcomes: list[Outcome] = []
+            outcomes: Sequence[Outcome] = []
             error: str | None = None
             try:
-                outcomes = commit(items)
+                outcomes = await commit(items)
             except BaseException as failure:
                 error = type(failure).__name__
                 raise

@@ -1,10 +1,9 @@
 """Fourth step on a webhook's way: what one commit takes in, and what it answers.
 
 Three things are made durable: facts (events for the log), authentic deliveries that nobody can read yet, and sends, the
-register of idempotency keys. Pure values; the store decides under its lock what is new.
+register of idempotency keys. Pure values, tagged for their way to who commits (`ledger/commit_channel.py`); the store decides
+under its lock what is new.
 """
-
-from typing import NamedTuple
 
 import msgspec
 
@@ -13,7 +12,7 @@ from ledger.mapper import EventCodec
 from ledger.positions import Position
 
 
-class Fact(msgspec.Struct, frozen=True):
+class Fact(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """An event on its way into the log: everything that is stored of it except its place, which only the lock decides."""
 
     message_id: str
@@ -25,7 +24,7 @@ class Fact(msgspec.Struct, frozen=True):
     late: bool = False
 
 
-class UnreadableDelivery(msgspec.Struct, frozen=True):
+class UnreadableDelivery(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """An authentic body that is not readable as a webhook, kept until a version of ours can read it."""
 
     quarantine_id: bytes
@@ -39,7 +38,7 @@ class UnreadableDelivery(msgspec.Struct, frozen=True):
         return self.receipt.late
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A request acceptance under its idempotency key; `digest` (32 bytes) tells the same content from other content."""
 
     idempotency_key: str
@@ -53,7 +52,7 @@ class Send(msgspec.Struct, frozen=True):
 Item = Fact | UnreadableDelivery | Send
 
 
-class Placed(NamedTuple):
+class Placed(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Where a fact stands in the log, and whether this delivery put it there or found it."""
 
     position: Position
@@ -61,7 +60,7 @@ class Placed(NamedTuple):
     is_new: bool
 
 
-class Quarantined(NamedTuple):
+class Quarantined(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Where an unreadable delivery is kept, and whether it was already there."""
 
     quarantine_id: str
@@ -69,7 +68,7 @@ class Quarantined(NamedTuple):
     is_new: bool
 
 
-class Registered(NamedTuple):
+class Registered(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """Whether an idempotency key is new, and whether it was registered with this same content."""
 
     is_new: bool

@@ -34,6 +34,12 @@ class Serving:
         return self.process.pid
 
     @property
+    def writer_pid(self) -> int:
+        """The id of the process that commits for it."""
+        (pid,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return int(pid)
+
+    @property
     def url(self) -> str:
         """Where it answers."""
         return f"http://127.0.0.1:{self.port}"

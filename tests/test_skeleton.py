@@ -15,7 +15,16 @@ PACKAGES = ["api", "ledger", "projections"]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
 (PURE,) = [set(rule["source_modules"]) for rule in CONTRACTS if rule["name"].startswith("The pure core")]
-DOES_IO = {"ledger.audit", "ledger.group_commit", "ledger.ledger", "ledger.store", "ledger.verification"}
+DOES_IO = {
+    *(
+        "ledger.audit",
+        "ledger.commit_channel",
+        "ledger.group_commit",
+        "ledger.ledger",
+        "ledger.store",
+        "ledger.verification",
+    ),
+}
 
 
 def modules_of(package: str) -> set[str]:

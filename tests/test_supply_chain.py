@@ -90,10 +90,19 @@ def test_a_server_talks_to_its_database_and_to_nobody_else(
 def traced(strace: str, server: Serving, trace: Path) -> Iterator[None]:
     """Writes down every call to the network that a server makes from now on."""
     tracer = subprocess.Popen(
-        [strace, "-f", "-p", str(server.pid), "-o", trace, "-e", "trace=%network"], stderr=subprocess.PIPE
+        [
+            strace,
+            "-f",
+            *(f"--attach={pid}" for pid in (server.pid, server.writer_pid)),
+            "-o",
+            trace,
+            "-e",
+            "trace=%network",
+        ],
+        stderr=subprocess.PIPE,
     )
     assert tracer.stderr is not None
-    assert b"attached" in tracer.stderr.readline()
+    assert all(b"attached" in tracer.stderr.readline() for _process in range(2))
     yield
     tracer.communicate(timeout=ENDS_WITHIN_S)
 

@@ -16,6 +16,7 @@ from api.service import Service
 from api.settings import Settings, read_settings, unknown_settings
 from api.supervisor import tell_that_it_listens
 from api.tracing import tracing
+from api.writer_process import writer_process
 from ledger.store.schema import shown
 
 log = structlog.get_logger("api.serve")
@@ -36,17 +37,19 @@ def serve() -> None:
     $ LEDGER_ENV_FILE=/etc/ledger.env ledger serve
 
     Exit status: 0 ended in order; 2 a setting makes no sense, the database
-    cannot be used, or another server has this embedded ledger.
+    cannot be used, another server has this embedded ledger, or the process
+    that commits for this one has ended.
     """
     settings = read_settings()
     configure_logs(settings.log_level, as_json=settings.log_json)
     with (
+        writer_process(settings.database_url) as writer,
         tracing() as traces,
         claimed(file_of(settings.database_url)),
         listening(settings.host, settings.port) as listener,
     ):
         warn(settings)
-        service = Service.open(settings, traces)
+        service = Service.open(settings, traces, writer)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
     log.info("stopped; everything that was acknowledged is on disk")
 

@@ -76,18 +76,18 @@ def _events(server: Running) -> list[dict[str, str]]:
 def test_case_27_with_the_disk_full_what_was_acknowledged_is_stored_and_the_rest_after_the_repair(
     tmp_path: Path,
 ) -> None:
-    """The limit is on the size of the files that the server writes: to it, a disk that is full."""
+    """The limit is on the size of the files that the server's writer writes: to it, a disk that is full."""
     raws = facts(60)
     with program(f"sqlite:///{tmp_path / 'ledger.db'}", tmp_path / "log") as server, server.http as http:
         first = {number: _delivered(http, raw) for number, raw in enumerate(raws[:5])}
         limit = (tmp_path / "ledger.db-wal").stat().st_size + 200_000
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+        resource.prlimit(server.writer_pid, resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
         statuses = first | {number: _delivered(http, raw) for number, raw in enumerate(raws[5:], start=5)}
         assert http.get("/livez").status_code == 200
         acknowledged = {f"msg_{number}" for number, status in statuses.items() if status == 202}
         assert (set(statuses.values()), len(acknowledged) > 5) == ({202, 503}, True)
 
-        resource.prlimit(server.pid, resource.RLIMIT_FSIZE, NO_LIMIT)
+        resource.prlimit(server.writer_pid, resource.RLIMIT_FSIZE, NO_LIMIT)
         again = [_delivered(http, raw) for raw in raws]
         assert [status == 200 for status in again] == [f"msg_{number}" in acknowledged for number in range(len(raws))]
         assert set(again) == {200, 202}

@@ -36,26 +36,44 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu_s(self) -> float:
-        """Processor time that all its threads have used (Linux; elsewhere 0)."""
-        try:
-            stat = Path(f"/proc/{self.process.pid}/stat").read_text()
-        except OSError:
-            return 0.0
-        fields = stat.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        """Processor time that it has used, with the process that commits for it (Linux; elsewhere 0)."""
+        return sum(_cpu_s(pid) for pid in family(self.process.pid))
 
     def peak_mib(self) -> float:
-        """The most memory that it has held so far (Linux; elsewhere 0)."""
-        return peak_mib(self.process.pid)
+        """The most memory that it and the process that commits for it have held so far (Linux; elsewhere 0)."""
+        return sum(peak_mib(pid) for pid in family(self.process.pid))
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children (Linux; elsewhere the process alone)."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        children = []
+    return [pid, *map(int, children)]
 
 
 def peak_mib(pid: int) -> float:
-    """The most memory that a process has held (Linux; elsewhere 0)."""
+    """The most memory that a process has held so far; what it shares with others by its share of it (Linux; elsewhere 0)."""
     try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        peak = _kib(Path(f"/proc/{pid}/status"), "VmHWM")
+        now, own = (_kib(Path(f"/proc/{pid}/smaps_rollup"), name) for name in ("Rss", "Pss"))
     except OSError:
         return 0.0
-    return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), 0.0)
+    return (peak - now + own) / 1024
+
+
+def _kib(file: Path, name: str) -> int:
+    return next((int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith(f"{name}:")), 0)
+
+
+def _cpu_s(pid: int) -> float:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return 0.0
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 @contextmanager

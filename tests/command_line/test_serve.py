@@ -2,6 +2,8 @@
 
 import json
 import os
+import select
+import signal
 import socket
 import sys
 import threading
@@ -20,6 +22,7 @@ from tests.builders import body, signed_headers
 from tests.command_line.conftest import Run, serving
 from tests.engines import PrivatePostgres
 
+PATIENCE_S = 10
 SECRETS = {"LEDGER_WEBHOOK_SECRETS": "main:secret"}
 
 REFUSED = [
@@ -121,6 +124,43 @@ def test_a_server_that_was_killed_leaves_its_ledger_to_the_next_one(tmp_path: Pa
         server.process.wait()
         with serving(tmp_path) as following:
             assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
+
+
+def test_a_server_whose_writer_is_killed_ends_and_says_so(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        os.kill(server.writer_pid, signal.SIGKILL)
+        status = server.process.wait()
+
+        said = server.said[-1]
+        assert status == 2
+        assert "the process that commits has ended" in said
+        assert "Start it again" in said
+    with serving(tmp_path) as following:
+        assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
+
+
+def test_a_writer_does_not_outlive_its_server(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        writer = os.pidfd_open(server.writer_pid)
+        server.kill()
+        try:
+            assert select.select([writer], [], [], PATIENCE_S)[0]  # it can be read once the process has ended
+        finally:
+            os.close(writer)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_to_every_process_of_a_group_leaves_the_writer_to_its_server(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    fact = body("message.queued", "msg_1", sequence=1)
+    with serving(tmp_path) as server:
+        os.kill(server.writer_pid, number)
+        headers = {name.decode(): value.decode() for name, value in signed_headers(fact)}
+        answer = httpx2.post(f"{server.url}/webhooks/red-cloud", content=fact, headers=headers, verify=False)
+
+        assert answer.status_code == 202
+        assert server.stop() == 0
 
 
 def test_several_servers_share_a_ledger_on_postgresql(tmp_path: Path, postgres: PrivatePostgres) -> None:

@@ -83,7 +83,7 @@ def failing(server: Serving, calls: str, error: str, first: int) -> Iterator[Pat
     inject = f"inject={calls}:error={error}:when={first}+"
     with said.open("wb") as output:
         tracer = subprocess.Popen(
-            ["strace", "-f", "-p", str(server.pid), "-o", str(trace), "-e", f"trace={calls}", "-e", inject],
+            ["strace", "-f", "-p", str(server.writer_pid), "-o", str(trace), "-e", f"trace={calls}", "-e", inject],
             stderr=output,
         )
     deadline_s = time.monotonic() + ATTACHED_WITHIN_S

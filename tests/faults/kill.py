@@ -1,16 +1,20 @@
 """kill -9 under load: real servers, 32 connections, and a client that remembers every 2xx.
 
 On SQLite one server is killed and started again. On PostgreSQL three serve one ledger, one of them is killed, and the
-others go on. After each restart everything is compared; the unanswered is delivered again, as Red Cloud would.
+others go on. Every third time it is the process that commits for a server which is killed: the server must then end by itself.
+After each restart everything is compared; the unanswered is delivered again, as Red Cloud would.
 """
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from subprocess import TimeoutExpired
 
 from ledger.ledger import Ledger
 from tests.engines import PrivatePostgres
@@ -26,6 +30,8 @@ POSTGRES_SERVERS = 3
 PARTITIONS = (1, 16)
 """Of one ledger after the other, in turns."""
 
+WRITER_EACH = 3
+REFUSED = 503
 LOAD_S_MAX = 0.3
 FIRST_ANSWER_S_MAX = 10.0
 
@@ -73,20 +79,40 @@ async def _kill_one(figures: Figures, cast: "_Cast", traffic: Traffic, dice: Ran
     victim = dice.choice(cast.running)
     end = asyncio.Event()
     journal = traffic.journal
-    acknowledged, cut_off = len(journal.acknowledged), journal.cut_off
+    acknowledged, cut_off = len(journal.acknowledged), _without_an_outcome(journal)
     each = CONNECTIONS // len(cast.running)
     loads = [asyncio.create_task(deliver(one.port, traffic, end, connections=each)) for one in cast.running]
     under_load = await _first_answer(journal, acknowledged)
     await asyncio.sleep(dice.uniform(0, LOAD_S_MAX))
+    if figures.trials % WRITER_EACH == WRITER_EACH - 1:
+        os.kill(victim.writer_pid, signal.SIGKILL)
+        await _ended(figures, victim)
     victim.kill()
     if len(cast.running) > 1:  # the others go on for a while without it
         await asyncio.sleep(dice.uniform(0, LOAD_S_MAX))
     end.set()
     await asyncio.gather(*loads)
-    # A kill counts where it cut off work: there had been acknowledgements, and some deliveries were never answered.
+    # A kill counts where it cut off work: there had been acknowledgements, and some deliveries never had an outcome.
     figures.trials += 1
-    figures.hits += under_load and journal.cut_off > cut_off
-    figures.counts["deliveries cut off"] += journal.cut_off - cut_off
+    figures.hits += under_load and _without_an_outcome(journal) > cut_off
+    figures.counts["deliveries cut off"] += _without_an_outcome(journal) - cut_off
+
+
+def _without_an_outcome(journal: Journal) -> int:
+    """Deliveries that were never answered, or told that nobody knows what became of them."""
+    return journal.cut_off + journal.answers[REFUSED]
+
+
+async def _ended(figures: Figures, server: Serving) -> None:
+    """A server whose writer is gone says so and ends, with a status that tells a supervisor to start it again."""
+    try:
+        status = await asyncio.to_thread(server.process.wait)
+    except TimeoutExpired:
+        figures.violated("a server went on without the process that commits for it")
+        return
+    figures.counts["writers killed"] += 1
+    if status == 0:
+        figures.violated(f"a server that lost its writer ended with {status}")
 
 
 async def _first_answer(journal: Journal, acknowledged: int) -> bool:

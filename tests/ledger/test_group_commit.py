@@ -1,24 +1,26 @@
 """Group commit: nobody is answered before the commit, nobody cuts another's append, and what waits is bounded.
 
-On a real SQLite ledger; only where a commit must wait or fail does something of the test stand in front of the real one.
+On a real SQLite ledger, with a thread at the other end of the channel; only where a commit must wait or fail does something of the
+test stand in front of the real one.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
+from ledger.commit_channel import ITEMS, CommitChannel, commit_for
 from ledger.errors import QueueFull, ShuttingDown, StoreUnavailable
-from ledger.facts import Fact, Item, Outcome, Placed, UnreadableDelivery
+from ledger.facts import Fact, Item, Outcome, Placed, Quarantined, UnreadableDelivery
 from ledger.group_commit import (
     BATCH_BYTES_MAX,
     BATCH_ITEMS_MAX,
     QUEUE_BYTES_MAX,
     QUEUE_ITEMS_MAX,
-    Commit,
     GroupCommit,
     size_of,
 )
@@ -60,23 +62,35 @@ def gate(ledger: Ledger) -> Gate:
     return Gate(ledger)
 
 
-def open_group(commit: Commit[Item, Outcome]) -> GroupCommit[Item, Outcome]:
-    return GroupCommit(commit, size_of=size_of, on_commit=lambda: None, on_idle=lambda: None)
+@asynccontextmanager
+async def opened(commit: Callable[[Sequence[Item]], list[Outcome]]) -> AsyncIterator[GroupCommit[Item, Outcome]]:
+    """A queue, and a thread that commits; both end with the block."""
+    end, other_end = socket.socketpair()
+    nothing = {"on_commit": lambda: None, "on_idle": lambda: None}
+    thread = Thread(target=commit_for, args=(other_end, ITEMS, commit), kwargs=nothing)
+    thread.start()
+    channel: CommitChannel[Item, Outcome] = CommitChannel(ITEMS, end)
+    group = GroupCommit(channel.commit, size_of=size_of, on_commit=lambda: None)
+    try:
+        yield group
+    finally:
+        await group.close()
+        channel.close()
+        await asyncio.to_thread(thread.join, PATIENCE_S)
 
 
 @asynccontextmanager
 async def writer(gate: Gate) -> AsyncIterator[GroupCommit[Item, Outcome]]:
-    """A writer that is held at the gate, with one fact in its hands; opened and closed at the end."""
-    group = open_group(gate)
-    in_hand = group.submit(fact(queued(message_id="in hand")))
-    await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
-    try:
-        yield group
-    finally:
-        gate.open.set()
-        await group.close()
-        await asyncio.wait([in_hand])
-        in_hand.exception()
+    """A writer that is held at the gate, with one fact in its hands."""
+    async with opened(gate) as group:
+        in_hand = group.submit(fact(queued(message_id="in hand")))
+        await asyncio.to_thread(gate.reached.wait, PATIENCE_S)
+        try:
+            yield group
+        finally:
+            gate.open.set()
+            await asyncio.wait([in_hand])
+            in_hand.exception()
 
 
 def many(count: int, text: str = "") -> list[Fact]:
@@ -186,9 +200,8 @@ def test_closing_commits_what_waits_and_takes_nothing_new(ledger: Ledger, gate: 
 
 def test_nothing_that_was_taken_stays_unanswered_however_soon_the_writer_is_closed(ledger: Ledger) -> None:
     async def story(message_id: str) -> None:
-        group = open_group(ledger.commit)
-        answer = group.submit(fact(queued(message_id=message_id)))
-        await group.close()
+        async with opened(ledger.commit) as group:
+            answer = group.submit(fact(queued(message_id=message_id)))
         assert placed(await asyncio.wait_for(answer, PATIENCE_S)).is_new
 
     for number in range(50):
@@ -231,7 +244,9 @@ def test_unreadable_deliveries_wait_in_the_same_queue(gate: Gate) -> None:
         return kept
 
     kept = asyncio.run(story())
-    assert kept == (unreadable_id(b"not JSON"), "the body is not JSON: expecting value at character 0", True)
+    assert kept == Quarantined(
+        unreadable_id(b"not JSON"), "the body is not JSON: expecting value at character 0", is_new=True
+    )
 
 
 def unreadable_id(body: bytes) -> str:

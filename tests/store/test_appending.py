@@ -22,6 +22,7 @@ from tests.builders import (
     fact,
     facts,
     inbound,
+    placed,
     queued,
     send_body,
     sent,
@@ -190,12 +191,12 @@ def test_a_send_tells_where_each_of_its_messages_stands(store_url: str) -> None:
         send = send_of(parse_send(raw), raw, partitions=4, now_us=NOW_US)
         ledger.commit([send])
         recorded: list[Fact] = acceptances(raw, partitions=4)[:2]
-        places = [outcome for each in recorded for outcome in ledger.commit([each])]
+        places = [placed(outcome).position for each in recorded for outcome in ledger.commit([each])]
 
         found = ledger.send("idem_1")
         assert found.recorded_at_us == NOW_US
         assert found.accepted == parse_send(raw)
-        assert found.positions == [*[place[0] for place in places], None]
+        assert found.positions == [*places, None]
 
 
 def test_partitions_have_positions_and_chains_of_their_own(store_url: str) -> None:

@@ -98,7 +98,7 @@ class LedgerThatCrashes(RuleBasedStateMachine):
         self.remember(batch)
         after = [each.fact_key for each in self.model]
         if acknowledged is not None:
-            assert (acknowledged, stored) == ([list(map(str, each[:2])) for each in expected], after)
+            assert (acknowledged, stored) == ([[str(each.position), str(each.version)] for each in expected], after)
         elif stored == before:
             del self.model[len(before) :]  # the outcome was not known; it was: nothing of it
         else:

@@ -1,0 +1,136 @@
+"""The way from the event loop to who commits, and back: batches and their outcomes as frames on a pair of sockets.
+
+At the other end is a thread of this process, or a process of its own (`api/writer_process.py`), which does not share Python's
+lock with the event loop. Either has one batch of a channel in hand at a time, so an answer belongs to the batch before it.
+"""
+
+import asyncio
+import logging
+import select
+import socket
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from ledger import errors
+from ledger.errors import LedgerError, StoreUnavailable
+from ledger.facts import Item, Outcome
+
+LENGTH_BYTES = 4
+IDLE_AFTER_S = 1.0
+
+Brought = TypeVar("Brought")
+Told = TypeVar("Told")
+
+log = logging.getLogger(__name__)
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Why a batch was not committed: the name of an error of `ledger/errors.py`, and its message."""
+
+    kind: str
+    message: str
+
+
+class Language(Generic[Brought, Told]):
+    """How batches of one sort of item, and their outcomes, are written on the wire."""
+
+    def __init__(self, brought: Any, told: Any) -> None:  # noqa: ANN401 - unions are no types to a type checker
+        self._encoder = msgspec.msgpack.Encoder()
+        self._batches = msgspec.msgpack.Decoder(list[brought])
+        self._answers = msgspec.msgpack.Decoder(list[told] | Refused)
+
+    def frame(self, content: Sequence[Brought] | Sequence[Told] | Refused) -> bytes:
+        """What is sent: the length of the content, and the content."""
+        encoded = self._encoder.encode(content)
+        return len(encoded).to_bytes(LENGTH_BYTES, "big") + encoded
+
+    def batch(self, content: bytes) -> list[Brought]:
+        """The items of a frame."""
+        items: list[Brought] = self._batches.decode(content)
+        return items
+
+    def outcomes(self, content: bytes) -> list[Told]:
+        """The outcomes of a frame, or the LedgerError that it tells of."""
+        answer: list[Told] | Refused = self._answers.decode(content)
+        if isinstance(answer, Refused):
+            raise getattr(errors, answer.kind)(answer.message)
+        return answer
+
+
+ITEMS: Language[Item, Outcome] = Language(Item, Outcome)
+
+
+class CommitChannel(Generic[Brought, Told]):
+    """The event loop's end."""
+
+    def __init__(self, language: Language[Brought, Told], end: socket.socket) -> None:
+        self._language = language
+        self._end = end
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def commit(self, items: Sequence[Brought]) -> list[Told]:
+        """The outcomes of a batch, once it is on disk; StoreUnavailable where it is not, or nobody can tell."""
+        if self._streams is None:
+            self._streams = await asyncio.open_unix_connection(sock=self._end)
+        reader, writer = self._streams
+        try:
+            writer.write(self._language.frame(items))
+            length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
+            return self._language.outcomes(await reader.readexactly(length))
+        except (EOFError, ConnectionError):
+            raise StoreUnavailable(
+                "who commits has ended; it is not known whether this was stored, send it again"
+            ) from None
+
+    def close(self) -> None:
+        """Tells the other end that nothing more comes."""
+        if self._streams is None:
+            self._end.close()
+        else:
+            self._streams[1].close()
+
+
+def commit_for(
+    end: socket.socket,
+    language: Language[Brought, Told],
+    commit: Callable[[Sequence[Brought]], list[Told]],
+    *,
+    on_commit: Callable[[], None],
+    on_idle: Callable[[], None],
+) -> None:
+    """Commits what comes through a channel until its other end is closed. Blocks: run it in a thread of its own.
+
+    `on_commit` is called after each answer, `on_idle` when nothing has come for a while.
+    """
+    anything = select.poll()
+    anything.register(end, select.POLLIN)
+    with end, end.makefile("rb") as frames, suppress(ConnectionError):
+        while True:
+            if not anything.poll(IDLE_AFTER_S * 1_000):
+                _rest(on_idle)
+            length = int.from_bytes(frames.read(LENGTH_BYTES), "big")
+            content = frames.read(length)
+            if len(content) < max(length, 1):
+                return
+            end.sendall(language.frame(_outcome(commit, language.batch(content))))
+            on_commit()
+
+
+def _outcome(commit: Callable[[Sequence[Brought]], list[Told]], items: Sequence[Brought]) -> list[Told] | Refused:
+    try:
+        return commit(items)
+    except LedgerError as error:
+        return Refused(type(error).__name__, str(error))
+    except Exception as error:  # who commits must outlive whatever happens to one batch
+        log.exception("a commit of %d items failed unexpectedly", len(items))
+        return Refused(StoreUnavailable.__name__, f"the commit failed: {type(error).__name__}")
+
+
+def _rest(on_idle: Callable[[], None]) -> None:
+    try:
+        on_idle()
+    except Exception:
+        log.exception("the idle work of who commits failed")
