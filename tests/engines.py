@@ -89,7 +89,11 @@ class PostgresServer:
         """Create an empty database and return its SQLAlchemy URL."""
         name = f"ledger_test_{secrets.token_hex(6)}"
         self.execute(f'CREATE DATABASE "{name}"')
-        return _full(self._maintenance_url.set(database=name))
+        return self.url_of(name)
+
+    def url_of(self, database: str) -> str:
+        """The SQLAlchemy URL of a database."""
+        return _full(self._maintenance_url.set(database=database))
 
     def drop_database(self, url: str) -> None:
         """Drop a database that new_database() made, and whatever is still connected to it."""
@@ -104,10 +108,11 @@ class PostgresServer:
         finally:
             self.drop_database(url)
 
-    def execute(self, statement: str) -> None:
-        """Run one statement on the maintenance database, outside any transaction."""
+    def execute(self, statement: str, *, database: str | None = None) -> None:
+        """Run one statement on a database, or else on the maintenance database, outside any transaction."""
         # Without SQLAlchemy's name of the driver, which psycopg itself does not know.
-        with psycopg.connect(_full(self._maintenance_url.set(drivername="postgresql")), autocommit=True) as connection:
+        place = self._maintenance_url.set(drivername="postgresql", database=database or self._maintenance_url.database)
+        with psycopg.connect(_full(place), autocommit=True) as connection:
             connection.execute(statement.encode())
 
 

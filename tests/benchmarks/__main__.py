@@ -27,7 +27,7 @@ def main() -> int:
     try:
         wrk()
         tell(machine())
-        with Bench.begun(quick=options.quick, big=options.big, beside=options.folder, filled=options.filled) as bench:
+        with Bench.begun(quick=options.quick, big=options.big, beside=options.folder, keep=options.keep) as bench:
             for name in options.names or SUBJECTS:
                 _measure(bench, name, SUBJECTS[name], keep=options.write)
     except (WrkMissing, NotInstalled) as error:
@@ -62,11 +62,10 @@ def _options() -> argparse.Namespace:
         "--folder", type=Path, help="make the files there: the disk that is measured (default: $TMPDIR)"
     )
     parser.add_argument(
-        "--filled",
-        action="append",
-        default=[],
-        metavar="URL",
-        help="console: a ledger that `python -m tests.benchmarks.shop` filled, instead of a new one; may be repeated",
+        "--keep",
+        type=Path,
+        metavar="FOLDER",
+        help="keep filled ledgers and PostgreSQL's data there, for the next run; the files of these are that disk's",
     )
     return parser.parse_args()
 

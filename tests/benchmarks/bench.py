@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,14 +10,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Literal, Self
 
+from tests.benchmarks.databases import Engine, KeptPostgres
+from tests.benchmarks.pasts import Pasts
 from tests.benchmarks.prepared import lifecycles, repeated, single_facts, write_deliveries
 from tests.engines import PrivatePostgres
 
-Engine = Literal["sqlite", "postgresql"]
 Mix = Literal["lifecycles", "single facts", "duplicates"]
 
-ENGINES: tuple[Engine, ...] = ("sqlite", "postgresql")
-TITLE: dict[Engine, str] = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 DUPLICATED = 500
 DELIVERIES_PER_SECOND_MAX = 25_000
 FIRST_MESSAGE_OF_SHARE = 100_000_000
@@ -25,14 +24,14 @@ FIRST_MESSAGE_OF_SHARE = 100_000_000
 
 @dataclass
 class Bench:
-    """One run of the suite. Everything that it makes lies in `folder`, and is gone afterwards."""
+    """One run of the suite. Everything that it makes lies in `folder`, and is gone afterwards, but for what `keep` is to hold."""
 
     folder: Path
     rounds: int
     seconds: int
     big: bool = False
-    filled: list[str] = field(default_factory=list)
-    """Ledgers that are there already (`tests/benchmarks/shop.py`), for those who measure twice."""
+    keep: Path | None = None
+    """Where filled ledgers and PostgreSQL's data stay, for those who measure twice."""
     chosen: dict[str, str] = field(default_factory=dict)
     _places: int = 0
     _prepared: dict[tuple[Mix, int], Path] = field(default_factory=dict)
@@ -40,11 +39,11 @@ class Bench:
     @classmethod
     @contextmanager
     def begun(
-        cls, *, quick: bool, big: bool = False, beside: Path | None = None, filled: Sequence[str] = ()
+        cls, *, quick: bool, big: bool = False, beside: Path | None = None, keep: Path | None = None
     ) -> Iterator[Self]:
         """A run, with a folder on the disk that is measured; `quick` measures less, for a first look."""
         with tempfile.TemporaryDirectory(prefix="ledger-benchmarks-", dir=beside) as folder:
-            bench = cls(Path(folder), rounds=1 if quick else 3, seconds=2 if quick else 5, big=big, filled=list(filled))
+            bench = cls(Path(folder), rounds=1 if quick else 3, seconds=2 if quick else 5, big=big, keep=keep)
             try:
                 yield bench
             finally:
@@ -59,7 +58,12 @@ class Bench:
     @cached_property
     def postgres(self) -> PrivatePostgres:
         """A PostgreSQL server of our own, with its usual settings and every sync on. Raises NotInstalled."""
-        return PrivatePostgres().__enter__()
+        return (PrivatePostgres() if self.keep is None else KeptPostgres(self.keep / "postgres")).__enter__()
+
+    @cached_property
+    def pasts(self) -> Pasts:
+        """Filled ledgers. Raises NotInstalled."""
+        return Pasts(self.keep or self.folder, self.postgres)
 
     @contextmanager
     def place(self, engine: Engine) -> Iterator[str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from sqlalchemy import make_url
 
-from tests.benchmarks.bench import TITLE, Bench, Engine
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.databases import TITLE, Engine
 from tests.benchmarks.measuring import Contender, best_of, rounds, tell, under_load
 from tests.benchmarks.processes import Server, ledger_environment, ledger_servers, serving
 

@@ -1,33 +1,32 @@
-"""Ledgers with a past: facts committed directly, in the batches that a busy server makes, as if they had come by HTTP."""
+"""Ledgers with a past: lifecycles of messages, and what customers write, as if they had come by HTTP one a millisecond.
 
-from collections.abc import Iterator
-from itertools import islice
+The past of more events begins with the past of fewer: a ledger that was filled can be filled further.
+"""
 
-from api.simulator.signing import signed_headers
+from collections.abc import Iterator, Sequence
+from itertools import chain, count
+
 from ledger.facts import Item
 from ledger.ledger import Ledger
 from ledger.reception import Reception
-from ledger.signatures import Secret
-from projections.read_models import ReadModels
-from tests.benchmarks.prepared import LIFECYCLE, SECRET, SECRET_ID, SPREAD, body, message_id
+from tests.benchmarks.filling import made_ahead, store
+from tests.benchmarks.prepared import LIFECYCLE, SPREAD, body, message_id, receipt
 
 BATCH = 64
-BIG_BATCH = 512
+"""As many as a busy server commits at once."""
+
 BEGAN_US = 1_763_913_600_000_000
+EACH_US = 1_000
 INBOUND_EACH = 10
 """Of so many blocks of messages one is inbound."""
 
 MESSAGES_A_CONVERSATION = 40
+BLOCK_EVENTS = len(LIFECYCLE) * SPREAD + SPREAD // INBOUND_EACH
 
 
 def past() -> Iterator[bytes]:
     """Bodies without end: outbound lifecycles, and an inbound message for every hundredth fact or so."""
-    first = 0
-    while True:
-        for step in range(len(LIFECYCLE)):
-            yield from (body(message, step) for message in range(first, first + SPREAD))
-        yield from (inbound(number) for number in range(first // INBOUND_EACH, (first + SPREAD) // INBOUND_EACH))
-        first += SPREAD
+    return chain.from_iterable(map(_bodies, count()))
 
 
 def inbound(number: int) -> bytes:
@@ -40,27 +39,37 @@ def inbound(number: int) -> bytes:
     return text.encode()
 
 
-def events_of(bodies: Iterator[bytes], partitions: int) -> Iterator[Item]:
-    """Signed and received: all that happens before a commit."""
-    reception = Reception((Secret(SECRET_ID, SECRET),), partitions)
-    for number, content in enumerate(bodies):
-        now_us = BEGAN_US + 1_000 * number
-        headers = [(name.lower(), value) for name, value in signed_headers(SECRET, str(now_us // 1_000_000), content)]
-        yield reception.receive(headers, content, now_us=now_us)
+def facts(block: int) -> list[Item]:
+    """One block of the past, received: all that happens before a commit."""
+    reception = Reception(None)
+    numbered = enumerate(_bodies(block), block * BLOCK_EVENTS)
+    return [reception.read(receipt(content, BEGAN_US + EACH_US * number)) for number, content in numbered]
 
 
-def fill(url: str, events: int, *, batch: int = BIG_BATCH, partitions: int = 1) -> None:
-    """Makes a ledger of so many events, and its read models."""
-    with Ledger.open(url, partitions=partitions) as ledger:
-        made = islice(events_of(past(), partitions), events)
-        waiting: dict[int, list[Item]] = {}
-        for item in made:
-            some = waiting.setdefault(item.partition, [])
-            some.append(item)
-            if len(some) == batch:
-                ledger.commit(waiting.pop(item.partition))
-        for some in waiting.values():
-            ledger.commit(some)
-        ledger.database.tidy()
-        with ReadModels.open(ledger) as read_models:
-            read_models.catch_up()
+def facts_between(first: int, end: int) -> Iterator[list[Item]]:
+    """Facts by number, from the first to before the end, block by block."""
+    blocks = range(first // BLOCK_EVENTS, -(-end // BLOCK_EVENTS))
+    for block, made in zip(blocks, made_ahead(facts, blocks), strict=True):
+        before = block * BLOCK_EVENTS
+        yield made[max(first - before, 0) : end - before]
+
+
+def fill(urls: Sequence[str], events: int, *, batch: int | None = None) -> None:
+    """Makes ledgers of so many events, or goes on until they have as many; and their read models.
+
+    The facts are made once for all of them, so they must be equally full. `batch`: facts a commit (default: a block).
+    """
+    (held,) = {_events_of(url) for url in urls}
+    store(urls, facts_between(held, events), batch=batch)
+
+
+def _bodies(block: int) -> Iterator[bytes]:
+    first = block * SPREAD
+    for step in range(len(LIFECYCLE)):
+        yield from (body(message, step) for message in range(first, first + SPREAD))
+    yield from (inbound(number) for number in range(first // INBOUND_EACH, (first + SPREAD) // INBOUND_EACH))
+
+
+def _events_of(url: str) -> int:
+    with Ledger.open(url, partitions=1) as ledger:
+        return sum(head.position for head in ledger.heads())

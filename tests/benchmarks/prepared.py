@@ -4,12 +4,15 @@ A file holds records of one line with a length in decimal digits and then that m
 """
 
 import hashlib
+import hmac
 import time
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
 from api.simulator.signing import signed_headers
+from ledger.events import Receipt, receipt_of
+from ledger.signatures import Signature
 
 SECRET_ID = "main"
 SECRET = b"a secret of the benchmarks only"
@@ -73,6 +76,13 @@ def signed_request(content: bytes, now_s: int) -> bytes:
         b"POST %s HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: %d\r\n%s\r\n%s"
         % (WEBHOOK_PATH.encode(), len(content), headers, content)
     )
+
+
+def receipt(content: bytes, at_us: int) -> Receipt:
+    """A delivery as it is once its signature, made in the second in which it came, is verified: that would find what is made here."""
+    timestamp = str(at_us // 1_000_000)
+    digest = hmac.digest(SECRET, f"{timestamp}.".encode() + content, "sha256")
+    return receipt_of(content, Signature(timestamp, digest, SECRET_ID, late=False), at_us)
 
 
 def get_request(path: str, key: str | None = None) -> bytes:

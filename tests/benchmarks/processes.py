@@ -1,5 +1,6 @@
 """Servers as processes of their own: started on a free port, watched, ended."""
 
+import http.client
 import os
 import socket
 import subprocess
@@ -19,12 +20,12 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class DidNotStart(Exception):
-    """A server did not listen; the message is its log."""
+    """A server did not answer; the message is its log."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that listens."""
+    """A server that answers; `started_in_s` after its process began it did so for the first time."""
 
     process: "subprocess.Popen[bytes]"
     port: int
@@ -94,7 +95,7 @@ def serving(
             stderr=output,
         )
     try:
-        _wait_until_it_listens(process, port, log)
+        _wait_until_it_answers(process, port, log)
         yield Server(process, port, time.perf_counter() - began_s)
     finally:
         process.terminate()
@@ -135,15 +136,20 @@ def free_port() -> int:
         return port
 
 
-def _wait_until_it_listens(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    """Until any HTTP answer comes: a socket may listen long before the application behind it is up."""
     deadline_s = time.monotonic() + STARTS_WITHIN_S
-    while time.monotonic() < deadline_s and process.poll() is None:
+    while (left_s := deadline_s - time.monotonic()) > 0 and process.poll() is None:
+        asking = http.client.HTTPConnection("127.0.0.1", port, timeout=left_s)
         try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
+            asking.request("GET", "/livez")
+            asking.getresponse()
+        except (OSError, http.client.HTTPException):
             time.sleep(0.005)
         else:
             return
+        finally:
+            asking.close()
     process.kill()
     process.wait()
     raise DidNotStart(log.read_text(errors="replace")[-2_000:])

@@ -1,29 +1,20 @@
 """A ledger such as a shop's support people search: ninety days of messages in every state, the last of them just now.
 
-Every row is made by our own code, from bodies as they would come; only HTTP is left out. Several databases are filled at once,
-because making the facts takes as long as storing them.
+Made from bodies as they would come. Several databases are filled at once, because making the facts takes longer than storing them.
 """
 
-import hmac
 import json
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from functools import partial
 
-from ledger.events import receipt_of
 from ledger.facts import Item
-from ledger.ledger import Ledger
 from ledger.mapper import EventCodec
 from ledger.reception import Reception
 from ledger.sends import acceptances_of, parse_send, send_of
-from ledger.signatures import Signature
-from projections.read_models import ReadModels
-from tests.benchmarks.measuring import tell
-from tests.benchmarks.prepared import SECRET, SECRET_ID, message_id
+from tests.benchmarks.filling import made_ahead, store
+from tests.benchmarks.prepared import message_id, receipt
 
-BATCH = 4_000
-TELL_EVERY = 100
+MESSAGES_A_PART = 1_000
 AT_ONCE = 100
 """So many messages are under way at the same time."""
 RECIPIENTS_OF_A_SEND = 10
@@ -42,19 +33,8 @@ CAMPAIGN, BUSIEST, RARE_NUMBER = "campaign_7", "+15550000001", "num_rare"
 
 def fill(urls: Sequence[str], messages: int, now_us: int) -> None:
     """Makes ledgers of so many messages, about four events each, and their read models."""
-    with ExitStack() as stack:
-        ledgers = [stack.enter_context(Ledger.open(url, partitions=1)) for url in urls]
-        for number, batch in enumerate(_batches(_items(messages, now_us))):
-            if number % TELL_EVERY == 0:
-                tell(f"  {number * BATCH:,} facts")
-            for ledger in ledgers:
-                ledger.commit(batch)
-        for ledger in ledgers:
-            ledger.database.tidy()
-            with ReadModels.open(ledger) as read_models:
-                for projection in read_models.projections():
-                    tell(f"  {projection.name}")
-                    read_models.claim_rebuild(projection.name).run()
+    make = partial(_items, messages, now_us)
+    store(urls, made_ahead(make, range(0, messages, MESSAGES_A_PART)))
 
 
 def conversation_of(message: int) -> int:
@@ -88,29 +68,27 @@ def send_key(message: int) -> str:
     return f"idem_{message // AT_ONCE * INBOUND + place // RECIPIENTS_OF_A_SEND}"
 
 
-def _items(messages: int, now_us: int) -> Iterator[Item]:
+def _items(messages: int, now_us: int, part: int) -> list[Item]:
+    """What came of the messages from number `part` on."""
+    groups = range(part, min(part + MESSAGES_A_PART, messages), AT_ONCE)
+    return [item for first in groups for item in _under_way(first, messages, now_us)]
+
+
+def _under_way(first: int, messages: int, now_us: int) -> Iterator[Item]:
     codec = EventCodec()
-    reception = Reception(None, 1, codec=codec)
-    began_us, each_us = now_us - DAYS * DAY_US, DAYS * DAY_US // messages
-    for first in range(0, messages, AT_ONCE):
-        some = range(first, min(first + AT_ONCE, messages))
-        outbound = [each for each in some if not is_inbound(each)]
-        at_us = began_us + first * each_us
-        for one in range(0, len(outbound), RECIPIENTS_OF_A_SEND):
-            raw = _send(outbound[one : one + RECIPIENTS_OF_A_SEND])
-            accepted = parse_send(raw)
-            yield send_of(accepted, raw, partitions=1, now_us=at_us)
-            yield from acceptances_of(accepted, codec, partitions=1, now_us=at_us)
-        for step, bodies in enumerate(_webhooks(some, outbound), start=1):
-            step_us = at_us + step * AT_ONCE * each_us // 5
-            for content in bodies:
-                yield reception.read(receipt_of(content, _signed(content, str(step_us // 1_000_000)), step_us))
-
-
-def _signed(content: bytes, timestamp: str) -> Signature:
-    # As if it had been verified: that would find what is made here.
-    digest = hmac.digest(SECRET, f"{timestamp}.".encode() + content, "sha256")
-    return Signature(timestamp, digest, SECRET_ID, late=False)
+    reception = Reception(None, codec=codec)
+    each_us = DAYS * DAY_US // messages
+    at_us = now_us - DAYS * DAY_US + first * each_us
+    some = range(first, min(first + AT_ONCE, messages))
+    outbound = [each for each in some if not is_inbound(each)]
+    for one in range(0, len(outbound), RECIPIENTS_OF_A_SEND):
+        raw = _send(outbound[one : one + RECIPIENTS_OF_A_SEND])
+        accepted = parse_send(raw)
+        yield send_of(accepted, raw, partitions=1, now_us=at_us)
+        yield from acceptances_of(accepted, codec, partitions=1, now_us=at_us)
+    for step, bodies in enumerate(_webhooks(some, outbound), start=1):
+        step_us = at_us + step * AT_ONCE * each_us // 5
+        yield from (reception.read(receipt(content, step_us)) for content in bodies)
 
 
 def _webhooks(some: Sequence[int], outbound: Sequence[int]) -> Iterator[list[bytes]]:
@@ -168,24 +146,3 @@ def _inbound(message: int) -> bytes:
         "media": [],
     }
     return json.dumps(said).encode()
-
-
-def _batches(items: Iterator[Item]) -> Iterator[list[Item]]:
-    batch: list[Item] = []
-    for item in items:
-        batch.append(item)
-        if len(batch) == BATCH:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
-
-
-def main() -> None:
-    """Fills ledgers to measure more than once: `python -m tests.benchmarks.shop MESSAGES URL [URL …]`."""
-    messages, *urls = sys.argv[1:]
-    fill(urls, int(messages), time.time_ns() // 1_000)
-
-
-if __name__ == "__main__":
-    main()

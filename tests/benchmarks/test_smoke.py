@@ -54,7 +54,7 @@ def test_durable_ingest_keeps_up_with_the_server_without_a_store_and_outruns_the
 
 def test_a_rebuild_is_ten_times_as_fast_as_the_librarys_way(bench: Bench) -> None:
     with bench.place("sqlite") as url:
-        fill(url, EVENTS)
+        fill([url], EVENTS)
 
         def ratio() -> tuple[float]:
             return (rebuilt_per_second(url, MESSAGE_STATUS) / library_per_second(bench, "sqlite", LIBRARY_FACTS),)

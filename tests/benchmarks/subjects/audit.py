@@ -8,9 +8,9 @@ from random import Random
 from sqlalchemy import make_url
 
 from ledger.audit.trail import FILE_SUFFIX
-from tests.benchmarks.bench import ENGINES, TITLE, Bench
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.closed_loop import Load
-from tests.benchmarks.filled import fill
+from tests.benchmarks.databases import ENGINES, TITLE
 from tests.benchmarks.measuring import tell
 from tests.benchmarks.open_loop import open_loop
 from tests.benchmarks.prepared import get_request, message_id, single_facts, write_deliveries, write_requests
@@ -36,8 +36,7 @@ def audit(bench: Bench) -> Section:
         ("", "p50 ms", "p99 ms", "p99 ms of webhooks"),
     )
     for engine in ENGINES:
-        with bench.place(engine) as url:
-            fill(url, EVENTS)
+        with bench.pasts.lent(engine, EVENTS) as url:
             with ledger_servers(url, bench.folder, LEDGER_API_KEYS=SETTING) as (server,):
                 for turn, (name, key) in enumerate(KEYS.items()):
                     asked = write_requests(bench.folder / "questions", _asked(bench, key))

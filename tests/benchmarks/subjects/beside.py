@@ -10,9 +10,10 @@ from random import Random
 from typing import TypeVar
 
 from api.simulator.signing import signed_headers
-from tests.benchmarks.bench import ENGINES, TITLE, Bench
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.closed_loop import Load, LoadFailed
-from tests.benchmarks.filled import INBOUND_EACH, MESSAGES_A_CONVERSATION, fill
+from tests.benchmarks.databases import ENGINES, TITLE
+from tests.benchmarks.filled import INBOUND_EACH, MESSAGES_A_CONVERSATION
 from tests.benchmarks.measuring import tell
 from tests.benchmarks.open_loop import open_loop
 from tests.benchmarks.prepared import (
@@ -57,24 +58,25 @@ def beside(bench: Bench) -> Section:
         ("", "p50 ms", "p99 ms", "p99.9 ms"),
     )
     for engine in ENGINES:
-        with bench.place(engine) as url:
-            fill(url, int(messages * EVENTS_A_MESSAGE))
-            with ledger_servers(url, bench.folder) as (server,):
-                for name, load in _loads(bench, server, messages):
-                    tell(f"  {engine}: {name}: p99 {load.p99_ms:.1f} ms")
-                    failed = load.refused + load.broken
-                    section.rows.append(
-                        (
-                            f"{TITLE[engine]}: {name}" + (f" ({failed} FAILED)" if failed else ""),
-                            f"{load.p50_ms:.1f}",
-                            f"{load.p99_ms:.1f}",
-                            f"{load.p999_ms:.1f}",
-                        )
+        with (
+            bench.pasts.lent(engine, int(messages * EVENTS_A_MESSAGE)) as url,
+            ledger_servers(url, bench.folder) as (server,),
+        ):
+            for name, load in _loads(bench, server, messages):
+                tell(f"  {engine}: {name}: p99 {load.p99_ms:.1f} ms")
+                failed = load.refused + load.broken
+                section.rows.append(
+                    (
+                        f"{TITLE[engine]}: {name}" + (f" ({failed} FAILED)" if failed else ""),
+                        f"{load.p50_ms:.1f}",
+                        f"{load.p99_ms:.1f}",
+                        f"{load.p999_ms:.1f}",
                     )
-                waits_ms = _beside(bench, server, len(QUESTIONS), lambda: _probe(bench, server))
-                shown = [f"{waits_ms[int(len(waits_ms) * share)]:.1f}" for share in (0.5, 0.99, 0.999)]
-                tell(f"  {engine}: answered to readable: p99 {shown[1]} ms")
-                section.rows.append((f"{TITLE[engine]}: from a webhook's answer until its status is read", *shown))
+                )
+            waits_ms = _beside(bench, server, len(QUESTIONS), lambda: _probe(bench, server))
+            shown = [f"{waits_ms[int(len(waits_ms) * share)]:.1f}" for share in (0.5, 0.99, 0.999)]
+            tell(f"  {engine}: answered to readable: p99 {shown[1]} ms")
+            section.rows.append((f"{TITLE[engine]}: from a webhook's answer until its status is read", *shown))
     return section
 
 

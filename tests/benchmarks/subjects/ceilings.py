@@ -12,8 +12,9 @@ from ledger.store.database import Database
 from ledger.store.log import Head, LogRow, next_row
 from ledger.store.schema import open_or_create
 from ledger.store.statements import insert_rows
-from tests.benchmarks.bench import ENGINES, TITLE, Bench, Engine
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.contenders import bare, no_op, without_store
+from tests.benchmarks.databases import ENGINES, TITLE, Engine
 from tests.benchmarks.machine import syncs_per_second
 from tests.benchmarks.measuring import rounds, tell, under_load
 from tests.benchmarks.prepared import lifecycles

@@ -2,17 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from random import Random
 from urllib.parse import quote
 
 import httpx2
 
-from api.clock import now_us
 from ledger.ledger import Ledger
-from projections.read_models import MessageFilters, ReadModels
 from tests.benchmarks import shop
-from tests.benchmarks.bench import ENGINES, TITLE, Bench
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.databases import TITLE
 from tests.benchmarks.measuring import tell
 from tests.benchmarks.prepared import message_id
 from tests.benchmarks.processes import Server, ledger_servers
@@ -66,31 +64,22 @@ EXPORT = {"messages as CSV, 10,000 of them": "/console/messages.csv"}
 
 def console(bench: Bench) -> Section:
     """The server's time for each page of the console."""
-    with ExitStack() as stack:
-        urls = bench.filled or [stack.enter_context(bench.place(engine)) for engine in ENGINES]
-        if not bench.filled:
-            shop.fill(urls, MESSAGES_BIG if bench.big else MESSAGES_QUICK if bench.quick else MESSAGES, now_us())
-        messages, events = size_of(urls[0])
-        section = Section(
-            "console",
-            "The console's pages",
-            f"{messages:,} messages, {events:,} events; {ASKED_QUICK if bench.quick else ASKED} visits one after the other. "
-            "The times are as the server tells them (`Server-Timing`); `CPU ms` is what its process used for a visit; the ratio is of "
-            "medians as a client sees them, to `GET /livez` asked by turns with the page.",
-            ("", "p50 ms", "p95 ms", "CPU ms", "× livez"),
-        )
-        for url in urls:
-            with ledger_servers(url, bench.folder) as (server,):
-                engine = next(TITLE[each] for each in ENGINES if url.startswith(each))
-                section.rows.extend(_rows(bench, server, engine, messages))
+    messages = MESSAGES_BIG if bench.big else MESSAGES_QUICK if bench.quick else MESSAGES
+    urls = bench.pasts.shop(messages)
+    with Ledger.open_existing(urls["sqlite"]) as ledger:
+        events = sum(head.position for head in ledger.heads())
+    section = Section(
+        "console",
+        "The console's pages",
+        f"{messages:,} messages, {events:,} events; {ASKED_QUICK if bench.quick else ASKED} visits one after the other. "
+        "The times are as the server tells them (`Server-Timing`); `CPU ms` is what its process used for a visit; the ratio is of "
+        "medians as a client sees them, to `GET /livez` asked by turns with the page.",
+        ("", "p50 ms", "p95 ms", "CPU ms", "× livez"),
+    )
+    for engine, url in urls.items():
+        with ledger_servers(url, bench.folder) as (server,):
+            section.rows.extend(_rows(bench, server, TITLE[engine], messages))
     return section
-
-
-def size_of(url: str) -> tuple[int, int]:
-    """How many messages and events a ledger has."""
-    with Ledger.open_existing(url) as ledger, ReadModels.open(ledger) as read_models:
-        messages = read_models.count_messages(MessageFilters(), at_most=MESSAGES_BIG)
-        return messages, sum(head.position for head in ledger.heads())
 
 
 def _rows(bench: Bench, server: Server, engine: str, messages: int) -> Iterator[tuple[str, ...]]:

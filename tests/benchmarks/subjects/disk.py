@@ -3,7 +3,8 @@
 from sqlalchemy import Connection
 
 from ledger.store.database import Database
-from tests.benchmarks.bench import ENGINES, TITLE, Bench
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.databases import ENGINES, TITLE
 from tests.benchmarks.filled import BATCH, fill, past
 from tests.benchmarks.section import Section
 
@@ -29,7 +30,7 @@ def disk(bench: Bench) -> Section:
     )
     for engine in ENGINES:
         with bench.place(engine) as url:
-            fill(url, events, batch=BATCH)
+            fill([url], events, batch=BATCH)
             database = Database(url)
             with database.reading() as connection:
                 sizes = _sizes(connection, events)

@@ -1,7 +1,8 @@
 """How many signed webhooks a second become durable and are answered: against rivals, by connections, by processes, by mix."""
 
-from tests.benchmarks.bench import ENGINES, Bench, Mix
+from tests.benchmarks.bench import Bench, Mix
 from tests.benchmarks.contenders import best, no_op, one_inserts, ours, textbooks, without_projections
+from tests.benchmarks.databases import ENGINES
 from tests.benchmarks.measuring import Ingest, rounds, under_load
 from tests.benchmarks.section import INGEST_HEADER, Section, ingest_row
 

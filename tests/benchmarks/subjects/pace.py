@@ -1,7 +1,8 @@
 """How long a webhook waits for its answer at a provider's own pace, which does not slow down when we do."""
 
-from tests.benchmarks.bench import ENGINES, Bench
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.contenders import best, no_op, one_inserts, ours, textbooks
+from tests.benchmarks.databases import ENGINES
 from tests.benchmarks.measuring import Run, rounds
 from tests.benchmarks.open_loop import open_loop
 from tests.benchmarks.processes import Server

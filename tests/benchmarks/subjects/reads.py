@@ -3,9 +3,10 @@
 from collections.abc import Iterator
 from random import Random
 
-from tests.benchmarks.bench import ENGINES, TITLE, Bench
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.closed_loop import Load, closed_loop
-from tests.benchmarks.filled import INBOUND_EACH, MESSAGES_A_CONVERSATION, fill
+from tests.benchmarks.databases import ENGINES, TITLE
+from tests.benchmarks.filled import INBOUND_EACH, MESSAGES_A_CONVERSATION
 from tests.benchmarks.measuring import Figures, tell
 from tests.benchmarks.prepared import get_request, message_id, write_requests
 from tests.benchmarks.processes import ledger_servers
@@ -38,16 +39,14 @@ def reads(bench: Bench) -> Section:
         ("", "answers/s", "spread", "p50 ms", "p99 ms"),
     )
     for engine in ENGINES:
-        with bench.place(engine) as url:
-            fill(url, events)
-            with ledger_servers(url, bench.folder) as (server,):
-                found: dict[str, list[Load]] = {name: [] for name in QUESTIONS}
-                for _ in range(bench.rounds):
-                    for name in QUESTIONS:
-                        requests = write_requests(bench.folder / "questions", _asked(bench, name, events))
-                        found[name].append(
-                            closed_loop(server.url, requests, connections=CONNECTIONS, seconds=bench.seconds)
-                        )
+        with bench.pasts.lent(engine, events) as url, ledger_servers(url, bench.folder) as (server,):
+            found: dict[str, list[Load]] = {name: [] for name in QUESTIONS}
+            for _ in range(bench.rounds):
+                for name in QUESTIONS:
+                    requests = write_requests(bench.folder / "questions", _asked(bench, name, events))
+                    found[name].append(
+                        closed_loop(server.url, requests, connections=CONNECTIONS, seconds=bench.seconds)
+                    )
         for name, loads in found.items():
             rate = Figures(tuple(load.per_second for load in loads))
             tell(f"  {engine}: {name}: {rate.median:,.0f}/s")

@@ -7,10 +7,10 @@ from api.interpreter import rare_collections
 from ledger.ledger import Ledger
 from ledger.store.database import Database
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
-from tests.benchmarks.bench import ENGINES, TITLE, Bench, Engine
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.commands import python
 from tests.benchmarks.contenders import library_environment
-from tests.benchmarks.filled import fill
+from tests.benchmarks.databases import ENGINES, TITLE, Engine
 from tests.benchmarks.measuring import Figures, tell
 from tests.benchmarks.section import Section, percent, ratio
 
@@ -37,9 +37,7 @@ def rebuild(bench: Bench) -> Section:
     )
     for engine in ENGINES:
         found: dict[str, list[float]] = {}
-        with bench.place(engine) as url:
-            tell(f"  filling {engine}")
-            fill(url, events)
+        with bench.pasts.lent(engine, events) as url:
             for _ in range(bench.rounds):
                 for name in (MESSAGE_STATUS, INBOUND_CONVERSATIONS):
                     found.setdefault(f"the ledger, {name}", []).append(rebuilt_per_second(url, name))

@@ -15,9 +15,9 @@ from typing import Any
 import httpx2
 
 from projections.read_models import MESSAGE_STATUS
-from tests.benchmarks.bench import ENGINES, TITLE, Bench
+from tests.benchmarks.bench import Bench
 from tests.benchmarks.closed_loop import LoadFailed
-from tests.benchmarks.filled import fill
+from tests.benchmarks.databases import ENGINES, TITLE
 from tests.benchmarks.measuring import tell
 from tests.benchmarks.open_loop import open_loop
 from tests.benchmarks.prepared import FAILS_EACH, LIFECYCLE, message_id, single_facts, write_deliveries
@@ -80,14 +80,12 @@ def rebuilding(bench: Bench) -> Section:
         ("", "reads", "wrong", "p50 ms", "p99 ms", "p99.9 ms", "rebuilt events/s"),
     )
     for engine in ENGINES:
-        with bench.place(engine) as url:
-            fill(url, events)
-            with ledger_servers(url, bench.folder) as (server,):
-                webhooks = write_deliveries(bench.folder / "beside", single_facts(FIRST_NEW), WEBHOOKS_PREPARED)
-                for name, work in (("no rebuild", _wait), ("a rebuild", _rebuild)):
-                    row = _seen(server, webhooks, events, work)
-                    tell(f"  {engine}, {name}: " + ", ".join(row))
-                    section.rows.append((f"{TITLE[engine]}: {name}", *row))
+        with bench.pasts.lent(engine, events) as url, ledger_servers(url, bench.folder) as (server,):
+            webhooks = write_deliveries(bench.folder / "beside", single_facts(FIRST_NEW), WEBHOOKS_PREPARED)
+            for name, work in (("no rebuild", _wait), ("a rebuild", _rebuild)):
+                row = _seen(server, webhooks, events, work)
+                tell(f"  {engine}, {name}: " + ", ".join(row))
+                section.rows.append((f"{TITLE[engine]}: {name}", *row))
     return section
 
 
