@@ -38,14 +38,17 @@ def main() -> int:
 
 def _measure(bench: Bench, name: str, subject: Callable[[Bench], Section], *, keep: bool) -> None:
     tell(f"{name}: {(subject.__doc__ or '').splitlines()[0]}")
+    began_s = time.monotonic()
     section = subject(bench)
+    tell(f"  {name} took {(time.monotonic() - began_s) / 60:.1f} min")
     syncs = syncs_per_second(bench.folder, seconds=1)
     at = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
     section.notes.append(f"<sub>{at} UTC; right after it the disk did {syncs:,.0f} syncs/s.</sub>")
     print(f"\n{section}\n", flush=True)  # noqa: T201 - this is a command
     if keep:
-        write(DOCUMENT, "machine", machine())
-        write(DOCUMENT, section.name, str(section))
+        order = ("machine", *SUBJECTS)
+        write(DOCUMENT, "machine", machine(), order)
+        write(DOCUMENT, section.name, str(section), order)
 
 
 def _options() -> argparse.Namespace:
@@ -56,8 +59,14 @@ def _options() -> argparse.Namespace:
         "names", nargs="*", metavar="NAME", help=f"what to measure (default: all): {', '.join(SUBJECTS)}"
     )
     parser.add_argument("--quick", action="store_true", help="one short round of each, for a first look")
-    parser.add_argument("--big", action="store_true", help="grow up to 5,000,000 events (minutes, and 4 GB of disk)")
-    parser.add_argument("--write", action="store_true", help=f"put the tables into docs/{DOCUMENT.name}")
+    parser.add_argument(
+        "--big",
+        action="store_true",
+        help="up to 5,000,000 events (growth), 1,000,000 (rebuilding) and 1,000,000 messages (console): 30 GB of disk",
+    )
+    parser.add_argument(
+        "--write", action="store_true", help=f"put the tables into docs/{DOCUMENT.name}, each in the place of its last"
+    )
     parser.add_argument(
         "--folder", type=Path, help="make the files there: the disk that is measured (default: $TMPDIR)"
     )

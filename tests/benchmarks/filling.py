@@ -5,12 +5,13 @@ Every row is written by the ledger's own code, and every commit is durable; only
 
 import gc
 import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 from api.interpreter import rare_collections
 from ledger.facts import Item
@@ -97,9 +98,21 @@ def _checkpoint_seldom(database: Database) -> None:
 @contextmanager
 def _makers(count: int) -> Iterator[ProcessPoolExecutor]:
     """So many processes that do what they are given; what waits is not begun once the block ends."""
-    # Spawned: a fork would take along the connections of who stores. What is made are trees, which need no search for garbage.
-    with ProcessPoolExecutor(count, get_context("spawn"), initializer=gc.disable) as pool:
+    # Spawned: a fork would take along the connections of who stores.
+    with ProcessPoolExecutor(count, get_context("spawn"), initializer=_begin) as pool:
         try:
             yield pool
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _begin() -> None:
+    gc.disable()  # what is made are trees, which need no search for garbage
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+
+
+def _end_with_the_parent() -> None:
+    """Whoever fills may be killed, and would otherwise leave us waiting for ever."""
+    if (parent := parent_process()) is not None:
+        parent.join()
+        os._exit(1)

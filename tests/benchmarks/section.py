@@ -29,13 +29,26 @@ class Section:
         return "\n".join([f"### {self.title}\n", f"{self.settings}\n", *lines, *notes])
 
 
-def write(file: Path, name: str, content: str) -> None:
-    """Puts what was measured in the place of what was measured last time, or at the end."""
+def write(file: Path, name: str, content: str, order: Sequence[str]) -> None:
+    """Puts what was measured in the place of what was measured last time, or else before the next one in the order of names."""
     text = file.read_text() if file.exists() else "# Benchmarks\n"
-    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-    block = f"{begin}\n{content}\n{end}"
-    marked = re.compile(re.escape(begin) + ".*?" + re.escape(end), re.DOTALL)
-    file.write_text(marked.sub(lambda _: block, text) if marked.search(text) else f"{text.rstrip()}\n\n{block}\n")
+    block = f"{_begin(name)}\n{content}\n{_end(name)}"
+    marked = re.compile(re.escape(_begin(name)) + ".*?" + re.escape(_end(name)), re.DOTALL)
+    later = [_begin(each) for each in order[order.index(name) + 1 :] if _begin(each) in text]
+    if marked.search(text):
+        file.write_text(marked.sub(lambda _: block, text))
+    elif later:
+        file.write_text(text.replace(later[0], f"{block}\n\n{later[0]}"))
+    else:
+        file.write_text(f"{text.rstrip()}\n\n{block}\n")
+
+
+def _begin(name: str) -> str:
+    return f"<!-- begin {name} -->"
+
+
+def _end(name: str) -> str:
+    return f"<!-- end {name} -->"
 
 
 INGEST_HEADER = ("", "answers/s", "spread", "ratio", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs")
