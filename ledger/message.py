@@ -161,7 +161,7 @@ class Fold:
         for claim in message.claims:
             self.claims[claim.sequence] = (*self.claims.get(claim.sequence, ()), claim.kind)
         self.filled = dict.fromkeys(message.filled)
-        self.conflicting = message.conflicting
+        self.conflicting = set(message.conflicting)
         self.external_reference = message.external_reference
         self.provider_message_ref = message.provider_message_ref
         self.failure_body = message.failure_body
@@ -181,7 +181,7 @@ class Fold:
             self.sequence,
             tuple([Claim(sequence, kind) for sequence, kinds in self.claims.items() for kind in kinds]),
             tuple(self.filled),
-            self.conflicting,
+            tuple(sorted(self.conflicting)),
             self.external_reference,
             self.provider_message_ref,
             self.failure_body,
@@ -200,7 +200,11 @@ class Fold:
         return self._effect_of_other(event)
 
     def add(self, event: MessageEvent) -> Effect:
-        """Takes the next event; what it did. An event of the other direction is counted and changes nothing else."""
+        """Takes the next event; what it did.
+
+        One of the other direction changes neither status nor direction; of an outbound one, what it refers to and that its
+        sequence conflicts are shown all the same.
+        """
         received_at_us = event.receipt.received_at_us
         if self.event_count == 0:
             self.message_id = event.message_id
@@ -262,8 +266,8 @@ class Fold:
         text, held = event.provider_message_ref, self.provider_message_ref
         if text is not None and (held is None or held.sequence < sequence):
             self.provider_message_ref = Reference(text, sequence)
-        if effect is _CONFLICTING and sequence not in self.conflicting:
-            self.conflicting = tuple(sorted((*self.conflicting, sequence)))
+        if effect is _CONFLICTING:
+            self.conflicting.add(sequence)
         if self.direction is _INBOUND:
             return
         self.direction = _OUTBOUND
