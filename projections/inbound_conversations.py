@@ -37,6 +37,8 @@ from projections.rows import upsert
 
 INBOUND_CONVERSATIONS = "inbound-conversations"
 EARLIER_EVENTS_PAGE = 16
+ENTRIES_A_TIME = 32
+"""An entry holds a whole body, of up to 256 KiB."""
 
 _NAMESPACE = uuid5(NAMESPACE_URL, "urn:lifecycle-ledger:conversation")
 
@@ -217,19 +219,22 @@ class InboundConversationsProjection:
         """Takes a message out, and sums its conversation up again from those that are left."""
         messages = MESSAGES.table(generation)
         this = (messages.c.partition == partition) & (messages.c.stream_id == stream)
-        key = connection.execute(
-            delete(messages).where(this).returning(messages.c.conversation_key)
-        ).scalar_one_or_none()
-        if key is not None:
-            self._sum_up_again(connection, generation, bytes(key))
+        gone = connection.execute(
+            delete(messages).where(this).returning(messages.c.conversation_key, messages.c.position, messages.c.entry)
+        ).one_or_none()
+        if gone is not None:
+            summary = summary_of(decode_entry(gone.entry), partition, gone.position)
+            self._sum_up_again(connection, generation, bytes(gone.conversation_key), summary)
 
-    def _sum_up_again(self, connection: Connection, generation: Generation, key: bytes) -> None:
+    def _sum_up_again(self, connection: Connection, generation: Generation, key: bytes, gone: Summary) -> None:
         messages = MESSAGES.table(generation)
         home = self._home(key)
+        # Locked before it is looked what is left: a runner of another partition may be about to add a message.
+        self._lock(connection, generation, key, gone)
         left = connection.execute(
-            select(messages.c.partition, messages.c.position, messages.c.entry).where(
-                messages.c.conversation_key == key
-            )
+            select(messages.c.partition, messages.c.position, messages.c.entry)
+            .where(messages.c.conversation_key == key)
+            .execution_options(yield_per=ENTRIES_A_TIME)
         )
         summaries = [summary_of(decode_entry(row.entry), row.partition, row.position) for row in left]
         for kind in (CONVERSATIONS, PARTICIPANTS):

@@ -1,12 +1,21 @@
 """The read model `inbound-conversations`: the same whatever the order of arrival."""
 
-from itertools import permutations
+from collections.abc import Iterator
+from itertools import count, permutations
+from threading import Thread
 
+import psycopg
 import pytest
+from sqlalchemy import event
 
 from ledger.errors import NotFound
+from ledger.events import stream_key
+from ledger.facts import partition_of
 from ledger.times import write_time
-from projections.read_models import conversation_json, conversation_message_json
+from projections import inbound_conversations
+from projections.inbound_conversations import Entry
+from projections.read_models import INBOUND_CONVERSATIONS, conversation_json, conversation_message_json
+from tests.engines import PrivatePostgres
 from tests.projections.scene import START_US, Scene, inbound, outbound
 
 
@@ -131,3 +140,65 @@ def test_an_unknown_conversation_is_not_found(scene: Scene) -> None:
         scene.read_models.conversation("conv_none")
     with pytest.raises(NotFound):
         scene.read_models.conversation_messages("conv_none")
+
+
+@pytest.fixture
+def in_two_partitions(postgres: PrivatePostgres) -> Iterator[Scene]:
+    """Only there do two runners write at once."""
+    with postgres.fresh_database() as url, Scene(url, partitions=2) as opened:
+        yield opened
+
+
+def in_partition(number: int, name: str) -> str:
+    """The id of a message in a partition of two."""
+    ids = (f"{name}_{each}" for each in count())
+    return next(each for each in ids if partition_of(stream_key(each), 2) == number)
+
+
+def test_a_message_that_arrives_while_another_is_folded_again_stays_in_their_conversation(
+    in_two_partitions: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = in_two_partitions
+    again, left, new = in_partition(0, "again"), in_partition(0, "left"), in_partition(1, "new")
+    scene.deliver(inbound(again), inbound(left))
+    scene.read_models.catch_up()
+    runner = Thread(target=scene.read_models.catch_up)
+    decode = inbound_conversations.decode_entry
+
+    def decode_and_let_one_arrive(encoded: bytes) -> Entry:
+        """Called once it was read what is left."""
+        if left.encode() in encoded and runner.ident is None:
+            scene.deliver(inbound(new))
+            runner.start()
+            while runner.is_alive() and not waits_for_a_lock(scene):
+                runner.join(0.01)
+        return decode(encoded)
+
+    monkeypatch.setattr(inbound_conversations, "decode_entry", decode_and_let_one_arrive)
+    scene.read_models.rebuild_message(INBOUND_CONVERSATIONS, again)
+    runner.join()
+
+    assert scene.read_models.conversation("conv_1").message_count == 3
+
+
+def waits_for_a_lock(scene: Scene) -> bool:
+    waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with scene.read_models.stores.rows.reading() as connection:
+        return connection.exec_driver_sql(waiting).first() is not None
+
+
+def test_what_is_left_of_a_conversation_is_summed_up_a_few_bodies_at_a_time(in_two_partitions: Scene) -> None:
+    scene, reads = in_two_partitions, list[bool]()
+    scene.deliver(*(inbound(f"in_{number}") for number in range(3)))
+    scene.read_models.catch_up()
+
+    with scene.read_models.stores.rows.writing() as connection:
+
+        @event.listens_for(connection.engine, "before_cursor_execute")
+        def look(_connection: object, cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith("SELECT") and "entry" in statement:
+                reads.append(isinstance(cursor, psycopg.ServerCursor))
+
+    scene.read_models.rebuild_message(INBOUND_CONVERSATIONS, "in_1")
+
+    assert reads == [True]
