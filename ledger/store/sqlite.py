@@ -6,6 +6,7 @@ can corrupt a WAL database.
 
 import logging
 import sqlite3
+import time
 from threading import Event
 from types import ModuleType
 from typing import Any
@@ -33,6 +34,7 @@ FILE_ERRORS = (
 )
 READERS_MAX = 16
 BUSY_TIMEOUT_MS = 10_000
+BUSY_AGAIN_S = 0.01
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +98,7 @@ def empty_wal(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has
 
 def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # noqa: ANN401 - a DBAPI connection has no type
     level = 2 if durable else 1
-    connection.execute("PRAGMA journal_mode=WAL")
+    _change_to_wal(connection)
     connection.execute(f"PRAGMA synchronous={level}")
     connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
     connection.execute(f"PRAGMA query_only={0 if writes else 1}")
@@ -106,6 +108,20 @@ def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # no
         raise StoreUnavailable(
             f"SQLite refused journal_mode=wal, synchronous={level}: it answered {journal_mode}, {synchronous}"
         )
+
+
+def _change_to_wal(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    """WAL, also where others open the same new file at this moment: for this change alone SQLite does not wait by itself."""
+    give_up_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except SQLITE.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > give_up_s:
+                raise
+            time.sleep(BUSY_AGAIN_S)
+        else:
+            return
 
 
 def _sync_what_was_recovered(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type

@@ -1,6 +1,8 @@
 """Opening: a new ledger is made, one that fits is opened, and any other is refused with what to do."""
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.database import Database
 from ledger.store.schema import newest_version, upgrade
+from ledger.store.sqlite import SQLITE
 from ledger.store.tables import metadata
 from tests.builders import fact, queued, sent
 
@@ -101,6 +104,43 @@ def test_another_number_of_partitions_is_refused(store_url: str) -> None:
     Ledger.open(store_url, partitions=2).close()
     with pytest.raises(SettingRefused, match="LEDGER_PARTITIONS is 3, but this ledger was created with 2"):
         Ledger.open(store_url, partitions=3)
+
+
+def test_of_servers_that_create_a_ledger_at_once_with_other_partitions_one_decides_and_the_others_are_refused(
+    store_url: str,
+) -> None:
+    numbers = [2, 3, 4, 5]
+    together = threading.Barrier(len(numbers))
+
+    def opened(partitions: int) -> int | str:
+        together.wait()
+        try:
+            with Ledger.open(store_url, partitions=partitions) as ledger:
+                return len(ledger.heads())
+        except SettingRefused as refused:
+            return str(refused)
+
+    with ThreadPoolExecutor(len(numbers)) as threads:
+        answers = dict(zip(numbers, threads.map(opened, numbers), strict=True))
+
+    with Ledger.open_existing(store_url) as ledger:
+        decided = ledger.partitions
+        assert answers.pop(decided) == decided == len(ledger.heads())
+    assert answers == {
+        number: f"LEDGER_PARTITIONS is {number}, but this ledger was created with {decided}, which never changes"
+        for number in answers
+    }
+
+
+def test_a_new_file_is_opened_while_another_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = SQLITE.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr("ledger.store.sqlite.time.sleep", lambda _seconds: other.execute("ROLLBACK"))
+
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as opened:
+        assert not other.in_transaction
+        assert [head.position for head in opened.heads()] == [0]
+    other.close()
 
 
 def test_where_a_ledger_must_exist_none_is_made(store_url: str) -> None:
