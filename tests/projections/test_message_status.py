@@ -1,5 +1,7 @@
 """The read model `message-status`, as it looks from outside."""
 
+import time
+
 import pytest
 
 from ledger.errors import MalformedQuestion, NotFound
@@ -8,6 +10,8 @@ from ledger.provider import Direction, Status
 from ledger.times import write_time
 from projections.read_models import MESSAGE_STATUS, MessageFilters, status_json
 from tests.projections.scene import START_US, Scene, inbound, outbound
+
+YEAR_US = 365 * 86_400 * 1_000_000
 
 
 def status_of(scene: Scene, message_id: str) -> dict[str, object]:
@@ -157,6 +161,35 @@ def test_the_status_as_the_ledger_knew_it_at_a_position_or_a_time(scene: Scene) 
         known(Position(0, 0))
     with pytest.raises(MalformedQuestion):
         known(Position(1, 1))
+
+
+def known_as_of(scene: Scene, time_us: int) -> str | None:
+    """Up to which position the ledger knew the message then."""
+    try:
+        return str(scene.read_models.status_as_of("msg_1", time_us).position)
+    except NotFound:
+        return None
+
+
+def test_after_a_clock_that_went_back_years_what_was_known_then_is_in_the_order_of_the_log(scene: Scene) -> None:
+    scene.deliver(outbound("queued", "msg_1", 1), at_us=START_US)
+    scene.deliver(outbound("sent", "msg_1", 2), at_us=START_US - 20 * YEAR_US)
+    scene.deliver(outbound("delivery", "msg_1", 3), at_us=START_US + 1_000_000)
+
+    times_us = (START_US - 25 * YEAR_US, START_US - 15 * YEAR_US, START_US - 1, START_US, START_US + 1_000_000)
+    assert [known_as_of(scene, each) for each in times_us] == [None, None, None, "0-2", "0-3"]
+
+
+def test_after_a_clock_that_was_years_ahead_what_was_known_then_is_in_the_order_of_the_log(scene: Scene) -> None:
+    ahead_us, now_us = START_US + 50 * YEAR_US, time.time_ns() // 1_000
+    scene.deliver(outbound("queued", "msg_1", 1), at_us=ahead_us)
+    scene.deliver(outbound("sent", "msg_1", 2), at_us=START_US)
+    scene.deliver(outbound("delivery", "msg_1", 3), at_us=START_US + 1_000_000)
+
+    times_us = (START_US - 1, START_US, START_US + 1_000_000, now_us, ahead_us)
+    assert [known_as_of(scene, each) for each in times_us] == [None, "0-2", "0-3", "0-3", "0-3"]
+    scene.deliver(outbound("delivery", "msg_1", 4), at_us=ahead_us)
+    assert [known_as_of(scene, each) for each in (now_us, time.time_ns() // 1_000 + 1_000_000)] == ["0-3", "0-4"]
 
 
 def test_every_filter_finds_what_it_names_and_nothing_else(any_scene: Scene) -> None:
