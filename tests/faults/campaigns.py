@@ -19,6 +19,7 @@ from tests.faults.projecting import (
     rebuilding_sqlite,
 )
 from tests.faults.replaying import replaying_postgresql, replaying_sqlite
+from tests.faults.stopping import stopped_postgresql, stopped_sqlite
 from tests.faults.upgrading import upgrading_postgresql, upgrading_sqlite
 from tests.simulation.months import months
 
@@ -43,6 +44,8 @@ CAMPAIGNS = {
     "disk-errors": Campaign(disk_errors, 25),
     "disk-full": Campaign(disk_full, 10),
     "postgresql-faults": Campaign(postgres_faults, 24),
+    "stopped-sqlite": Campaign(stopped_sqlite, 12),
+    "stopped-postgresql": Campaign(stopped_postgresql, 12),
     "projecting-sqlite": Campaign(projecting_sqlite, 100),
     "projecting-postgresql": Campaign(projecting_postgresql, 30),
     "rebuilding-sqlite": Campaign(rebuilding_sqlite, 100),

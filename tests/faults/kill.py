@@ -61,28 +61,29 @@ def _kill_again_and_again(figures: Figures, url: str, folder: Path, servers: int
     journal = Journal()
     traffic = Traffic("kill", dice, journal)
     Ledger.open(url, partitions=PARTITIONS[figures.trials // KILLS_PER_LEDGER % len(PARTITIONS)]).close()
-    with _servers(url, folder, servers) as cast:
+    with serving_together(url, folder, servers) as cast:
         for number in range(1, kills + 1):
             asyncio.run(_kill_one(figures, cast, traffic, dice))
             cast.restart()
-            figures.violated(*_whatever_is_wrong(url, journal, rebuilding=number == kills))
+            figures.violated(*whatever_is_wrong(url, journal, rebuilding=number == kills))
     figures.counts["acknowledged"] += len(journal.acknowledged)
     figures.counts["2xx"] += sum(count for status, count in journal.answers.items() if status < 300)
 
 
-def _whatever_is_wrong(url: str, journal: Journal, *, rebuilding: bool) -> list[str]:
+def whatever_is_wrong(url: str, journal: Journal, *, rebuilding: bool = False) -> list[str]:
+    """Everything that is wrong with a ledger that is served, and with its read models."""
     with Ledger.open_existing(url) as ledger:
         return [*violations(ledger, journal), *served_read_model_violations(ledger, rebuilding=rebuilding)]
 
 
-async def _kill_one(figures: Figures, cast: "_Cast", traffic: Traffic, dice: Random) -> None:
+async def _kill_one(figures: Figures, cast: "Cast", traffic: Traffic, dice: Random) -> None:
     victim = dice.choice(cast.running)
     end = asyncio.Event()
     journal = traffic.journal
     acknowledged, cut_off = len(journal.acknowledged), _without_an_outcome(journal)
     each = CONNECTIONS // len(cast.running)
     loads = [asyncio.create_task(deliver(one.port, traffic, end, connections=each)) for one in cast.running]
-    under_load = await _first_answer(journal, acknowledged)
+    under_load = await first_answer(journal, acknowledged)
     await asyncio.sleep(dice.uniform(0, LOAD_S_MAX))
     if figures.trials % WRITER_EACH == WRITER_EACH - 1:
         os.kill(victim.writer_pid, signal.SIGKILL)
@@ -115,7 +116,7 @@ async def _ended(figures: Figures, server: Serving) -> None:
         figures.violated(f"a server that lost its writer ended with {status}")
 
 
-async def _first_answer(journal: Journal, acknowledged: int) -> bool:
+async def first_answer(journal: Journal, acknowledged: int) -> bool:
     """Waits until more is acknowledged than before; False where nothing is for a long time."""
     deadline_s = time.monotonic() + FIRST_ANSWER_S_MAX
     while len(journal.acknowledged) == acknowledged and time.monotonic() < deadline_s:  # noqa: ASYNC110 - nobody tells
@@ -124,7 +125,7 @@ async def _first_answer(journal: Journal, acknowledged: int) -> bool:
 
 
 @dataclass
-class _Cast:
+class Cast:
     """The servers of one ledger."""
 
     url: str
@@ -146,9 +147,10 @@ class _Cast:
 
 
 @contextmanager
-def _servers(url: str, folder: Path, count: int) -> Iterator[_Cast]:
+def serving_together(url: str, folder: Path, count: int) -> Iterator[Cast]:
+    """So many servers of one ledger, killed at the end."""
     with ExitStack() as ends:
-        cast = _Cast(url, folder, [])
+        cast = Cast(url, folder, [])
         ends.callback(cast.end)
         for number in range(count):
             cast.running.append(cast.start(number))

@@ -5,13 +5,10 @@ serve again by themselves, and every acknowledged fact must be stored once, howe
 """
 
 import asyncio
-import os
-import signal
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
 from random import Random
 
 import psycopg
@@ -19,11 +16,11 @@ from sqlalchemy import make_url
 
 from ledger.ledger import Ledger
 from tests.engines import CONNECTIONS_MAX, PrivatePostgres
-from tests.faults.checks import violations
 from tests.faults.figures import Figures
+from tests.faults.kill import whatever_is_wrong
 from tests.faults.load import CONNECTIONS, OK, Journal, Traffic, deliver, deliver_all
 from tests.faults.places import fresh_folder
-from tests.faults.read_models import served_read_model_violations
+from tests.faults.processes import stopped
 from tests.faults.serving import Serving, serve
 
 SERVERS = 2
@@ -69,14 +66,9 @@ def _campaign(name: str, faults: tuple[str, ...], trials: int, seed: int) -> Fig
                     fault = faults[trial % len(faults)]
                     inject = partial(FAULTS[fault], server, url, dice)
                     asyncio.run(_one_trial(figures, fault, inject, cast, traffic, dice))
-                    figures.violated(*(f"{fault}: {each}" for each in _whatever_is_wrong(url, traffic.journal)))
+                    figures.violated(*(f"{fault}: {each}" for each in whatever_is_wrong(url, traffic.journal)))
                 figures.counts["acknowledged"] += len(traffic.journal.acknowledged)
     return figures
-
-
-def _whatever_is_wrong(url: str, journal: Journal) -> list[str]:
-    with Ledger.open_existing(url) as ledger:
-        return [*violations(ledger, journal), *served_read_model_violations(ledger)]
 
 
 async def _one_trial(
@@ -95,7 +87,7 @@ async def _one_trial(
     figures.hits += hit and len(journal.acknowledged) > acknowledged
     figures.counts[fault] += hit
     figures.counts["refused or cut off"] += _failures(journal) - failures
-    if not await _serve_again(cast, journal):
+    if not await serve_again(cast, journal):
         figures.violated(f"{fault}: the servers do not serve again within {SERVES_AGAIN_WITHIN_S:.0f} s")
 
 
@@ -115,8 +107,8 @@ async def _slowest_answer(journal: Journal, fault: Coroutine[None, None, bool]) 
     return await happening, longest_s
 
 
-async def _serve_again(cast: list[Serving], journal: Journal) -> bool:
-    """Delivers everything that was not acknowledged until it is, to each server in turn."""
+async def serve_again(cast: list[Serving], journal: Journal) -> bool:
+    """Delivers everything that was not acknowledged until it is, to each server in turn; whether that came to an end in time."""
     deadline_s = time.monotonic() + SERVES_AGAIN_WITHIN_S
     while journal.unanswered:
         if time.monotonic() > deadline_s:
@@ -152,10 +144,8 @@ def kill_backend(server: PrivatePostgres, url: str, dice: Random) -> bool:
 
 def hang(server: PrivatePostgres, _url: str, dice: Random) -> bool:
     """No process of PostgreSQL gets any time for a while."""
-    processes = [server.pid, *_children(server.pid)]
-    _signal(processes, signal.SIGSTOP)
-    time.sleep(dice.uniform(*STOPPED_S))
-    _signal(reversed(processes), signal.SIGCONT)
+    with stopped(server.pid):
+        time.sleep(dice.uniform(*STOPPED_S))
     return False
 
 
@@ -197,16 +187,6 @@ def _take_all(taken: ExitStack, url: str) -> None:
 
 def _terminate(administrator: psycopg.Connection) -> bool:
     return bool(administrator.execute(f"SELECT pg_terminate_backend(ours.pid) FROM ({_OURS}) ours").fetchall())  # noqa: S608
-
-
-def _children(pid: int) -> list[int]:
-    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def _signal(processes: Iterable[int], number: signal.Signals) -> None:
-    for pid in processes:
-        with suppress(ProcessLookupError):
-            os.kill(pid, number)
 
 
 def _plain(url: str) -> str:

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from tests.engines import NotInstalled, postgres_binaries
-from tests.faults import fuzz, kill, projecting, steps
+from tests.faults import fuzz, kill, projecting, steps, stopping
 from tests.faults.campaigns import CAMPAIGNS
 from tests.faults.disk import can_mount
 from tests.faults.figures import Figures
@@ -35,6 +35,8 @@ SHORT = {
     "rebuilding-sqlite": 1,
     "replaying-postgresql": 1,
     "replaying-sqlite": 4,
+    "stopped-postgresql": 1,
+    "stopped-sqlite": 1,
     "upgrading-postgresql": 1,
     "upgrading-power-loss": 8,
     "upgrading-sqlite": 4,
@@ -65,7 +67,7 @@ def test_a_fault_hits_and_violates_nothing(
     monkeypatch.setattr(projecting, "EVENTS", SHORT_EVENTS)
     if name.endswith("-postgresql") and name not in OWN_SERVER:
         server = request.getfixturevalue("postgres")
-        for module in (fuzz, kill, steps):  # the server that all tests share will do: these leave it running
+        for module in (fuzz, kill, steps, stopping):  # the server that all tests share will do: these leave it running
             monkeypatch.setattr(module, "PrivatePostgres", lambda: nullcontext(server))
 
     figures = CAMPAIGNS[name].run(SHORT[name], SEED)
