@@ -6,6 +6,7 @@ from typing import NamedTuple
 from tests.faults.clock import clock_steps
 from tests.faults.crash_points import crash_points
 from tests.faults.disk import disk_errors, disk_full
+from tests.faults.disk_of_read_models import read_models_disk
 from tests.faults.figures import Figures
 from tests.faults.fuzz import fuzz_postgresql, fuzz_sqlite
 from tests.faults.kill import kill_postgresql, kill_sqlite
@@ -43,6 +44,7 @@ CAMPAIGNS = {
     "read-models-power-loss": Campaign(read_models_power_loss, 500),
     "disk-errors": Campaign(disk_errors, 25),
     "disk-full": Campaign(disk_full, 10),
+    "read-models-disk": Campaign(read_models_disk, 24),
     "postgresql-faults": Campaign(postgres_faults, 24),
     "stopped-sqlite": Campaign(stopped_sqlite, 12),
     "stopped-postgresql": Campaign(stopped_postgresql, 12),

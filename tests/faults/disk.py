@@ -8,7 +8,7 @@ disk is well.
 import asyncio
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random
@@ -18,6 +18,7 @@ from tests.faults.checks import violations
 from tests.faults.figures import Figures
 from tests.faults.load import REFUSED, Journal, Traffic, deliver_all
 from tests.faults.places import fresh_folder, sqlite_url
+from tests.faults.processes import family
 from tests.faults.serving import Serving, serve
 
 FAULTS = (
@@ -48,12 +49,12 @@ def disk_errors(trials: int, seed: int) -> Figures:
     for trial in range(trials):
         calls, error = FAULTS[trial % len(FAULTS)]
         with fresh_folder() as folder:
-            server = serve(_created(folder), folder / "log")
+            server = serve(created(folder), folder / "log")
             traffic = Traffic(f"disk{trial}", dice, Journal())
             # A truncation is rare: one for each time that the write-ahead log is emptied.
             first = 1 if calls == "ftruncate" else dice.randint(1, FAILS_FROM_CALL_MAX)
             with failing(server, calls, error, first) as trace:
-                asyncio.run(_while_broken(server.port, traffic))
+                asyncio.run(while_broken(server.port, traffic))
             failed = trace.read_text().count("(INJECTED)")
             figures.counts["failed calls"] += failed
             _repaired(figures, f"{calls} {error}", server, traffic, sqlite_url(folder), hit=failed > 0)
@@ -66,10 +67,10 @@ def disk_full(trials: int, seed: int) -> Figures:
     dice = Random(seed)
     for trial in range(trials):
         with small_file_system() as folder:
-            server = serve(_created(folder), folder.parent / "log")
+            server = serve(created(folder), folder.parent / "log")
             traffic = Traffic(f"full{trial}", dice, Journal())
-            filler = _fill(folder / "filler")
-            asyncio.run(_while_broken(server.port, traffic))
+            filler = fill(folder / "filler")
+            asyncio.run(while_broken(server.port, traffic))
             filler.unlink()
             hit = traffic.journal.answers[REFUSED] > 0
             _repaired(figures, "disk full", server, traffic, sqlite_url(folder), hit=hit)
@@ -77,17 +78,19 @@ def disk_full(trials: int, seed: int) -> Figures:
 
 
 @contextmanager
-def failing(server: Serving, calls: str, error: str, first: int) -> Iterator[Path]:
-    """Lets such calls of a running server fail from the n-th of each thread on, until the end of the block; gives the trace."""
+def failing(server: Serving, calls: str, error: str, first: int, files: Iterable[Path] = ()) -> Iterator[Path]:
+    """Lets such calls of a running server fail from the n-th of each thread on, until the end of the block; gives the trace.
+
+    Where files are given, only calls on those.
+    """
     trace, said = server.log.with_name("trace"), server.log.with_name("strace")
-    inject = f"inject={calls}:error={error}:when={first}+"
+    processes = [word for pid in family(server.pid) for word in ("-p", str(pid))]
+    paths = [word for file in files for word in ("-P", str(file))]
+    inject = ["-e", f"trace={calls}", "-e", f"inject={calls}:error={error}:when={first}+"]
     with said.open("wb") as output:
-        tracer = subprocess.Popen(
-            ["strace", "-f", "-p", str(server.writer_pid), "-o", str(trace), "-e", f"trace={calls}", "-e", inject],
-            stderr=output,
-        )
+        tracer = subprocess.Popen(["strace", "-f", *processes, "-o", str(trace), *paths, *inject], stderr=output)
     deadline_s = time.monotonic() + ATTACHED_WITHIN_S
-    while b"attached" not in said.read_bytes():
+    while said.read_bytes().count(b" attached") < len(processes) / 2:
         assert time.monotonic() < deadline_s, said.read_text()
         time.sleep(0.01)
     try:
@@ -97,7 +100,7 @@ def failing(server: Serving, calls: str, error: str, first: int) -> Iterator[Pat
         tracer.wait()
 
 
-def _created(folder: Path) -> str:
+def created(folder: Path) -> str:
     """The URL of a new ledger, created before there is any fault."""
     url = sqlite_url(folder)
     Ledger.open(url).close()
@@ -122,7 +125,8 @@ def _repaired(figures: Figures, fault: str, server: Serving, traffic: Traffic, u
         figures.violated(*(f"{fault}: {each}" for each in violations(ledger, journal)))
 
 
-async def _while_broken(port: int, traffic: Traffic) -> None:
+async def while_broken(port: int, traffic: Traffic) -> None:
+    """Delivers for some seconds, and long enough in between for the work of an idle server."""
     for _ in range(ROUNDS_BROKEN):
         await _round(port, traffic)
     await asyncio.sleep(UNTIL_IDLE_WORK_S)
@@ -144,7 +148,7 @@ async def _round(port: int, traffic: Traffic) -> None:
     await deliver_all(port, bodies, traffic.journal, connections=CONNECTIONS)
 
 
-def _fill(filler: Path) -> Path:
+def fill(filler: Path) -> Path:
     """A file that takes all the room there is."""
     with filler.open("wb", buffering=0) as file, suppress(OSError):
         while file.write(bytes(FILLER_BYTES)) == FILLER_BYTES:

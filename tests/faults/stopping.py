@@ -82,11 +82,12 @@ async def _stop_one(figures: Figures, cast: Cast, traffic: Traffic, dice: Random
         figures.counts["acknowledged by the other meanwhile"] += meanwhile
     if not (goes_on and await serve_again(cast.running, journal)):
         figures.violated(f"after {stopped_s:.0f} s the servers do not go on")
-    if not await asyncio.to_thread(_is_ready, victim):
+    if not await asyncio.to_thread(is_ready, victim):
         figures.violated(f"after {stopped_s:.0f} s the server is not ready again")
 
 
-def _is_ready(server: Serving) -> bool:
+def is_ready(server: Serving) -> bool:
+    """Whether a server says within some seconds that it is ready."""
     with client(server.url) as http:
         for _ in range(round(IS_READY_WITHIN_S / 0.1)):
             if http.get("/readyz").status_code == 200:

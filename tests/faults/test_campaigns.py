@@ -30,6 +30,7 @@ SHORT = {
     "power-loss-postgresql": 2,
     "projecting-postgresql": 1,
     "projecting-sqlite": 2,
+    "read-models-disk": 1,
     "read-models-power-loss": 4,
     "rebuilding-postgresql": 1,
     "rebuilding-sqlite": 1,
@@ -52,7 +53,7 @@ SHORT_EVENTS = 400
 
 OWN_SERVER = {"power-loss-postgresql"}
 TRACED = {"crash-points", "disk-errors", "power-loss", "power-loss-postgresql", "read-models-power-loss"}
-TRACED |= {"upgrading-power-loss"}
+TRACED |= {"read-models-disk", "upgrading-power-loss"}
 
 
 def test_every_campaign_has_a_short_version() -> None:
