@@ -12,6 +12,7 @@ from sqlalchemy import Connection, update
 from ledger.store.database import Database
 from projections.checkpoints import Generation
 from projections.errors import NothingToRollBackTo, RebuildRunning
+from projections.generations import drop_all_but_those_kept
 from projections.projection import Projection
 from projections.rebuild import OnSwitch, Rebuild, Stores
 from projections.register import Entry, change, entry, new_generation, now_us
@@ -48,15 +49,17 @@ def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) 
     return Rebuild(stores, projection, target, owner, on_switch, compares=False)
 
 
-def cancel_rebuild(rows: Database, name: str) -> bool:
-    """Asks whoever rebuilds to end, and drop what was built; False where nobody does."""
+def cancel_rebuild(rows: Database, projection: Projection) -> bool:
+    """Asks whoever rebuilds to end, and drop what was built; False where nobody does: then what a dead one built is dropped here."""
     with rows.writing() as connection:
-        registered = entry(connection, name)
-        if not is_running(registered):
-            change(connection, name, shadow=None, shadow_version=None, rebuilder=None)
-            return False
-        change(connection, name, rebuild_cancelled=1)
-        return True
+        running = is_running(entry(connection, projection.name))
+        if running:
+            change(connection, projection.name, rebuild_cancelled=1)
+        else:
+            change(connection, projection.name, shadow=None, shadow_version=None, rebuilder=None)
+    if not running:
+        drop_all_but_those_kept(rows, projection)
+    return running
 
 
 def is_running(registered: Entry) -> bool:

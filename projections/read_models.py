@@ -25,6 +25,7 @@ from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoi
 from projections.claims import cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
+from projections.generations import drop, table_names
 from projections.health import ProjectionStatus, Readiness, projection_status, readiness
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
 from projections.log_batches import Bounds, batch_after
@@ -38,7 +39,7 @@ from projections.queries_conversations import Conversation, ConversationMessage
 from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageStatus, Page
 from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
-from projections.register import drop, entry, live, now_us, open_register, table_names
+from projections.register import entry, live, now_us, open_register
 from projections.runner import Runner
 from projections.spans import Spans, unseen
 from projections.tables import checkpoints, parked_events, read_models
@@ -264,7 +265,7 @@ class ReadModels:
 
     def cancel_rebuild(self, name: str) -> bool:
         """Asks a rebuild in any process to end and drops what it built; False where none runs."""
-        return cancel_rebuild(self.stores.rows, self._projection(name).name)
+        return cancel_rebuild(self.stores.rows, self._projection(name))
 
     def rollback(self, name: str) -> None:
         """Makes the previous generation live again, once it has caught up. NothingToRollBackTo, RebuildRunning."""
@@ -326,7 +327,7 @@ class ReadModels:
             return 0
 
     def _own(self, rebuild: Rebuild) -> Rebuild:
-        self._rebuilds = [each for each in self._rebuilds if each.is_running]
+        self._rebuilds = [each for each in self._rebuilds if not each.is_over]
         self._rebuilds.append(rebuild)
         return rebuild
 
@@ -347,7 +348,7 @@ class ReadModels:
             if self._is_of_this_log(projection):
                 continue
             with self.stores.rows.writing() as connection:
-                for name, _number in table_names(connection, projection, ()):
+                for name in table_names(connection, projection, ()):
                     drop(connection, name)
                 for table in (checkpoints, parked_events):
                     connection.execute(delete(table).where(table.c.projection == projection.name))

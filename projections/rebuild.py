@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -21,28 +22,15 @@ from sqlalchemy import Connection
 from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
-from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
+from projections.generations import drop_all_but_those_kept
 from projections.log_batches import Bounds
 from projections.projecting import Prepared, Projector, is_poison
 from projections.projection import Projection
-from projections.register import (
-    Entry,
-    change,
-    delete_some,
-    drop,
-    drop_index,
-    entry,
-    forget_generation,
-    has_table,
-    index_names,
-    now_us,
-    table_names,
-)
+from projections.register import Entry, change, entry, now_us
 from projections.spans import Attributes, Spans, unseen
-from projections.tables import checkpoints
 
 BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
 """Large enough to be fast, small enough that the live runner, which shares SQLite's write lock, waits some 50 ms."""
@@ -50,7 +38,7 @@ BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
 TELL_EVERY_S = 0.25
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
-WAL_PAGES = 8_000
+WAL_PAGES, WAL_PAGES_USUAL = 8_000, 1_000
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +100,7 @@ class Rebuild:
         self._owner = owner
         self._compares = compares
         self._pausing = False
+        self.is_over = False
         self._thread: threading.Thread | None = None
         self._told_at = 0.0
         self._started = time.monotonic()
@@ -124,6 +113,13 @@ class Rebuild:
 
     def run(self, on_progress: OnProgress | None = None) -> RebuildReport:
         """Builds, compares and switches. RebuildCancelled where somebody cancelled it, RebuildPaused after `pause`."""
+        try:
+            with checkpointing_seldom(self._stores.rows):
+                return self._run(on_progress)
+        finally:
+            self.is_over = True
+
+    def _run(self, on_progress: OnProgress | None) -> RebuildReport:
         self._on_progress = on_progress
         self._started = time.monotonic()
         self._done_before = self._done()
@@ -143,7 +139,7 @@ class Rebuild:
                 "rows.differing": report.rows_differing,
             }
         self._on_switch()
-        self._clean_up()
+        drop_all_but_those_kept(self._stores.rows, self._projection, lambda: self._pausing)
         return report
 
     def _build(self) -> RebuildReport:
@@ -166,11 +162,6 @@ class Rebuild:
         if self._thread is not None:
             self._thread.join()
 
-    @property
-    def is_running(self) -> bool:
-        """Whether its thread still runs."""
-        return self._thread is not None and self._thread.is_alive()
-
     def _run_logged(self) -> None:
         try:
             report = self.run()
@@ -183,8 +174,6 @@ class Rebuild:
             log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
 
     def _catch_up(self) -> None:
-        with self._stores.rows.writing() as connection:
-            checkpoint_seldom(connection)
         with ThreadPoolExecutor(1, "ledger-rebuild-writer") as writer:
             for projector in self._projectors:
                 self._catch_up_partition(projector, writer)
@@ -332,37 +321,7 @@ class Rebuild:
             if registered.rebuild_cancelled:
                 change(connection, self._projection.name, shadow=None, shadow_version=None)
         if registered.rebuild_cancelled:
-            self._clean_up()
-
-    def _clean_up(self) -> None:
-        """Drops what belongs to no generation that is kept, a little at a time."""
-        rows = self._stores.rows
-        with rows.reading() as connection:
-            dropped = table_names(connection, self._projection, entry(connection, self._projection.name).kept)
-        for name, _number in dropped:
-            self._drop_bit_by_bit(name)
-        if self._pausing:
-            return  # what is left is found by its name when the next rebuild cleans up
-        with rows.writing() as connection:
-            # Asked again: after a switch the next rebuild may have begun, and its generation is not ours to forget.
-            _forget_all_but(connection, self._projection.name, entry(connection, self._projection.name).kept)
-
-    def _drop_bit_by_bit(self, table: str) -> None:
-        rows = self._stores.rows
-        with rows.reading() as connection:
-            indexes = index_names(connection, table)
-        for index in indexes:
-            if self._pausing:
-                return
-            with rows.writing() as connection:
-                drop_index(connection, index)
-        while not self._pausing:
-            with rows.writing() as connection:
-                if not has_table(connection, table):
-                    return  # the next rebuild, which may have begun, was faster
-                if delete_some(connection, table) == 0:
-                    drop(connection, table)
-                    return
+            drop_all_but_those_kept(self._stores.rows, self._projection, lambda: self._pausing)
 
 
 def progress_of(done: int, events: int, rate: float) -> RebuildProgress:
@@ -370,20 +329,23 @@ def progress_of(done: int, events: int, rate: float) -> RebuildProgress:
     return RebuildProgress(done, events, round(rate, 1), round((events - done) / rate, 1) if rate > 0 else None)
 
 
-def checkpoint_seldom(connection: Connection) -> None:
+@contextmanager
+def checkpointing_seldom(rows: Database) -> Iterator[None]:
     """Lets SQLite's WAL grow further before it is copied back: a page that many batches change is then copied once."""
-    if connection.dialect.name == "sqlite":
-        connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={WAL_PAGES}")
+    _checkpoint_after(rows, WAL_PAGES)
+    try:
+        yield
+    finally:
+        _checkpoint_after(rows, WAL_PAGES_USUAL)
+        rows.tidy()
+
+
+def _checkpoint_after(rows: Database, pages: int) -> None:
+    if rows.is_sqlite:
+        with rows.writing() as connection:
+            connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")
 
 
 def _finish(pending: Future[None] | None) -> None:
     if pending is not None:
         pending.result()
-
-
-def _forget_all_but(connection: Connection, name: str, kept: list[int]) -> None:
-    place = placeholder_of(connection)
-    statement = f"SELECT DISTINCT generation FROM {checkpoints.name} WHERE projection = {place}"  # noqa: S608 - no value in it
-    for (number,) in fetch(connection, statement, (name,)):
-        if number not in kept:
-            forget_generation(connection, Generation(name, number))

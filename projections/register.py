@@ -7,15 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, delete, insert, inspect, select, text, update
+from sqlalchemy import Connection, insert, select, text, update
 
 from ledger.errors import NotFound
 from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Generation, begin
 from projections.projection import Projection, create_tables
-from projections.tables import checkpoints, metadata, parked_events, read_models
-
-DROP_ROWS_A_TIME = 5_000
+from projections.tables import metadata, read_models
 
 
 class Entry(NamedTuple):
@@ -88,58 +86,6 @@ def new_generation(connection: Connection, projection: Projection, partitions: i
     create_tables(connection, projection, generation)
     begin(connection, generation, partitions)
     return generation
-
-
-def table_names(connection: Connection, projection: Projection, kept: Sequence[int]) -> list[tuple[str, int]]:
-    """The tables of a projection, with their generations, that belong to none of those kept."""
-    there = inspect(connection).get_table_names()
-    found: list[tuple[str, int]] = []
-    for kind in projection.tables:
-        for name in there:
-            prefix, _, number = name.rpartition("_g")
-            if prefix == kind.name and number.isdecimal() and int(number) not in kept:
-                found.append((name, int(number)))
-    return found
-
-
-def forget_generation(connection: Connection, generation: Generation) -> None:
-    """Removes the checkpoints and the parked events of a generation."""
-    for table in (checkpoints, parked_events):
-        this = (table.c.projection == generation.projection) & (table.c.generation == generation.number)
-        connection.execute(delete(table).where(this))
-
-
-def delete_some(connection: Connection, table: str) -> int:
-    """Deletes some rows of a table that nobody reads; how many.
-
-    A large table is not dropped at once: on SQLite that would hold the only write lock until every page is free.
-    """
-    if connection.dialect.name != "sqlite":
-        return 0
-    statement = f"DELETE FROM {table} WHERE rowid IN (SELECT rowid FROM {table} LIMIT {DROP_ROWS_A_TIME})"  # noqa: S608 - no value in it
-    return connection.exec_driver_sql(statement).rowcount
-
-
-def drop(connection: Connection, table: str) -> None:
-    """Drops a table."""
-    connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
-
-
-def index_names(connection: Connection, table: str) -> list[str]:
-    """The indexes of a table that can be dropped by themselves."""
-    return (
-        [str(index["name"]) for index in inspect(connection).get_indexes(table)] if has_table(connection, table) else []
-    )
-
-
-def has_table(connection: Connection, table: str) -> bool:
-    """Whether there is such a table."""
-    return inspect(connection).has_table(table)
-
-
-def drop_index(connection: Connection, index: str) -> None:
-    """Drops an index."""
-    connection.execute(text(f"DROP INDEX IF EXISTS {index}"))
 
 
 def now_us() -> int:

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Connection
 
 from ledger.positions import Position
+from projections.generations import index_names
 from projections.read_models import Rebuild
-from projections.register import index_names
 from tests.api.running import Running, key_of, running, settings_at, until
 from tests.builders import body, send_body
 
@@ -499,7 +499,7 @@ def test_a_rebuild_may_begin_while_the_one_before_it_still_tidies_up(
         return index_names(connection, table)
 
     # There is no other way to begin at this very moment.
-    monkeypatch.setattr("projections.rebuild.index_names", begin_another_then_drop)
+    monkeypatch.setattr("projections.generations.index_names", begin_another_then_drop)
     read_models.claim_rebuild("message-status").run()
     begun[0].run()
 

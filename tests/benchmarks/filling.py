@@ -16,12 +16,11 @@ from multiprocessing import get_context, parent_process
 from api.interpreter import rare_collections
 from ledger.facts import Item
 from ledger.ledger import Ledger
-from ledger.store.database import Database
 from projections.inbound_conversations import InboundConversationsProjection
 from projections.message_status import MessageStatusProjection
 from projections.projecting import Projector
 from projections.read_models import ReadModels
-from projections.rebuild import BATCH, checkpoint_seldom
+from projections.rebuild import BATCH, checkpointing_seldom
 from projections.register import live
 from tests.benchmarks.measuring import tell
 
@@ -54,7 +53,7 @@ def store(urls: Sequence[str], parts: Iterable[Sequence[Item]], *, batch: int | 
     with rare_collections(), ExitStack() as stack:
         ledgers = [stack.enter_context(Ledger.open(url, partitions=1)) for url in urls]
         for ledger in ledgers:
-            _checkpoint_seldom(ledger.database)
+            stack.enter_context(checkpointing_seldom(ledger.database))
         for count, part in enumerate(parts, start=1):
             for ledger in ledgers:
                 _commit(ledger, part, batch or len(part))
@@ -77,9 +76,11 @@ def _commit(ledger: Ledger, part: Sequence[Item], batch: int) -> None:
 
 def project(url: str) -> None:
     """Projects all that a ledger has into its read models, in batches as large as those of a rebuild."""
-    with rare_collections(), Ledger.open_existing(url) as ledger, ReadModels.open(ledger) as read_models:
-        stores = read_models.stores
-        _checkpoint_seldom(stores.rows)
+    with ExitStack() as stack:
+        stack.enter_context(rare_collections())
+        ledger = stack.enter_context(Ledger.open_existing(url))
+        stores = stack.enter_context(ReadModels.open(ledger)).stores
+        stack.enter_context(checkpointing_seldom(stores.rows))
         for projection in (MessageStatusProjection(), InboundConversationsProjection(ledger.partitions)):
             with stores.rows.reading() as connection:
                 generation = live(connection, projection.name)
@@ -87,12 +88,6 @@ def project(url: str) -> None:
             at = projector.position()
             while (batch := projector.batch(at.position, BATCH)).events:
                 at = projector.apply(batch)
-        stores.rows.tidy()
-
-
-def _checkpoint_seldom(database: Database) -> None:
-    with database.writing() as connection:
-        checkpoint_seldom(connection)
 
 
 @contextmanager

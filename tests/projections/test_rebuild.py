@@ -4,20 +4,23 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection
 
 from ledger.errors import NotFound
 from ledger.positions import Position
-from ledger.store.driver import Row
+from ledger.store.driver import Row, fetch
+from projections import generations
 from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections.claims import LEASE_S
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
+from projections.generations import delete_some, has_table
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
-from projections.register import entry, has_table
+from projections.register import entry
 from tests import forks
 from tests.projections.scene import Scene, inbound, outbound
 
@@ -179,6 +182,42 @@ def test_cancelling_where_nothing_runs_says_so(scene: Scene) -> None:
     assert not scene.read_models.cancel_rebuild(MESSAGE_STATUS)
 
 
+def test_what_a_paused_rebuild_built_is_dropped_when_it_is_cancelled(scene: Scene) -> None:
+    filled(scene)
+    paused = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    with pytest.raises(RebuildPaused):
+        paused.run(stop_after(2, paused.pause))
+
+    assert not scene.read_models.cancel_rebuild(MESSAGE_STATUS)
+
+    with scene.read_models.stores.rows.reading() as connection:
+        assert not has_table(connection, "message_status_g2")
+        assert fetch(connection, "SELECT generation FROM checkpoints WHERE generation > 1") == []
+
+
+def test_a_rebuild_that_was_claimed_before_others_is_paused_when_the_read_models_stop(scene: Scene) -> None:
+    filled(scene)
+    claimed = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS)
+
+    scene.read_models.stop()
+
+    with pytest.raises(RebuildPaused, match="message-status was paused"):
+        claimed.run()
+
+
+def test_a_rebuild_leaves_the_write_ahead_log_empty_and_as_short_as_before(sqlite_scene: Scene) -> None:
+    scene, rows = filled(sqlite_scene), sqlite_scene.read_models.stores.rows
+    rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+
+    with pytest.raises(RebuildPaused):
+        rebuild.run(stop_after(2, rebuild.pause))
+
+    assert Path(f"{rows.file}-wal").stat().st_size == 0
+    with rows.writing() as connection:
+        assert fetch(connection, "PRAGMA wal_autocheckpoint") == [(1_000,)]
+
+
 def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> None:
     filled(scene, 2)
     scene.read_models.claim_rebuild(MESSAGE_STATUS)
@@ -322,7 +361,7 @@ def test_a_pause_does_not_wait_until_a_large_old_generation_is_dropped(
     sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = filled(sqlite_scene)
-    monkeypatch.setattr(register_module, "DROP_ROWS_A_TIME", 1)
+    monkeypatch.setattr(generations, "DROP_ROWS_A_TIME", 1)
     scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
     rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
     deleted: list[str] = []
@@ -330,9 +369,9 @@ def test_a_pause_does_not_wait_until_a_large_old_generation_is_dropped(
     def delete_one(connection: Connection, table: str) -> int:
         deleted.append(table)
         rebuild.pause()
-        return register_module.delete_some(connection, table)
+        return delete_some(connection, table)
 
-    monkeypatch.setattr(rebuild_module, "delete_some", delete_one)
+    monkeypatch.setattr(generations, "delete_some", delete_one)
     rebuild.run()
     assert deleted == ["message_status_g1"]
 
