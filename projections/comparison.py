@@ -15,6 +15,7 @@ from ledger.store.database import Database
 from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation, checkpoint
 from projections.projection import Projection, TableKind
+from projections.rows import select_by_key
 
 EXAMPLES_MAX = 10
 POSITIONS_SHOWN_MAX = 20
@@ -143,12 +144,10 @@ def _example(
     connection: Connection, log: Database, tables: tuple[TableKind, str, str], part: Part, stream: bytes
 ) -> Difference:
     kind, old, new = tables
-    place = placeholder_of(connection)
-    found: list[Row | None] = []
-    for table in (old, new):
-        statement = f"SELECT {', '.join(kind.columns)} FROM {table} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608 - no value in it
-        found.append(next(iter(fetch(connection, statement, (part.partition, stream))), None))
-    before, after = found
+    before, after = (
+        next(select_by_key(connection, table, kind.columns, "stream_id", part.partition, [stream]), None)
+        for table in (old, new)
+    )
     shown = after or before or ()
     columns = tuple(
         column

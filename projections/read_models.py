@@ -17,7 +17,6 @@ from ledger.ledger import Ledger
 from ledger.message import Fold, Message
 from ledger.positions import Position
 from ledger.store.database import Database
-from ledger.store.driver import fetch, placeholder_of
 from ledger.store.reads import events_of_stream
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
@@ -33,12 +32,13 @@ from projections.message_ranges import MessageFilters
 from projections.message_status import MESSAGE_STATUS, MessageStatusProjection
 from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 from projections.parked import ParkedEvent, list_parked, some_parked_streams
-from projections.projecting import Projector, is_poison
+from projections.projecting import is_poison
 from projections.projection import Projection
 from projections.queries_conversations import Conversation, ConversationMessage
 from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageStatus, Page
 from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
+from projections.refolding import refold
 from projections.register import entry, live, now_us, open_register
 from projections.runner import Runner
 from projections.spans import Spans, unseen
@@ -283,7 +283,7 @@ class ReadModels:
         healed, after = 0, (-1, 0)
         while streams := self._ask(name, some_parked_streams, after, RETRY_PAGE):
             for partition, stream, position in streams:
-                healed += self._refold(projection, generation, partition, stream)
+                healed += self._heal(projection, generation, partition, stream)
                 after = (partition, position)
         left = sum(each.parked for each in self._ask(name, checkpoints_of))
         return healed, left
@@ -294,9 +294,8 @@ class ReadModels:
         self._ledger.history(message_id, limit=1)
         stream = stream_key(message_id)
         partition = partition_of(stream, self._ledger.partitions)
-        before = self._ask(name, _row, projection, partition, stream)
-        self._projector(projection, self._ask(name, _itself), partition).refold(stream)
-        return self._ask(name, _row, projection, partition, stream) != before
+        folded = refold(self.stores, projection, self._ask(name, _itself), partition, stream)
+        return folded.after != folded.before
 
     def _ask(
         self,
@@ -314,13 +313,9 @@ class ReadModels:
             raise NotFound(f"there is no projection {name[:64]!r}: expected one of {sorted(self._projections)}")
         return self._projections[name]
 
-    def _projector(self, projection: Projection, generation: Generation, partition: int) -> Projector:
-        stores = self.stores
-        return Projector(stores.rows, stores.log, stores.codec, projection, generation, partition)
-
-    def _refold(self, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
+    def _heal(self, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
         try:
-            return self._projector(projection, generation, partition).refold(stream)
+            return refold(self.stores, projection, generation, partition, stream).healed
         except Exception as error:
             if not is_poison(error):
                 raise
@@ -414,13 +409,3 @@ def _known(known: MessageStatus | None, message_id: str) -> MessageStatus:
 
 def _itself(_connection: Connection, generation: Generation) -> Generation:
     return generation
-
-
-def _row(
-    connection: Connection, generation: Generation, projection: Projection, partition: int, stream: bytes
-) -> list[tuple[object, ...]]:
-    kind, place = projection.tables[0], placeholder_of(connection)
-    statement = (
-        f"SELECT {', '.join(kind.columns)} FROM {kind.of(generation)} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608 - no value in it
-    )
-    return fetch(connection, statement, (partition, stream))

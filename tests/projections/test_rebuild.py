@@ -3,8 +3,10 @@
 import signal
 import threading
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from itertools import count
 from pathlib import Path
+from threading import Lock
 
 import pytest
 from sqlalchemy import Connection
@@ -301,6 +303,26 @@ def test_one_message_is_folded_again_by_itself(any_scene: Scene) -> None:
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
     with pytest.raises(NotFound):
         scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_nobody")
+
+
+def test_a_row_is_not_said_to_have_been_wrong_because_webhooks_arrive(
+    any_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = filled(any_scene)
+    rows, sequences = scene.read_models.stores.rows, count(3)
+    read, arriving = rows.reading, Lock()
+
+    def let_one_arrive_and_read() -> AbstractContextManager[Connection]:
+        if arriving.acquire(blocking=False):
+            scene.deliver(outbound("sent", "msg_7", next(sequences)))
+            scene.read_models.catch_up()
+            arriving.release()
+        return read()
+
+    monkeypatch.setattr(rows, "reading", let_one_arrive_and_read)
+
+    assert not scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_7")
+    assert next(sequences) > 3
 
 
 def test_a_message_folded_again_is_counted_once_in_its_conversation(any_scene: Scene) -> None:
