@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx2
 import pytest
 
-from tests.api.running import WEBHOOKS, signed
+from tests.api.running import MAIN, WEBHOOKS, signed
 from tests.builders import body
 from tests.deploy.machine import Machine, booted
 from tests.pages import block, replaced
@@ -38,16 +38,16 @@ def served(installed: Machine) -> Machine:
     """The same with the settings filled, and the service started as the page says."""
     unfilled = installed.tried(block(PAGE, "systemd-start"))
     assert unfilled.returncode != 0
-    assert "LEDGER_WEBHOOK_SECRETS: entry 1 is not id:secret" in installed.run("journalctl -u ledger -o cat")
+    assert "LEDGER_WEBHOOK_SECRETS: entry 1 is not id:secret" in installed.run(block(PAGE, "systemd-journal"))
     filled = f"s/^LEDGER_WEBHOOK_SECRETS=main:$/&{SECRET}/; s/^LEDGER_API_KEYS=.*/LEDGER_API_KEYS=ops:admin:{KEY}/"
     installed.run(f"sed -i '{filled}' /etc/ledger/ledger.env")
     installed.run(block(PAGE, "systemd-start"))
     return installed
 
 
-def deliver(port: int, message_id: str) -> httpx2.Response:
+def deliver(port: int, message_id: str, secret: str = MAIN) -> httpx2.Response:
     fact = body("message.sent", message_id, sequence=1)
-    return httpx2.post(f"http://127.0.0.1:{port}{WEBHOOKS}", content=fact, headers=signed(fact))
+    return httpx2.post(f"http://127.0.0.1:{port}{WEBHOOKS}", content=fact, headers=signed(fact, secret=secret))
 
 
 def test_it_listens_as_soon_as_the_start_returns(served: Machine, port: int) -> None:
@@ -82,10 +82,22 @@ def test_commands_run_as_the_page_shows_and_leave_everything_writable_to_the_ser
 
 
 def test_killed_it_comes_back_by_itself_with_everything(served: Machine, port: int) -> None:
+    pid = served.run("systemctl show --property=MainPID --value ledger").strip()
     served.run("systemctl kill --signal=KILL ledger")
-    served.run("until [ $(systemctl show --property=ActiveState --value ledger) = active ]; do sleep 0.1; done")
+    # Until systemd has noticed, the unit is still active.
+    served.run(f"until ! systemctl show --property=MainPID ledger | grep -qx MainPID={pid}; do sleep 0.1; done")
+    served.run("until systemctl is-active --quiet ledger; do sleep 0.1; done")
 
     assert deliver(port, "msg_1").json()["outcome"] == "duplicate"
+
+
+def test_reloaded_it_takes_the_secrets_that_the_file_has_now(served: Machine, port: int) -> None:
+    added = "s/^LEDGER_WEBHOOK_SECRETS=.*/&,old:the_old_secret/"
+    before = deliver(port, "msg_1", "old").status_code
+    served.run(f"sed -i '{added}' /etc/ledger/ledger.env; systemctl reload ledger")
+    served.run("until journalctl -u ledger -o cat | grep -q 'were read again'; do sleep 0.1; done")
+
+    assert (before, deliver(port, "msg_1", "old").status_code) == (401, 200)
 
 
 def test_stopped_it_drains_and_says_so(served: Machine) -> None:
