@@ -1,0 +1,77 @@
+"""Lists longer than a page are shown to their end, each line once; and the page of operations is told what happens, live."""
+
+import json
+import re
+from collections.abc import Iterator
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+from tests.api.running import running, settings_at, until
+from tests.builders import send_body
+from tests.console.visitors import Visitor, deliver, signed_in
+
+TEXTS, CUSTOMERS, RECIPIENTS = 101, 51, 110
+"""One more than a page of a conversation, one more than a page of conversations, and three pages of messages."""
+
+
+def pages(visitor: Visitor, path: str) -> Iterator[str]:
+    """A page, and each that follows."""
+    while path:
+        html = visitor.get(path).text
+        yield html
+        path = unescape(next(iter(re.findall(r'href="([^"]+)" rel="next"', html)), ""))
+
+
+def test_lists_go_on_to_their_end_and_nothing_stands_in_them_twice(tmp_path: Path) -> None:
+    sent = [f"msg_out_{number}" for number in range(RECIPIENTS)]
+    with running(settings_at(tmp_path)) as server:
+        assert server.post("/sends", send_body(sent, "idem_many", "order_many")).status_code == 202
+        for number in range(TEXTS):
+            deliver(server, "message.inbound", f"msg_in_{number}", conversationId="conv_0", body=f"({number})")
+        for number in range(1, CUSTOMERS):
+            deliver(server, "message.inbound", f"msg_of_{number}", conversationId=f"conv_{number}")
+        until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
+        visitor = signed_in(server, "reader")
+        messages = list(pages(visitor, "/console/messages?reference=order_many"))
+        conversations = list(pages(visitor, "/console/conversations"))
+        texts = list(pages(visitor, "/console/conversations/conv_0"))
+
+    assert (len(messages), len(conversations), len(texts)) == (3, 2, 2)
+    assert sorted(found(messages, r'href="/console/messages/(\w+)"')) == sorted(sent)
+    assert found(conversations, r'href="/console/conversations/(\w+)"') == [f"conv_{n}" for n in range(50, -1, -1)]
+    assert found(texts, r"<bdi>\((\d+)\)</bdi>") == [str(number) for number in range(TEXTS)]
+
+
+def found(htmls: list[str], pattern: str) -> list[str]:
+    return [each for html in htmls for each in re.findall(pattern, html)]
+
+
+def test_what_is_recorded_and_how_far_a_rebuild_is_are_told_while_they_happen(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.sent", "msg_1", sequence=1)
+        until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
+        visitor = signed_in(server, "reader")
+        rebuild = server.service.read_models.claim_rebuild("message-status")
+        with server.http.stream("GET", "/console/operations/stream", headers={"Cookie": visitor.cookie}) as stream:
+            beats = beats_of(stream.iter_lines())
+            during = next(beats)
+            deliver(server, "message.sent", "msg_2", sequence=1)
+            rebuild.run()
+            after = next(beat for beat in beats if beat["states"]["message-status-state"] == "live")
+
+    assert during["states"] == {"message-status-state": "rebuilding", "inbound-conversations-state": "live"}
+    assert re.fullmatch(r"0 of \d events, 0/s.*", during["texts"]["message-status-progress"])
+    assert (during["bars"], after["bars"]["message-status-bar"]) == (
+        {"message-status-bar": 0, "inbound-conversations-bar": -1},
+        -1,
+    )
+    assert [(beat["texts"]["events"], beat["texts"]["outcome-recorded"]) for beat in (during, after)] == [
+        ("1", "1"),
+        ("2", "2"),
+    ]
+    assert (during["paths"]["rate-line"], after["paths"]["rate-line"][:1]) == ("", "M")
+
+
+def beats_of(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
+    return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
