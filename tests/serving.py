@@ -13,7 +13,7 @@ LISTENING_WITHIN_S = 60.0
 ENDS_WITHIN_S = 30.0
 LOOK_EVERY_S = 0.005
 
-_LISTENING = re.compile(r'"url": "http://127\.0\.0\.1:(\d+)".*"listening"')
+_LISTENING = re.compile(r'"url": "(http://127\.0\.0\.1:\d+)".*"listening"')
 
 
 class DidNotStart(Exception):
@@ -77,12 +77,18 @@ def serve(
     with log.open("wb") as errors:
         process = forks.start("serve", program=program, folder=folder, environment=environment, stderr=errors)
     deadline_s = time.monotonic() + LISTENING_WITHIN_S
-    while not (found := _LISTENING.search(log.read_text())):
+    while (url := url_in(log)) is None:
         if process.poll() is not None or time.monotonic() > deadline_s:
             process.close()
             raise DidNotStart(log.read_text()[-2_000:])
         time.sleep(LOOK_EVERY_S)
-    return Serving(process, log, int(found[1]))
+    return Serving(process, log, int(url.rpartition(":")[2]))
+
+
+def url_in(log: Path) -> str | None:
+    """Where a server listens, once its log says so."""
+    found = _LISTENING.search(log.read_text())
+    return None if found is None else found[1]
 
 
 @contextmanager

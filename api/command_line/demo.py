@@ -200,7 +200,7 @@ def _commands(seen: Sights) -> Iterator[tuple[str, str]]:
         yield "why did it fail?", f"explain {seen.failed}"
     if seen.conversation is not None:
         yield "who wrote what?", f"conversation {seen.conversation}"
-    yield "is any stuck?", "messages --stuck"
+    yield "is any stuck?", "stuck"
     yield "is it untouched?", "verify"
 
 

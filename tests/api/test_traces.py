@@ -33,12 +33,13 @@ from ledger.errors import SettingRefused
 from tests.api.program import environment, program
 from tests.api.running import WEBHOOKS, Running, running, settings_at, signed, until
 from tests.builders import body, send_body
+from tests.pages import ROOT, block, replaced
 
 TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{SPAN}-01"
 NOT_SAMPLED = f"00-{TRACE}-{SPAN}-00"
 TEXT, PERSON, OTHER_PERSON = "a word of a customer", "+15551234567", "+15557654321"
-ROOT = Path(__file__).parents[2]
+PAGE = "docs/observability/README.md"
 
 
 class Watched:
@@ -394,8 +395,10 @@ def test_a_server_sends_its_traces_to_the_collector_that_is_set_before_it_ends(
     tmp_path: Path, collector: tuple[str, list[ExportTraceServiceRequest]]
 ) -> None:
     url, sent = collector
+    # What the page puts before `ledger serve` may stand in the file as well.
+    (setting,) = re.findall(r"^(OTEL_\w+=\S+) ledger serve$", block(PAGE, "traces"), re.MULTILINE)
     file = tmp_path / "ledger.env"
-    file.write_text(f"OTEL_EXPORTER_OTLP_ENDPOINT={url}\n")
+    file.write_text(replaced(setting, {"http://collector.example:4318": url}))
     with (
         program(f"sqlite:///{tmp_path}/ledger.db", tmp_path / "log", LEDGER_ENV_FILE=str(file)) as server,
         server.http as http,

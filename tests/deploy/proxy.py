@@ -4,6 +4,7 @@ Ports, places and addresses are the test's, the rest is the file's.
 """
 
 import os
+import shlex
 import socket
 import ssl
 import subprocess
@@ -79,6 +80,14 @@ class Proxy:
         """What it wrote of what went wrong."""
         return (self.folder / "error.log").read_text()
 
+    def run(self, script: str) -> None:
+        """Runs commands for which `nginx` is this one, and `systemctl` what has it read its files again."""
+        ours = f"""
+            nginx() {{ command {shlex.join(command_in(self.folder))} "$@"; }}
+            systemctl() {{ [ "$*" = "reload nginx" ] && kill -HUP "$(cat {self.folder}/pid)"; }}
+        """
+        subprocess.run(["bash", "-euc", ours + script], cwd=self.folder, check=True, capture_output=True)
+
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=str(self.folder / "fullchain.pem"))
 
@@ -106,8 +115,7 @@ def proxied(folder: Path, ledger: str | None = None, **changes: str) -> Iterator
     (folder / "ledger.conf").write_text(conf)
     user = "user root;" if os.geteuid() == 0 else ""  # what nginx itself gives up rights for has no way into our folder
     (folder / "nginx.conf").write_text(AROUND.format(folder=folder, user=user))
-    command = [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
-    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command_in(folder), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             until(lambda: _listens(port) or process.poll() is not None)
             assert process.poll() is None, process.communicate()[1]
@@ -115,6 +123,11 @@ def proxied(folder: Path, ledger: str | None = None, **changes: str) -> Iterator
         finally:
             process.terminate()
             process.wait(TIMEOUT_S)
+
+
+def command_in(folder: Path) -> list[str]:
+    """How nginx is called that has its files in a folder."""
+    return [program("nginx"), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", str(folder / "error.log")]
 
 
 def _make_certificate(folder: Path) -> None:

@@ -13,7 +13,9 @@ from tests.api.running import WEBHOOKS, Running, key_of, running, settings_at, s
 from tests.api.wire import request
 from tests.builders import body
 from tests.deploy.proxy import INSIDE, NAME, OUTSIDE, Proxy, proxied
+from tests.pages import block, replaced
 
+PAGE = "docs/deploy/reverse-proxy.md"
 PHONE = "+15551234567"
 ODD = b'{ "eventType":"message.sent",\r\n\t"messageId" : "msg_odd", "sequence":2,"text":"\xc3\xa9 \\u00e9 %2F\\u0000" }\n\n'
 """White space, escapes and line ends that anything which reads and writes JSON anew would change."""
@@ -174,3 +176,20 @@ def received(ledger: Running) -> dict[str, float]:
     lines = [line for line in ledger.http.get("/metrics").text.splitlines() if "_total" in line and line[0] != "#"]
     webhooks = [line.rpartition(" ") for line in lines if line.startswith("ledger_webhooks")]
     return {name: float(value) for name, _, value in webhooks}
+
+
+def test_the_page_s_commands_put_the_file_in_its_place_and_nginx_goes_on_with_it(
+    ledger: Running, tmp_path: Path
+) -> None:
+    with proxied(tmp_path, f"127.0.0.1:{ledger.port}") as nginx:
+        conf = replaced((tmp_path / "ledger.conf").read_text(), {"/access.log": "/other.log"})
+        (tmp_path / "docs" / "deploy").mkdir(parents=True)
+        (tmp_path / "docs" / "deploy" / "nginx.conf").write_text(conf)
+        nginx.run(replaced(block(PAGE, "nginx-install"), {"/etc/nginx/conf.d/": f"{tmp_path}/"}))
+
+        until(lambda: is_logged_in(tmp_path / "other.log", nginx))
+
+
+def is_logged_in(log: Path, nginx: Proxy) -> bool:
+    with nginx.http() as client:
+        return client.get("/livez").status_code == 200 and log.exists() and "/livez" in log.read_text()

@@ -2,13 +2,17 @@
 
 import re
 import signal
+import subprocess
 from pathlib import Path
 
+from sqlalchemy import make_url
+
+from ledger.ledger import Ledger
 from tests.api.program import program
 from tests.api.running import WEBHOOKS, key_of, signed
 from tests.builders import body
 from tests.deploy.proxy import CONF, INSIDE, NAME, OUTSIDE, proxied
-from tests.engines import PrivatePostgres
+from tests.engines import PrivatePostgres, postgres_binaries
 from tests.pages import block
 
 PAGE = "docs/deploy/several-servers.md"
@@ -54,3 +58,29 @@ def test_a_server_that_hangs_or_dies_is_not_noticed_by_the_provider(tmp_path: Pa
     assert statuses == [202] * DELIVERIES
     assert sorted(event["messageId"] for event in stored) == sorted(f"msg_{number}" for number in range(DELIVERIES))
     assert pages == [200] * 4
+
+
+def test_the_role_and_the_database_of_the_page_are_all_that_a_ledger_needs(postgres: PrivatePostgres) -> None:
+    admin = make_url(postgres.new_database())
+    server = {"PGHOST": admin.host, "PGPORT": str(admin.port), "PGUSER": admin.username, "PGPASSWORD": admin.password}
+    of_the_page = admin.set(username="of_the_page", password="its password", database="of_the_page")
+    script = re.sub(r"\bledger\b", "of_the_page", block(PAGE, "create-database"))
+    try:
+        subprocess.run(
+            ["bash", "-euc", script],
+            env={
+                "PATH": f"{postgres_binaries()}:/usr/bin:/bin",
+                **{name: value or "" for name, value in server.items()},
+            },
+            input="its password\nits password\n",  # asked for twice, where there is no terminal as well
+            text=True,
+            start_new_session=True,
+            check=True,
+            capture_output=True,
+        )
+        with Ledger.open(of_the_page.render_as_string(hide_password=False)) as ledger:
+            assert [head.position for head in ledger.heads()] == [0]
+    finally:
+        postgres.execute("DROP DATABASE IF EXISTS of_the_page WITH (FORCE)")
+        postgres.execute("DROP ROLE IF EXISTS of_the_page")
+        postgres.drop_database(admin.render_as_string(hide_password=False))

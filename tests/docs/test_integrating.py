@@ -27,6 +27,7 @@ from tests.builders import SECRET, body, signed_headers
 from tests.deploy.host import host
 from tests.pages import ROOT, block, replaced
 from tests.requirements import program
+from tests.serving import LISTENING_WITHIN_S, url_in
 
 PAGE = "docs/INTEGRATING.md"
 EXAMPLES = ROOT / "docs" / "examples"
@@ -102,17 +103,20 @@ def test_the_page_s_commands_send_and_act_on_the_failure(tmp_path: Path) -> None
         machine.run(f"exec >/dev/null 2>&1\n{script}\njobs -p >pids")
         pids = (tmp_path / "pids").read_text().split()
         try:
-            until(lambda: '"listening"' in (tmp_path / "serve.log").read_text())
+            until(lambda: url_in(tmp_path / "serve.log") is not None, at_most_s=LISTENING_WITHIN_S)
             machine.run(block(PAGE, "order"))
             until(lambda: (tmp_path / "said").read_text() != "")
             asked = machine.run(replaced(block(PAGE, "ask"), {"8080": ports["8080"]}))
+            said = (tmp_path / "said").read_text()
+            played = machine.run(replaced(block(PAGE, "play"), {"8080": ports["8080"]}))
         finally:
             for pid in pids:
                 os.kill(int(pid), signal.SIGKILL)
 
-    assert (tmp_path / "said").read_text() == "call the customer of order 790: the text failed\n"
+    assert said == "call the customer of order 790: the text failed\n"
     assert '"status":"failed"' in asked
     assert "30005" in asked
+    assert "50 messages" in played
 
 
 def test_killed_between_acting_and_checkpointing_it_acts_once_and_loses_nothing(

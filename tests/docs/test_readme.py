@@ -1,14 +1,18 @@
-"""The README's signed curl does what it says, word for word, against a real server."""
+"""The README's commands do what it says, word for word: the signed curl against its server, and the newcomer's first one."""
 
 import json
+import os
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.command_line.conftest import serving
-from tests.pages import block
+from tests.api.running import until
+from tests.deploy.host import host
+from tests.pages import ROOT, block
 from tests.requirements import program
+from tests.serving import LISTENING_WITHIN_S, url_in
 
 README = "README.md"
 
@@ -16,10 +20,13 @@ README = "README.md"
 def test_the_signed_curl_is_answered_as_the_readme_shows(tmp_path: Path) -> None:
     program("curl")
     program("openssl")
-    url = f"sqlite:///{tmp_path}/ledger.db"
-    with serving(tmp_path, LEDGER_DATABASE_URL=url, LEDGER_WEBHOOK_SECRETS="main:my-secret") as server:
-        script = block(README, "signed-curl").replace("http://127.0.0.1:8080", server.url)
-        said = subprocess.run(["bash", "-euc", script], check=True, capture_output=True, text=True).stdout
+    (tmp_path / ".venv").symlink_to(tmp_path)
+    log = tmp_path / "serve.log"
+    with host(tmp_path, f"sqlite:///{tmp_path}/ledger.db") as machine:
+        del machine.settings["LEDGER_WEBHOOK_SECRETS"], machine.settings["LEDGER_API_KEYS"]
+        machine.run(f"exec >/dev/null 2>serve.log\n{block(README, 'serve').strip()} &")
+        until(lambda: url_in(log) is not None, at_most_s=LISTENING_WITHIN_S)
+        said = machine.run(block(README, "signed-curl").replace("http://127.0.0.1:8080", url_in(log) or ""))
 
     recorded, status = [json.loads(part) for part in said.replace("}{", "}\n{").splitlines()]
     shown_recorded, shown_status = [json.loads(line) for line in block(README, "signed-curl-answers").splitlines()]
@@ -27,6 +34,25 @@ def test_the_signed_curl_is_answered_as_the_readme_shows(tmp_path: Path) -> None
     assert {name: status[name] for name in shown_status} == shown_status
 
 
-@pytest.mark.parametrize("marker", ["demo-command", "test-command"])
-def test_the_two_commands_are_one_line_each(marker: str) -> None:
-    assert len(block(README, marker).splitlines()) == 1
+def test_the_two_commands_are_one_line_each() -> None:
+    for command in (block(README, "demo-command"), block(README, "test-command")):  # .ci/run runs the second one
+        assert len(command.splitlines()) == 1
+
+
+@pytest.mark.campaign
+def test_the_first_command_shows_a_newcomer_what_there_is(tmp_path: Path) -> None:
+    subprocess.run(["git", "clone", "--quiet", ROOT, tmp_path / "checkout"], check=True)
+    with subprocess.Popen(
+        ["bash", "-euc", block(README, "demo-command")],
+        cwd=tmp_path / "checkout",
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    ) as demo:
+        assert demo.stdout is not None
+        said = next((line for line in demo.stdout if b"is it untouched?" in line), None)
+        os.killpg(demo.pid, signal.SIGINT)
+        rest = demo.stdout.read().decode()
+
+    assert said is not None
+    assert "The server has ended." in rest
