@@ -37,7 +37,8 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
     backup. `moment` is part of the names under which things are put aside, all of which belong together: the ledger that
     was there can be opened under its new name.
 
-    Cut off anywhere, either nothing has changed, or the file has two names, under which no server starts: do it again.
+    Cut off anywhere, either nothing has changed, or the file has two names, under which no server starts: do it again. That
+    goes on under the name that was begun, where its write-ahead log may be by then.
     """
     unfinished = file.with_name(file.name + UNFINISHED)
     try:
@@ -47,9 +48,10 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
         unfinished.unlink(missing_ok=True)
         raise
     trail_stays = _is_trail_of(_trail_of(file), ledger_id)
-    aside = file.with_name(f"{file.name}{ASIDE}{moment}")
     was_there = file.exists()
-    if was_there:
+    begun = _begun_aside(file) if was_there else None
+    aside = begun or file.with_name(f"{file.name}{ASIDE}{moment}")
+    if was_there and begun is None:
         aside.hardlink_to(file)
     # Before the new file is in place: SQLite would take an old write-ahead log for the new file's own.
     beside = BESIDE if trail_stays else (*BESIDE, TRAIL)
@@ -61,6 +63,12 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
     unfinished.rename(file)
     _to_disk(file.parent)
     return Restored(heads, aside if was_there else None, trail_stays)
+
+
+def _begun_aside(file: Path) -> Path | None:
+    """The name under which a restore that was cut off has begun to put aside what is there."""
+    asides = (each for each in file.parent.iterdir() if each.name.startswith(file.name + ASIDE))
+    return next((each for each in asides if each.samefile(file)), None)
 
 
 def _trail_of(file: Path) -> Path:

@@ -1,6 +1,7 @@
 """`ledger restore`: a whole backup takes the place of the ledger, or nothing changes."""
 
 import re
+import shutil
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -135,6 +136,33 @@ def test_a_restore_that_was_cut_off_is_never_served_and_can_be_done_again(
     with claimed(file):
         assert count(url) == 1
     assert heads[0].startswith("0-1:")
+
+
+@pytest.mark.parametrize("point", ["hardlink_to", "rename"])
+def test_a_restore_that_is_done_again_tells_where_all_that_was_acknowledged_is(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    """A server that was killed leaves its last commits in its write-ahead log, which the first try has moved away."""
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with Ledger.open_existing(url) as ledger:
+        ledger.commit([fact(delivered())])
+        for part in ("", "-wal"):
+            shutil.copyfile(f"{tmp_path}/ledger.db{part}", killed / f"ledger.db{part}")
+    real = getattr(Path, point)
+
+    def crash(self: Path, target: Path) -> object:
+        real(self, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, point, crash)
+        with pytest.raises(KeyboardInterrupt):
+            restore(tmp_path / "copy.db", killed / "ledger.db", "the-first-time")
+
+    _, aside, _ = restore(tmp_path / "copy.db", killed / "ledger.db", "the-second-time")
+
+    assert (count(f"sqlite:///{aside}"), count(f"sqlite:///{killed}/ledger.db")) == (3, 1)
 
 
 def acts(url: str) -> list[str]:
