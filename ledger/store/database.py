@@ -39,7 +39,7 @@ class Database:
             # Pools of their own: however many read, a writer never waits for one of their connections.
             self._writer = postgres.postgres_engine(self.url, writes=True, durable=durable)
             self._reader = postgres.postgres_engine(self.url, writes=False, durable=durable).execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
+                postgresql_readonly=True
             )
 
     @property
@@ -59,6 +59,7 @@ class Database:
         StoreUnavailable where PostgreSQL committed with a warning: it is on this disk, but not where it was to be as well.
         """
         with self._writer.connect() as connection:
+            connection.info.pop(postgres.WARNED, None)  # what a transaction was warned of that came to nothing
             with connection.begin():
                 if self.is_sqlite:
                     run(connection, "BEGIN IMMEDIATE")

@@ -30,7 +30,11 @@ log = logging.getLogger(__name__)
 
 def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
     """The engine of those who write or of those who only read; `durable` is whether a commit waits for the disk."""
-    settings = TIMEOUTS_MS | {"synchronous_commit": "on" if durable else "off"}
+    settings = TIMEOUTS_MS | {
+        "synchronous_commit": "on" if durable else "off",
+        # Whatever the database prefers: at a stricter level a head that moved while an append waited for it is a conflict.
+        "default_transaction_isolation": r"read\ committed" if writes else r"repeatable\ read",
+    }
     if writes and durable:
         settings |= {"idle_in_transaction_session_timeout": APPENDER_IDLE_MS_MAX}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, create_engine, make_url
 from sqlalchemy import event as engine_events
+from sqlalchemy.exc import DBAPIError
 
 from ledger.errors import StoreUnavailable
 from ledger.facts import Outcome, Placed, Quarantined, Registered, UnreadableDelivery
@@ -235,6 +236,34 @@ def test_a_commit_that_gave_up_its_synchronous_standby_is_not_acknowledged(postg
                 answer.result()
         assert [outcome.is_new for outcome in ledger.commit([item])] == [False]
         assert len(ledger.history("msg_1")) == 1
+
+
+def test_a_warning_of_a_transaction_that_came_to_nothing_is_not_taken_for_the_next_ones(
+    postgres: PrivatePostgres,
+) -> None:
+    with Ledger.open(postgres.new_database()) as ledger:
+        with pytest.raises(DBAPIError, match="by zero"), ledger.database.writing() as connection:
+            connection.exec_driver_sql("DO $$ BEGIN RAISE WARNING 'look out'; PERFORM 1 / 0; END $$")
+
+        assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=True)]
+
+
+def test_a_commit_that_another_was_faster_than_goes_on_whatever_isolation_the_database_prefers(
+    postgres: PrivatePostgres,
+) -> None:
+    """At a stricter level than READ COMMITTED, a head that moved since the transaction began is a conflict: a refused commit."""
+    url = postgres.new_database()
+    postgres.execute(
+        f"ALTER DATABASE \"{make_url(url).database}\" SET default_transaction_isolation = 'repeatable read'"
+    )
+    with Ledger.open(url) as slow, Ledger.open(url) as fast:
+        with slow.database.writing() as connection:
+            connection.exec_driver_sql("SELECT position FROM partition_heads")
+            fast.commit([fact(queued())])
+            assert lock_head(connection, 0).position == 1
+
+        with slow.database.reading() as connection:
+            assert connection.exec_driver_sql("SHOW transaction_isolation").scalar_one() == "repeatable read"
 
 
 CANCEL_WAITING = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
