@@ -71,7 +71,8 @@ class EventCodec:
             if 0 < state[0] < version:
                 return self._upcast(topic, state)
         except Exception as error:  # whatever a broken state does to the decoder, or to an upcast
-            raise UnreadableEvent(f"the stored state of {topic} is broken: {error}") from error
+            # Not what it says: that may quote a body, and this is shown and logged.
+            raise UnreadableEvent(f"the stored state of {topic} is broken: {type(error).__name__}") from error
         raise UnreadableEvent(
             f"{topic} is stored in version {state[0]}, this program knows 1 to {version}: upgrade the program"
         )

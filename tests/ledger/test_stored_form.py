@@ -144,6 +144,17 @@ def test_any_bytes_as_a_state_are_an_event_or_unreadable(topic: str, state: byte
             continue
 
 
+def test_an_unreadable_state_is_told_without_the_values_in_it() -> None:
+    def upcast(fields: list[Any]) -> list[Any]:
+        return [{}[fields[0]]]
+
+    codec = EventCodec(upcasts={"message.sent": (upcast,)})
+    with pytest.raises(UnreadableEvent) as raised:
+        codec.decode("message.sent", b"\1" + msgspec.msgpack.encode(["Call me at +15551234567"]))
+
+    assert str(raised.value) == "the stored state of message.sent is broken: KeyError"
+
+
 @given(fields=st.lists(st.none() | st.integers(-9, 9) | st.text(max_size=3), max_size=8))
 def test_an_old_state_that_is_broken_is_unreadable_whatever_its_upcast_trips_over(fields: list[object]) -> None:
     def upcast(old: list[Any]) -> list[Any]:
