@@ -1,5 +1,6 @@
 """GET /feed and GET /feed/stream: every event of the ledger, in order, for programs with a checkpoint of their own."""
 
+import weakref
 from collections.abc import AsyncIterator
 
 import msgspec
@@ -7,6 +8,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from api.access import Caller
 from api.answers import feed_answer, feed_event_answer
@@ -44,7 +46,28 @@ async def get_feed_stream(service: Service, caller: Caller, request: Request) ->
     if service.open_streams >= STREAMS_MAX:
         raise TooManyStreams(f"{STREAMS_MAX} streams are open already; use GET /feed, or try again")
     witness = Witness(service, Way.HTTP, Act.FOLLOW_FEED, caller, request, {"after": resumed})
-    return StreamingResponse(_follow(witness, cursor), 200, STREAM_HEADERS, "text/event-stream")
+    return FeedStream(witness, cursor)
+
+
+class FeedStream(StreamingResponse):
+    """A stream that has its place from when it is answered with: many may ask before the first of them begins."""
+
+    def __init__(self, witness: Witness, cursor: Cursor) -> None:
+        super().__init__(_follow(witness, cursor), 200, STREAM_HEADERS, "text/event-stream")
+        witness.service.open_streams += 1
+        # Given back once, at its end; or when it is thrown away because it never began (its audit entry could not be kept).
+        self._leave = weakref.finalize(self, _give_back, witness.service)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Streams."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._leave()
+
+
+def _give_back(service: Service) -> None:
+    service.open_streams -= 1
 
 
 def _cursor(service: Service, text: str | None) -> Cursor:
@@ -54,13 +77,11 @@ def _cursor(service: Service, text: str | None) -> Cursor:
 async def _follow(witness: Witness, cursor: Cursor) -> AsyncIterator[bytes]:
     """Ends when the server closes, the client goes away, or its key is revoked, expires or gets other scopes."""
     service, items = witness.service, 0
-    service.open_streams += 1
     try:
         async for each in _events(service, witness.caller, cursor):
             items += each.startswith(EVENT_START)
             yield each
     finally:
-        service.open_streams -= 1
         witness.ended(items=items)
 
 

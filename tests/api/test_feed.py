@@ -2,6 +2,7 @@
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -211,6 +212,7 @@ def test_streams_are_bounded_and_a_place_becomes_free(fresh: Running) -> None:
     until(lambda: fresh.service.open_streams == STREAMS_MAX)
 
     refused = fresh.get("/feed/stream")
+    assert fresh.service.open_streams == STREAMS_MAX
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "5")
     assert refused.json() == {
         "type": "docs/HTTP.md#problem-too-many-streams",
@@ -224,3 +226,24 @@ def test_streams_are_bounded_and_a_place_becomes_free(fresh: Running) -> None:
     until(lambda: fresh.service.open_streams == 0)
     with stream(fresh) as events:
         assert events.line() == ": connected"
+
+
+def test_streams_that_are_asked_for_at_once_are_bounded_as_well(fresh: Running) -> None:
+    """They are counted when they are allowed, and not only when they begin."""
+    wires = [fresh.wire() for _ in range(2 * STREAMS_MAX)]
+    for wire in wires:
+        wire.send(request("GET", "/feed/stream", KEY))
+    statuses = Counter(wire.head().split()[1] for wire in wires)
+    for wire in wires:
+        wire.close()
+
+    assert statuses == {"200": STREAMS_MAX, "503": STREAMS_MAX}
+    until(lambda: fresh.service.open_streams == 0)
+
+
+def test_a_stream_that_the_audit_trail_refuses_keeps_no_place(fresh: Running) -> None:
+    with fresh.service.trail.database.writing() as connection:
+        connection.exec_driver_sql("ALTER TABLE audit_entries RENAME TO elsewhere")
+
+    assert fresh.get("/feed/stream").json()["type"] == "docs/HTTP.md#problem-store-unavailable"
+    until(lambda: fresh.service.open_streams == 0)
