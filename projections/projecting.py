@@ -72,11 +72,14 @@ class Projector:
         """About how much memory the messages take that were folded a moment ago."""
         return self._recent.held_bytes
 
-    def position(self) -> Checkpoint:
-        """How far it is: as the last commit here left it, until somebody else turns out to have moved it."""
+    def position(self, connection: Connection) -> Checkpoint:
+        """How far it is: as the last commit here left it, until somebody else turns out to have moved it.
+
+        Read where the rows are read from. In a later transaction it may be that of newer rows, and older ones would be folded
+        on and pass for them.
+        """
         if self._reached is None:
-            with self._rows.reading() as connection:
-                self._reached = checkpoint(connection, self.generation, self.partition)
+            self._reached = checkpoint(connection, self.generation, self.partition)
         return self._reached
 
     def batch(self, after: int, bounds: Bounds, up_to: int | None = None) -> Batch:
@@ -86,7 +89,8 @@ class Projector:
     def apply(self, batch: Batch) -> Checkpoint:
         """Projects a batch; events that cannot be projected are found by halving, and parked. OvertakenByAnother."""
         try:
-            prepared = self.prepare(batch, self.position())
+            with self._rows.reading() as connection:
+                prepared = self.prepare_within(connection, batch, self.position(connection))
             self.commit(prepared)
         except Exception as error:
             self.forget_recent()

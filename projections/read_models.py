@@ -5,6 +5,7 @@ and orders. Each question is one function in `queries_messages.py` or `queries_c
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection, delete
@@ -20,7 +21,7 @@ from ledger.store.database import Database
 from ledger.store.reads import events_of_stream
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
-from projections.checkpoints import Checkpoint, Generation, checkpoint, checkpoints_of
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of
 from projections.claims import cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
@@ -170,8 +171,10 @@ class ReadModels:
     def catch_up(self) -> None:
         """Projects everything that the log has now, here and without a thread: `ledger project --once`, and tests."""
         runner = self.new_runner()
-        while runner.pass_once():
-            pass
+        is_left = True
+        while is_left:
+            with suppress(OvertakenByAnother):  # somebody else projects as well
+                is_left = runner.pass_once()
 
     def current_status(self, message_id: str) -> MessageStatus:
         """The status of a message; NotFound where the read model has none."""

@@ -179,7 +179,7 @@ class Rebuild:
                 self._catch_up_partition(projector, writer)
 
     def _catch_up_partition(self, projector: Projector, writer: ThreadPoolExecutor) -> None:
-        before = projector.position()
+        before = self._position(projector)
         pending: Future[None] | None = None
         self._tell()
         while True:
@@ -199,6 +199,10 @@ class Rebuild:
         # One partition's messages at a time; and whoever comes back here looks where it is by now.
         projector.forget_recent()
 
+    def _position(self, projector: Projector) -> Checkpoint:
+        with self._stores.rows.reading() as connection:
+            return projector.position(connection)
+
     def _commit_and_tell(self, projector: Projector, prepared: Prepared) -> None:
         """In the writer's thread: told from the other one, it would wait for the writer's connection, and compute nothing."""
         projector.commit(prepared)
@@ -211,7 +215,7 @@ class Rebuild:
         if pending is not None:
             pending.exception()
         projector.forget_recent()
-        before = projector.position()
+        before = self._position(projector)
         return projector.apply(projector.batch(before.position, BATCH))
 
     def _compare(self) -> Comparison:

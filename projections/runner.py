@@ -147,7 +147,7 @@ class Runner:
         except Exception as error:
             for each in steps:
                 each.projector.forget_recent()
-            if not is_poison(error):
+            if not steps or not is_poison(error):  # before there was a batch, no event can be at fault
                 raise
             for each in steps:
                 each.projector.apply(each.batch)
@@ -167,7 +167,7 @@ class Runner:
             projector = self._projector(
                 projection, registered.live_generation, partition, RECENT_BYTES_MAX // partitions
             )
-            before = projector.position()
+            before = projector.position(connection)
             if before.position < head and before.position not in batches:
                 batches[before.position] = projector.batch(before.position, LIVE)
             if before.position < head and batches[before.position].events:
@@ -198,6 +198,7 @@ class Runner:
 
     def _run(self) -> None:
         look_s, retry_s = LOOK_FIRST_S, RETRY_FIRST_S
+        is_tidy = True
         while not self._stopping:
             self._wake.clear()
             began_s = time.monotonic()
@@ -213,6 +214,9 @@ class Runner:
             else:
                 self.last_error, retry_s = None, RETRY_FIRST_S
                 look_s = LOOK_FIRST_S if worked else min(2 * look_s, LOOK_LAST_S)
+                if not worked and not is_tidy and look_s == LOOK_LAST_S:
+                    self._rows.tidy()
+                is_tidy = not worked and (is_tidy or look_s == LOOK_LAST_S)
                 self._rest(look_s, REST_OF_A_PASS * (time.monotonic() - began_s) if worked else 0.0)
 
     def _rest(self, look_s: float, rest_s: float) -> None:

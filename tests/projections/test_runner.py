@@ -2,14 +2,21 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import Connection
 
 from ledger.ledger import Ledger
 from ledger.mapper import EventCodec
 from ledger.positions import Position
 from ledger.reception import Reception
 from projections.checkpoints import OvertakenByAnother
+from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
+from projections.register import Entry, entry
 from projections.runner import Runner
 from tests.projections.scene import START_US, Scene, inbound, outbound, projection_of
 
@@ -47,31 +54,73 @@ def test_waiting_ends_after_its_time_when_nothing_projects(scene: Scene) -> None
 
 def test_several_runners_apply_each_event_exactly_once(any_scene: Scene) -> None:
     scene = any_scene
-    for number in range(120):
-        scene.deliver(inbound(f"in_{number}", f"conv_{number % 7}"), outbound("sent", f"msg_{number % 30}", number))
     stores = scene.read_models.stores
     projections = [projection_of(scene, name) for name in NAMES]
-    start = threading.Barrier(4)
+    all_appended = threading.Event()
 
     def run() -> None:
-        runner = Runner(stores.rows, stores.log, EventCodec(), projections, lambda *_: None)
-        start.wait()
-        while True:
-            try:
-                if not runner.pass_once():
-                    return
-            except OvertakenByAnother:
-                continue
+        is_left = True
+        while is_left:
+            at_the_end = all_appended.is_set()
+            # A new one each time, because a new one, like one that has just shown that it is alive, asks where it is.
+            runner = Runner(stores.rows, stores.log, EventCodec(), projections, lambda *_: None)
+            with suppress(OvertakenByAnother):
+                is_left = (runner.pass_once() and runner.pass_once()) or not at_the_end
+            all_appended.wait(0.002)  # whoever appends wants its turn
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
         thread.start()
+    for number in range(120):
+        scene.deliver(inbound(f"in_{number}", f"conv_{number % 7}"), outbound("sent", f"msg_{number % 30}", number))
+    all_appended.set()
     for thread in threads:
         thread.join()
 
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
     counted = [scene.read_models.conversation(f"conv_{number}").message_count for number in range(7)]
     assert sum(counted) == 120
+
+
+def test_a_runner_folds_on_from_the_rows_that_its_checkpoint_belongs_to(
+    any_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = any_scene
+    scene.deliver(outbound("queued", "msg_1", 1), outbound("sent", "msg_1", 2), outbound("delivered", "msg_1", 3))
+    monkeypatch.setattr("projections.runner.LIVE", Bounds(1, 1))
+    quick, slow = scene.read_models.new_runner(), scene.read_models.new_runner()
+    quick.pass_once()
+    others_turn = iter([quick.pass_once])
+
+    def entry_and_then_the_other(connection: Connection, name: str) -> Entry:
+        found = entry(connection, name)  # from here on the slow one sees the rows as they are now
+        for pass_once in others_turn:
+            pass_once()
+        return found
+
+    monkeypatch.setattr("projections.runner.entry", entry_and_then_the_other)
+    with suppress(OvertakenByAnother):
+        slow.pass_once()
+    monkeypatch.undo()
+    scene.read_models.catch_up()
+
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+def test_what_is_no_event_s_fault_is_no_silent_end_of_a_pass(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene.deliver(outbound("sent", "msg_1", 1))
+    runner = scene.read_models.new_runner()
+
+    def fail(*_: object) -> NoReturn:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr("projections.runner.entry", fail)
+    with pytest.raises(TypeError):
+        runner.pass_once()
+    monkeypatch.undo()
+    runner.pass_once()
+
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
 def test_an_event_that_cannot_be_projected_is_parked_and_stops_nothing_else(any_scene: Scene) -> None:
