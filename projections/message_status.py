@@ -14,10 +14,16 @@ from ledger.store.driver import Row
 from projections.checkpoints import Generation
 from projections.failures import failure_code, failure_details
 from projections.log_batches import Batch, Event
-from projections.projection import Changes, Sources, TableKind, indexed
+from projections.projection import Changes, Sources, TableKind, TooMuchAtOnce, indexed
 from projections.rows import select_by_key, upsert
 
 MESSAGE_STATUS = "message-status"
+
+STATES_BYTES_MAX = 16 * 1024 * 1024
+"""So much of rows that are there already may one batch go on from: each may hold the body of a failure, of up to 256 KiB."""
+
+STATES_A_TIME = 128
+"""What one statement finds is held in memory whole, whatever room there is."""
 
 COLUMNS = (
     "partition",
@@ -83,7 +89,7 @@ class MessageStatusProjection:
     tables: Sequence[TableKind] = (MESSAGES,)
 
     def changes(self, sources: Sources, batch: Batch) -> Changes:
-        """The rows of all messages of a batch after its last event."""
+        """The rows of all messages of a batch after its last event; TooMuchAtOnce."""
         folds: dict[bytes, Fold] = {
             stream: Fold(message) for stream, message in _messages_before(sources, batch).items()
         }
@@ -148,11 +154,16 @@ def _messages_before(sources: Sources, batch: Batch) -> dict[bytes, Message]:
             unknown.append(stream)
         else:
             found[stream] = message
-    table = MESSAGES.of(sources.generation)
-    for stream, state in select_by_key(
-        sources.rows, table, ("stream_id", "state"), "stream_id", batch.partition, sorted(unknown)
-    ):
-        found[stream] = decode_message(state)
+    table, columns, unknown = MESSAGES.of(sources.generation), ("stream_id", "state"), sorted(unknown)
+    room_bytes = STATES_BYTES_MAX
+    for start in range(0, len(unknown), STATES_A_TIME):
+        some = unknown[start : start + STATES_A_TIME]
+        for stream, state in select_by_key(sources.rows, table, columns, "stream_id", batch.partition, some):
+            found[stream] = decode_message(state)
+            room_bytes -= len(state)
+        if room_bytes < 0 and len(unknown) > 1:
+            found.clear()  # the error's traceback holds on to it
+            raise TooMuchAtOnce
     return found
 
 

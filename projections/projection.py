@@ -60,6 +60,10 @@ class Changes(NamedTuple):
     merged: list[Row]
 
 
+class TooMuchAtOnce(Exception):
+    """The rows that several messages of a batch have already are more than should be in memory at once: project it in halves."""
+
+
 class Projection(Protocol):
     """One read model."""
 
@@ -76,7 +80,10 @@ class Projection(Protocol):
         """Its tables; the first has the stream's id as its key."""
 
     def changes(self, sources: Sources, batch: Batch) -> Changes:
-        """What a batch does to the rows. Reads only. Any error says that an event in the batch cannot be projected."""
+        """What a batch does to the rows. Reads only. Any error says that an event in the batch cannot be projected.
+
+        TooMuchAtOnce, which comes of no batch of one event, is for whoever projects in halves to find that event.
+        """
 
     def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
         """Writes changes, within the transaction that moves the checkpoint."""

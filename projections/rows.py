@@ -15,6 +15,9 @@ ROWS_MAX = 1_024
 """Between two statements a writer waits for Python's global lock, up to 5 ms while another thread computes: so few of them.
 The widest table has 13 columns, and SQLite takes 32,766 parameters."""
 
+STATEMENT_BYTES_MAX = 4 * 1024 * 1024
+"""SQLite's driver copies what a statement is given; a row that is longer by itself is a statement by itself."""
+
 COPIED_ROWS_MIN = 256
 STAGED = "staged_"
 
@@ -29,6 +32,8 @@ def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: i
     start = 0
     while start < len(rows):
         size = min(1 << (len(rows) - start).bit_length() - 1, ROWS_MAX)
+        while size > 1 and _long_bytes(rows[start : start + size]) > STATEMENT_BYTES_MAX:
+            size //= 2
         values = tuple(chain.from_iterable(rows[start : start + size]))
         run(connection, _upsert_text(table, columns, keys, size, placeholder), values)
         start += size
@@ -54,6 +59,11 @@ def select_by_key(
         # An IN list takes the last value again to fill up; the row comes back once all the same.
         padded = (partition, *some, *(some[-1],) * (size - len(some)))
         yield from fetch(connection, _in_text(table, columns, key, size, placeholder), padded)
+
+
+def _long_bytes(rows: Sequence[Row]) -> int:
+    """How long the rows are, about: what may be long, a state or a body, is the last column of a table."""
+    return sum([len(row[-1]) for row in rows if type(row[-1]) is bytes])
 
 
 @lru_cache(maxsize=512)

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
 from pathlib import Path
@@ -13,16 +13,18 @@ from sqlalchemy import Connection
 
 from ledger.errors import NotFound
 from ledger.positions import Position
-from ledger.store.driver import Row, fetch
-from projections import generations
+from ledger.store.driver import Row, fetch, run
+from projections import generations, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
+from projections import rows as rows_module
 from projections.claims import LEASE_S
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import delete_some, has_table
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
 from projections.register import entry
+from projections.rows import upsert
 from tests import forks
 from tests.projections.scene import Scene, inbound, outbound
 
@@ -332,6 +334,46 @@ def test_a_message_folded_again_is_counted_once_in_its_conversation(any_scene: S
     assert not scene.read_models.rebuild_message(INBOUND_CONVERSATIONS, "in_7")
 
     assert scene.live_rows(INBOUND_CONVERSATIONS) == before
+
+
+def test_small_events_on_large_rows_are_projected_a_few_at_a_time(
+    any_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, written = any_scene, list[int]()
+    scene.deliver(*(outbound("failed", f"msg_{number}", 2, error="x" * 5_000) for number in range(40)))
+    scene.read_models.catch_up()
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    scene.deliver(*(outbound("sent", f"msg_{number}", 1) for number in range(40)))
+
+    def told(connection: Connection, table: str, columns: tuple[str, ...], keys: int, rows: Sequence[Row]) -> None:
+        written.append(sum(len(row[-1]) for row in rows))
+        upsert(connection, table, columns, keys, rows)
+
+    monkeypatch.setattr(message_status, "upsert", told)
+    monkeypatch.setattr(message_status, "STATES_BYTES_MAX", 20_000)
+    monkeypatch.setattr(message_status, "STATES_A_TIME", 4)
+    scene.read_models.catch_up()
+    scene.read_models.rollback(MESSAGE_STATUS)  # which folds the same on, with the batches of a rebuild
+
+    assert max(written) < 20_000 + 4 * 6_000
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+    assert scene.read_models.projection_status(MESSAGE_STATUS).parked == 0
+
+
+def test_one_statement_writes_few_large_rows(sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, written = sqlite_scene, list[int]()
+
+    def told(connection: Connection, statement: str, values: Sequence[object] = ()) -> object:
+        written.append(sum(len(value) for value in values if isinstance(value, bytes)))
+        return run(connection, statement, values)
+
+    monkeypatch.setattr(rows_module, "run", told)
+    monkeypatch.setattr(rows_module, "STATEMENT_BYTES_MAX", 20_000)
+    scene.deliver(*(outbound("failed", f"msg_{number}", 2, error="x" * 5_000) for number in range(40)))
+    scene.read_models.catch_up()
+
+    assert 10_000 < max(written) < 20_000
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
 def test_an_event_that_cannot_be_projected_does_not_stop_a_rebuild(any_scene: Scene) -> None:
