@@ -9,7 +9,7 @@ import multiprocessing
 import signal
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 
 from api.interpreter import rare_collections, short_turns
@@ -21,7 +21,7 @@ from projections.read_models import ReadModels
 
 ENDS_AT_ONCE = 128
 """Linux passes up to 253 descriptors in one message."""
-BEGIN, READY = b"b", b"r"
+READY = b"r"
 THE_SERVERS_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A terminal and systemd send them to every process of a group; what they mean reaches the writer through its channels."""
 
@@ -53,13 +53,15 @@ class WriterProcess:
 
     def begin(self, ends: Sequence[socket.socket]) -> None:
         """Lets it commit for these channels, on a ledger that exists by now; StoreUnavailable where it cannot."""
-        for first in range(0, len(ends), ENDS_AT_ONCE):
-            some = ends[first : first + ENDS_AT_ONCE]
-            socket.send_fds(self._control, [len(ends).to_bytes(2, "big")], [end.fileno() for end in some])
-        for end in ends:
-            end.close()
-        if self._control.recv(1) != READY:
-            raise StoreUnavailable("the process that commits could not begin; the lines above say why")
+        with suppress(ConnectionError):
+            for first in range(0, len(ends), ENDS_AT_ONCE):
+                some = ends[first : first + ENDS_AT_ONCE]
+                socket.send_fds(self._control, [len(ends).to_bytes(2, "big")], [end.fileno() for end in some])
+            for end in ends:
+                end.close()
+            if self._control.recv(1) == READY:
+                return
+        raise StoreUnavailable("the process that commits could not begin; the lines above say why")
 
     def join(self) -> None:
         """Returns once it has ended."""
