@@ -84,8 +84,8 @@ def project(url: str) -> None:
         for projection in (MessageStatusProjection(), InboundConversationsProjection(ledger.partitions)):
             with stores.rows.reading() as connection:
                 generation = live(connection, projection.name)
-            projector = Projector(stores.rows, stores.log, stores.codec, projection, generation, 0)
-            at = projector.position()
+                projector = Projector(stores.rows, stores.log, stores.codec, projection, generation, 0)
+                at = projector.position(connection)
             while (batch := projector.batch(at.position, BATCH)).events:
                 at = projector.apply(batch)
 
