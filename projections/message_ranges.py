@@ -1,8 +1,8 @@
 """What a list of messages is read from: ranges of an index, each in the order of the list (newest update first), and merged.
 
-All messages are those of every status, a direction is a set of statuses, a phone number is either end. So whatever is
-filtered, no statement reads more of a table than it shows, nor sorts it, save where several filters are given: there one of
-them drives, and the others are looked for in its range.
+All messages are those of every status, a direction is a set of statuses, a phone number is either end; of a reference or a number
+there may be very many, so these are read status by status as well. So no statement reads more of a table than it shows, nor
+sorts it, save where several filters beside a status are given: there one of them drives, and the others are looked for in its range.
 """
 
 from collections.abc import Iterable, Sequence
@@ -22,6 +22,9 @@ STATUSES_OF = {
 
 DRIVING = ("external_reference", "provider_message_ref", "phone", "failure_code", "number_id", "status")
 """The filters that an index is by, those first that usually name the fewest messages."""
+
+ONE_BY_ONE = ("provider_message_ref", "failure_code")
+"""Those whose index does not go on with the status: the first names one message, and whatever has the second has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +51,18 @@ class MessageFilters:
 
     @property
     def each_alone(self) -> "dict[str, MessageFilters]":
-        """The filters that may drive, each as if it were the only one (within the same time)."""
+        """The filters that may drive, each as if it were the only one (within the same time, and status where its index has that)."""
         times = MessageFilters(updated_after_us=self.updated_after_us, updated_before_us=self.updated_before_us)
+        status = self.status if self.failure_code is None else Status.FAILED
+        within = replace(times, status=status, direction=self.direction)
         given = {name: getattr(self, name) for name in DRIVING}
         if self.failure_code is not None:
             given["status"] = None
-        return {name: replace(times, **{name: value}) for name, value in given.items() if value is not None}
+        return {
+            name: replace(times if name in ONE_BY_ONE else within, **{name: value})
+            for name, value in given.items()
+            if value is not None
+        }
 
 
 def ranges_of(filters: MessageFilters, driving: str | None = None) -> list[list[Condition]]:
@@ -96,24 +105,21 @@ def ranges_of(filters: MessageFilters, driving: str | None = None) -> list[list[
     if not filters.statuses:
         return []
     driving = driving or next(iter(rest))
-    if driving == "number_id":
-        rest.pop("status", None)
-    others = [condition for name, condition in rest.items() if name != driving]
+    if driving in ONE_BY_ONE:
+        others = [condition for name, condition in rest.items() if name != driving]
+        return [[(f"{driving} = {{}}", (given[driving],)), *others]]
+    others = [condition for name, condition in rest.items() if name not in (driving, "status")]
     match driving:
         case "phone":
-            either_end = [
+            firsts: list[list[Condition]] = [
                 [("sender = {}", (phone,))],
                 [("recipient = {}", (phone,)), ("(sender IS NULL OR (sender || '') <> {})", (phone,))],
             ]
-            return [[*end, *others] for end in either_end]
-        case "number_id":
-            return [
-                [("number_id = {}", (number,)), ("status = {}", (each.value,)), *others] for each in filters.statuses
-            ]
         case "status":
-            return [[("status = {}", (each.value,)), *others] for each in filters.statuses]
+            firsts = [[]]
         case _:
-            return [[(f"{driving} = {{}}", (given[driving],)), *others]]
+            firsts = [[(f"{driving} = {{}}", (given[driving],))]]
+    return [[*first, ("status = {}", (each.value,)), *others] for first in firsts for each in filters.statuses]
 
 
 def statement_of(

@@ -63,11 +63,11 @@ def _message_status(name: str, metadata: MetaData) -> Table:
         Column("failure_code", Text),
         Column("updated_at_us", BigInteger, nullable=False),
         Column("state", LargeBinary, nullable=False),
-        # All messages, those of a direction, and a number's are read status by status: see message_ranges.py.
+        # All messages, those of a direction, a number's and a reference's are read status by status: see message_ranges.py.
         Index(f"{name}_by_status", "status", *newest_first),
     )
     for column in ("external_reference", "provider_message_ref", "number_id", "sender", "recipient", "failure_code"):
-        first = (column, "status") if column == "number_id" else (column,)
+        first = (column,) if column in ("provider_message_ref", "failure_code") else (column, "status")
         held = table.c[column].is_not(None)
         Index(
             f"{name}_by_{column}",

@@ -1,7 +1,9 @@
 """Every question is answered from an index, in the order of the index: no scan of a table, no sort, on either engine."""
 
 import itertools
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -112,6 +114,26 @@ def test_of_several_filters_any_may_drive(filled: Scene, driving: str) -> None:
     expect_index_and_order(found)
     names = {"phone": ("sender", "recipient")}.get(driving, (driving,))
     assert all(any(f"by_{name}" in plan for name in names) for plan in found), found
+
+
+@pytest.mark.parametrize(
+    "filters", [MessageFilters(external_reference="order_1"), MessageFilters(phone="+15550001111")]
+)
+def test_the_messages_of_a_status_with_a_reference_or_number_are_one_range(
+    filled: Scene, filters: MessageFilters
+) -> None:
+    """However many have that reference or number, those in another status are not walked through."""
+    filters = replace(filters, status=Status.FAILED)
+    statements = [
+        statement_of("message_status_g1", conditions, filters, None, placeholder(filled))
+        for conditions in ranges_of(filters)
+    ]
+    found = plans(filled, ((text, (*values, 50)) for text, values in statements))
+
+    expect_index_and_order(found)
+    for plan in found:
+        (within,) = re.findall(r"Index Cond: \((.*)\)|USING INDEX \S+ \((.*)\)", plan)
+        assert re.search(r"(external_reference|sender|recipient) ?=.* AND \(?status ?=", "".join(within)), plan
 
 
 def test_one_status(filled: Scene) -> None:

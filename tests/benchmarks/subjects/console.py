@@ -43,6 +43,7 @@ PAGES = {
     "messages: a code, of a status that has none": "/console/messages?status=sent&code=30003",
     "messages: of a number": "/console/messages?number={number}",
     "messages: failed, of the busiest number": f"/console/messages?status=failed&number={quote(shop.BUSIEST)}",
+    "messages: failed, of a campaign": f"/console/messages?status=failed&reference={shop.CAMPAIGN}",
     "messages: failed, of one of ours": "/console/messages?status=failed&number=num_3",
     "messages: submitted, of a campaign": f"/console/messages?status=submitted&reference={shop.CAMPAIGN}",
     "messages: old, sent": "/console/messages?status=sent&age=over-90m",
