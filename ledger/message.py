@@ -221,7 +221,8 @@ class Fold:
         if self.status is not status_before:
             self.status_changed_at_us = received_at_us
         self.event_count += 1
-        self.updated_at_us = received_at_us
+        # The log is in the order of committing, so what was received earlier may come later: no update goes back in time.
+        self.updated_at_us = max(self.updated_at_us, received_at_us)
         return effect
 
     def _effect_of_outbound(self, event: OutboundEvent) -> Effect:

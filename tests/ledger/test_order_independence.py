@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from ledger.events import MessageEvent, OutboundReported
 from ledger.message import Message, effect_of, evolve, external_reference, fold, missing_sequences, steps
 from ledger.provider import STATUS_OF, Status
-from tests.builders import accepted, delivered, failed, inbound, queued, sent, unknown
+from tests.builders import NOW_US, accepted, body, event, inbound, unknown
 
-BUILDERS = [queued, sent, delivered, failed]
+KINDS = ["message.queued", "message.sent", "message.delivery", "message.failed"]
 REFERENCES = [None, "order_1", "order_2"]
 
 sequences = st.integers(0, 8) | st.sampled_from([2**53, 2**62, 2**63 - 1])
@@ -28,6 +28,7 @@ class Known(NamedTuple):
     missing: list[int]
     conflicting: tuple[int, ...]
     has_acceptance: bool
+    updated_at_us: int
 
 
 def known(message: Message) -> Known:
@@ -41,18 +42,20 @@ def known(message: Message) -> Known:
         missing_sequences(message),
         message.conflicting,
         message.acceptance is not None,
+        message.updated_at_us,
     )
 
 
 @st.composite
 def outbound_facts(draw: st.DrawFn) -> MessageEvent:
-    build = draw(st.sampled_from(BUILDERS))
-    return build(
-        draw(sequences),
+    said = body(
+        draw(st.sampled_from(KINDS)),
+        sequence=draw(sequences),
         externalReference=draw(st.sampled_from(REFERENCES)),
         providerMessageRef=draw(st.sampled_from([None, "SM1", "SM2"])),
         errorCode=draw(st.sampled_from([None, "1", "2"])),
     )
+    return event(said, received_at_us=NOW_US + draw(st.integers(-3, 3)))
 
 
 other_facts = st.builds(unknown, sequence=st.none() | sequences)
