@@ -16,8 +16,10 @@ from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, t
 from tests.api.running import Running, running, settings_at, until
 from tests.benchmarks.subjects.console import EXPORT
 from tests.benchmarks.subjects.console import PAGES as MEASURED
-from tests.builders import send_body
+from tests.builders import body, send_body
 from tests.console.visitors import CUSTOMER, NASTY_TEXTS, ORDER, PHONE, Visitor, deliver, message_path, signed_in
+
+LONG_AGO = "1732377600"
 
 PAGES = (
     "/console",
@@ -148,6 +150,18 @@ def test_both_orders_are_told_with_every_mark(reader: Visitor) -> None:
     assert [each for each in ("superseded", "repeated", "conflicting", "applied", "noted") if each not in words] == []
 
 
+def test_what_was_signed_outside_the_replay_window_is_marked_late(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        for sequence in (1, 2):
+            assert server.deliver(body("message.sent", "msg_late", sequence=sequence), timestamp=LONG_AGO).is_success
+            deliver(server, "message.sent", "msg_in_time", sequence=sequence)
+        visitor = signed_in(server, "reader")
+        late, in_time = (visitor.text(message_path(message_id)) for message_id in ("msg_late", "msg_in_time"))
+
+    # Both of them, in the picture of the order and in the table of events.
+    assert (late.count(" late "), in_time.count(" late ")) == (4, 0)
+
+
 def test_a_failure_shows_its_code_and_details(reader: Visitor) -> None:
     words = reader.text(message_path("msg_failed"))
 
@@ -186,6 +200,7 @@ def test_failures_are_grouped_by_code_and_lead_to_their_messages(reader: Visitor
         ("status=sent", {"msg_sent"}),
         ("code=30007", {"msg_failed"}),
         ("number=num_abc123&status=delivered", {"msg_delivered"}),
+        (f"number={PHONE.replace('+', '%2B')}&status=failed", {"msg_failed"}),
         ("age=over-24h", set()),
         ("reference=order_789&age=1h", {"msg_sent", "msg_delivered", "msg_failed"}),
     ],

@@ -9,7 +9,9 @@ import pytest
 from api.audit.acts import LEAVES, Act, Leaves
 from ledger.events import MessageEvent
 from ledger.mapper import EVENT_CLASSES
+from ledger.message import missing_sequences
 from ledger.provider import STATUS_OF, Effect, Status
+from tests.builders import body, event, given
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -47,6 +49,25 @@ def test_the_kind_that_brings_a_status_is_the_one_in_the_code() -> None:
 
 def test_every_effect_is_explained_once() -> None:
     assert sorted(code(row[0]) for row in rows("LIFECYCLE.md", "effect")) == sorted(Effect)
+
+
+def test_an_arrow_of_the_picture_leads_to_the_status_that_its_event_brings() -> None:
+    brought = {code(row[1]): code(row[0]) for row in rows("LIFECYCLE.md", "status")}
+    arrows = re.findall(r"--> (\w+): ([\w.]+)$", (DOCS / "LIFECYCLE.md").read_text(), re.MULTILINE)
+
+    assert {(kind, status) for status, kind in arrows} == {
+        (kind, status) for kind, status in brought.items() if re.fullmatch(r"[\w.]+", kind) and "." in kind
+    }
+
+
+def test_the_example_is_what_the_rule_makes_of_it() -> None:
+    lifecycle = given()
+    for _, claim, effect, status in rows("LIFECYCLE.md", "came"):
+        ((kind, sequence),) = re.findall(r"`([\w.]+)`, sequence (\d+)", claim)
+        lifecycle = lifecycle.when(event(body(kind, sequence=int(sequence))))
+
+        assert (lifecycle.history[-1].effect, lifecycle.message.status) == (code(effect), code(status))
+    assert list(missing_sequences(lifecycle.message)) == [3]
 
 
 @pytest.mark.parametrize("event_class", EVENT_CLASSES, ids=lambda each: str(each.TOPIC))

@@ -231,6 +231,16 @@ def test_a_recipient_that_red_cloud_does_not_accept_is_a_task(
     assert [json.loads(what.partition(": ")[2])["code"] for what in tasks(orders)] == ["INVALID_REQUEST"]
 
 
+def test_the_request_in_the_text_is_recorded_and_found_again(ledger: Running) -> None:
+    head, _, content = block(PAGE, "send").partition("\n\n")
+    method, path = head.splitlines()[0].split()
+    answers = [ledger.http.request(method, path, content=content.encode()).json()["outcome"] for _ in range(2)]
+
+    assert answers == ["recorded", "duplicate"]
+    found = ledger.get("/messages?externalReference=789&phone=%2B15551234567").json()["items"]
+    assert [message["messageId"] for message in found] == ["msg_abc123"]
+
+
 def test_the_feed_code_in_the_text_is_that_of_the_example() -> None:
     in_the_text = [line.strip() for line in block(PAGE, "follow").splitlines()]
     in_the_example = [line.strip() for line in (EXAMPLES / "order_texts.py").read_text().splitlines()]

@@ -32,3 +32,20 @@ def test_every_link_between_documents_leads_somewhere(document: Path) -> None:
     linked = re.findall(r"\]\((?!https?:)([^)#\s]+)", document.read_text())
 
     assert [target for target in linked if not (document.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_heading_leads_to_one(document: Path) -> None:
+    linked = re.findall(r"\]\((?!https?:)([^)#\s]*)#([^)\s]+)\)", document.read_text())
+
+    assert [
+        (target, anchor)
+        for target, anchor in linked
+        if anchor not in anchors_in(document.parent / target if target else document)
+    ] == []
+
+
+def anchors_in(document: Path) -> set[str]:
+    """What readers of Markdown call the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
