@@ -29,16 +29,21 @@ def test_the_last_verification_is_shown_with_when_by_whom_and_what_was_found(tmp
         deliver(server, "message.sent", "msg_1", sequence=1)
         deliver(server, "message.sent", "msg_2", sequence=1)
         never = (admin.text("/console/operations"), server.get("/verification", "masked").json())
+        stuck = [admin.text("/console/stuck")]
         verify(server)
         clean = (admin.text("/console/operations"), server.get("/verification").json()["last"])
+        stuck.append(admin.text("/console/stuck"))
         with server.service.ledger.database.writing() as connection:
             connection.exec_driver_sql("UPDATE events SET version = 7 WHERE position = 2")
         verify(server)
         broken = (admin.text("/console/operations"), server.get("/verification").json()["last"])
+        stuck.append(admin.text("/console/stuck"))
         metrics = server.get("/metrics").text
         heads = [head.hash.hex() for head in server.service.ledger.heads()]
 
     assert "Never verified." in never[0]
+    told = ("Never looked for.", "found everything as it was recorded.", "found 2 findings (0-2): run ledger verify .")
+    assert [words for page, words in zip(stuck, told, strict=True) if words not in page] == []
     assert never[1] == {"last": None}
     assert "by anna Found everything as it was recorded Looked at 2 events" in clean[0]
     entries, audit_head = clean[1].pop("auditEntries"), clean[1]["heads"].pop()
@@ -56,8 +61,8 @@ def test_the_last_verification_is_shown_with_when_by_whom_and_what_was_found(tmp
     }
     assert "2 findings (0-2): run ledger verify" in broken[0]
     assert (broken[1]["clean"], broken[1]["findings"], broken[1]["positions"]) == (False, 2, ["0-2"])
-    told = dict(re.findall(r"^ledger_last_verification_(\w+) (\S+)$", metrics, re.MULTILINE))
-    assert {name: float(value) for name, value in told.items()} == {
+    measured = dict(re.findall(r"^ledger_last_verification_(\w+) (\S+)$", metrics, re.MULTILINE))
+    assert {name: float(value) for name, value in measured.items()} == {
         "timestamp_seconds": NOW_US / 1_000_000,
         "clean": 0.0,
     }
