@@ -46,7 +46,9 @@ class Readiness:
     def _store_reasons(self) -> list[str]:
         try:
             self._ledger.database.prove_writable()
-        except (LedgerError, SQLAlchemyError):
+        except LedgerError as error:
+            return [f"the store cannot be written: {error}"]
+        except SQLAlchemyError:
             return ["the store cannot be written"]
         return []
 

@@ -17,6 +17,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.store import postgres, sqlite
 from ledger.store.driver import run
+from ledger.store.held_file import HeldFile
 
 log = logging.getLogger(__name__)
 
@@ -33,8 +34,9 @@ class Database:
         self._suspect = Event()
         if self.is_sqlite:
             sqlite.warn_of_the_wal_bug(sqlite.SQLITE)
-            self._writer = sqlite.sqlite_engine(self.url, self._suspect, writes=True, durable=durable)
-            self._reader = sqlite.sqlite_engine(self.url, self._suspect, writes=False, durable=durable)
+            self._held = HeldFile(Path(self.url.database or ""))
+            self._writer = sqlite.sqlite_engine(self.url, self._suspect, self._held, writes=True, durable=durable)
+            self._reader = sqlite.sqlite_engine(self.url, self._suspect, self._held, writes=False, durable=durable)
         else:
             # Pools of their own: however many read, a writer never waits for one of their connections.
             self._writer = postgres.postgres_engine(self.url, writes=True, durable=durable)
@@ -56,13 +58,15 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """A transaction that may write; committed at the end of the block, rolled back on any error.
 
-        StoreUnavailable where PostgreSQL committed with a warning: it is on this disk, but not where it was to be as well.
+        StoreUnavailable where the file is gone from its path, before anything is written; and where PostgreSQL committed with a
+        warning: it is on this disk, but not where it was to be as well.
         """
         with self._writer.connect() as connection:
             connection.info.pop(postgres.WARNED, None)  # what a transaction was warned of that came to nothing
             with connection.begin():
                 if self.is_sqlite:
                     run(connection, "BEGIN IMMEDIATE")
+                    self._held.expect()
                 yield connection
             if connection.info.pop(postgres.WARNED, False):
                 raise StoreUnavailable("PostgreSQL committed without its synchronous standby; send it again")

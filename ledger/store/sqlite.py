@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool
 
 from ledger.errors import StoreUnavailable
+from ledger.store.held_file import HeldFile
 
 try:
     import pysqlite3.dbapi2 as bundled_sqlite
@@ -49,7 +50,7 @@ def warn_of_the_wal_bug(module: ModuleType) -> None:
         )
 
 
-def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> Engine:
+def sqlite_engine(url: URL, suspect: Event, held: HeldFile, *, writes: bool, durable: bool) -> Engine:
     """The engine of the one connection that writes, or of those that only read. `suspect` asks the next writer for a check."""
     _spare_a_search_for_adapters()
     engine = create_engine(
@@ -63,8 +64,13 @@ def sqlite_engine(url: URL, suspect: Event, *, writes: bool, durable: bool) -> E
         connect_args={"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000, "cached_statements": 512},
     )
 
+    @event.listens_for(engine, "do_connect")
+    def expect_the_file(*_how: object) -> None:
+        held.expect()  # where it is gone, SQLite would make an empty one
+
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+        held.opened()
         connection.isolation_level = None
         _set_pragmas(connection, writes=writes, durable=durable)
         if writes and suspect.is_set():

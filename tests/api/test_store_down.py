@@ -1,6 +1,7 @@
 """Attack 27: the disk is full, or the database is down. Nothing is acknowledged, and after the repair nothing is missing."""
 
 import resource
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -103,3 +104,28 @@ def _delivered(http: httpx2.Client, raw: bytes) -> int:
 
 def _stored(http: httpx2.Client) -> list[str]:
     return [event["messageId"] for event in http.get("/feed?limit=1000").json()["events"]]
+
+
+@pytest.mark.parametrize("instead", ["nothing", "a copy"])
+def test_where_the_file_is_no_longer_at_its_path_nothing_is_acknowledged_until_it_is_back(
+    tmp_path: Path, instead: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    file, away = tmp_path / "ledger.db", tmp_path / "away.db"
+    first, second, third = facts(3)
+    with running(settings_at(tmp_path)) as server:
+        assert server.deliver(first).status_code == 202
+
+        file.rename(away)
+        if instead == "a copy":
+            shutil.copyfile(away, file)
+        assert is_unavailable(server.deliver(second))
+        assert is_unavailable(server.deliver(third))
+        until(lambda: server.http.get("/readyz").status_code == 503)
+        (reason,) = server.http.get("/readyz").json()["reasons"]
+        assert reason.startswith(f"the store cannot be written: {file} is gone, or is another file")
+        assert [each.name for each in caplog.records if each.levelname == "ERROR"] == ["ledger.store.held_file"]
+
+        away.rename(file)
+        assert [server.deliver(raw).status_code for raw in (first, second, third)] == [200, 202, 202]
+        until(lambda: server.http.get("/readyz").status_code == 200)
+        assert [event["messageId"] for event in _events(server)] == ["msg_0", "msg_1", "msg_2"]
