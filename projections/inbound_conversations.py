@@ -155,8 +155,8 @@ CONVERSATION_COLUMNS = (
 )
 PARTICIPANT_COLUMNS = ("partition", "conversation_key", "participant", "last_message_at_us")
 MESSAGES = TableKind("inbound_messages", MESSAGE_COLUMNS, 2, _inbound_messages)
-CONVERSATIONS = TableKind("conversations", CONVERSATION_COLUMNS, 2, _conversations, has_position=False)
-PARTICIPANTS = TableKind("conversation_participants", PARTICIPANT_COLUMNS, 3, _participants, has_position=False)
+CONVERSATIONS = TableKind("conversations", CONVERSATION_COLUMNS, 2, _conversations)
+PARTICIPANTS = TableKind("conversation_participants", PARTICIPANT_COLUMNS, 3, _participants)
 
 
 class InboundConversationsProjection:

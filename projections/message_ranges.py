@@ -5,7 +5,7 @@ there may be very many, so these are read status by status as well. So no statem
 sorts it, save where several filters beside a status are given: there one of them drives, and the others are looked for in its range.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from ledger.provider import Direction, Status
@@ -130,19 +130,34 @@ def statement_of(
     placeholder: str,
 ) -> Condition:
     """The statement that reads one range, without its LIMIT's value, and the values of its places."""
-    every = list(conditions)
-    if filters.updated_after_us is not None:
-        every.append(("updated_at_us >= {}", (filters.updated_after_us,)))
-    if filters.updated_before_us is not None:
-        every.append(("updated_at_us < {}", (filters.updated_before_us,)))
-    if place is not None:
-        every.append(("(updated_at_us, partition, position) < ({}, {}, {})", place))
-    where = " AND ".join(text.replace("{}", placeholder) for text, _ in every)
+    after: list[Condition] = [] if place is None else [("(updated_at_us, partition, position) < ({}, {}, {})", place)]
+    where, values = _where([*conditions, *_times(filters), *after], placeholder)
     statement = (
-        f"SELECT updated_at_us, partition, position, state FROM {table} {'WHERE ' + where if where else ''} "  # noqa: S608 - no value in it
+        f"SELECT updated_at_us, partition, position, state FROM {table} {where} "  # noqa: S608 - no value in it
         f"ORDER BY updated_at_us DESC, partition DESC, position DESC LIMIT {placeholder}"
     )
-    return statement, tuple(value for _, values in every for value in values)
+    return statement, values
+
+
+def count_statement_of(
+    table: str, conditions: Iterable[Condition], filters: MessageFilters, placeholder: str
+) -> Condition:
+    """The statement that counts one range up to a LIMIT, without the LIMIT's value, and the values of its places."""
+    where, values = _where([*conditions, *_times(filters)], placeholder)
+    return f"SELECT count(*) FROM (SELECT 1 FROM {table} {where} LIMIT {placeholder}) AS counted", values  # noqa: S608 - no value in it
+
+
+def _times(filters: MessageFilters) -> Iterator[Condition]:
+    if filters.updated_after_us is not None:
+        yield "updated_at_us >= {}", (filters.updated_after_us,)
+    if filters.updated_before_us is not None:
+        yield "updated_at_us < {}", (filters.updated_before_us,)
+
+
+def _where(conditions: Sequence[Condition], placeholder: str) -> Condition:
+    """All of the conditions, or nothing where there are none."""
+    texts = " AND ".join(text.replace("{}", placeholder) for text, _ in conditions)
+    return "WHERE " + texts if texts else "", tuple(value for _, values in conditions for value in values)
 
 
 def _status_condition(statuses: Sequence[Status]) -> Condition:

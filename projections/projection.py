@@ -24,15 +24,13 @@ _LONG_TEXT = uuid5(NAMESPACE_URL, "urn:lifecycle-ledger:long-text")
 class TableKind(NamedTuple):
     """One table of a projection: made anew for every generation, as `{name}_g{number}`.
 
-    The first `keys` columns are its key, and the first of these is the partition. `has_position` says that its rows have
-    the position of the last event in them, so that rows of two generations can be compared while events arrive.
+    The first `keys` columns are its key, and the first of these is the partition.
     """
 
     name: str
     columns: tuple[str, ...]
     keys: int
     make: Callable[[str, MetaData], Table]
-    has_position: bool = True
 
     def of(self, generation: Generation) -> str:
         """The name of this table in a generation."""

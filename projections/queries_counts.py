@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from ledger.provider import Status
 from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Generation
-from projections.message_ranges import MessageFilters, ranges_of
+from projections.message_ranges import MessageFilters, count_statement_of, ranges_of
 from projections.message_status import MESSAGES
 
 FEW = 2_000
@@ -34,19 +34,9 @@ class Failures(NamedTuple):
 
 def count_messages(connection: Connection, generation: Generation, filters: MessageFilters, *, at_most: int) -> int:
     """How many messages there are, but at most `at_most`."""
-    place, counted = placeholder_of(connection), 0
+    table, place, counted = MESSAGES.of(generation), placeholder_of(connection), 0
     for conditions in ranges_of(filters):
-        every = list(conditions)
-        if filters.updated_after_us is not None:
-            every.append(("updated_at_us >= {}", (filters.updated_after_us,)))
-        if filters.updated_before_us is not None:
-            every.append(("updated_at_us < {}", (filters.updated_before_us,)))
-        where = " AND ".join(text.replace("{}", place) for text, _ in every)
-        statement = (
-            f"SELECT count(*) FROM (SELECT 1 FROM {MESSAGES.of(generation)} "  # noqa: S608 - no value in it
-            f"{'WHERE ' + where if where else ''} LIMIT {place}) AS counted"
-        )
-        values = tuple(value for _, values in every for value in values)
+        statement, values = count_statement_of(table, conditions, filters, place)
         ((some,),) = fetch(connection, statement, (*values, at_most - counted))
         counted += some
         if counted >= at_most:

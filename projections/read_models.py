@@ -26,7 +26,7 @@ from projections.claims import cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import drop, table_names
-from projections.health import ProjectionStatus, Readiness, projection_status, readiness
+from projections.health import RUNNER_SILENT_S_MAX, ProjectionStatus, Readiness, projection_status, readiness
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
 from projections.log_batches import Bounds, batch_after
 from projections.message_ranges import MessageFilters
@@ -51,7 +51,6 @@ FOLD_PAGE = 500
 RETRY_PAGE = 200
 PARKED_SHOWN_MAX = 1_000
 ONE_EVENT = Bounds(1, 1)
-RUNNER_SILENT_S_MAX = 5.0
 
 P = ParamSpec("P")
 T = TypeVar("T")
