@@ -9,6 +9,7 @@ from api.settings import read_database_url
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.database import Database, parse_database_url
+from ledger.store.place import expect_no_lost_log
 from ledger.store.schema import open_existing
 from projections.read_models import ReadModels
 from projections.spans import Spans, unseen
@@ -41,6 +42,7 @@ def existing_url() -> str:
     url = read_database_url()
     file = file_of(url)
     if file is not None and not file.is_file():
+        expect_no_lost_log(file)
         raise SettingRefused(
             f"LEDGER_DATABASE_URL: there is no ledger in {file.absolute()}; name the right file, or start `ledger serve`"
         )

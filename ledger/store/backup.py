@@ -9,6 +9,7 @@ from typing import Any
 from ledger.errors import SettingRefused
 from ledger.positions import Position
 from ledger.store.database import Database
+from ledger.store.private_file import make_private
 from ledger.store.sqlite import SQLITE
 
 UNFINISHED = ".unfinished"
@@ -32,6 +33,7 @@ def copied(database: Database, target: Path, question: str) -> Sequence[Any]:
     expect_free(database, target)
     unfinished = target.with_name(target.name + UNFINISHED)
     unfinished.unlink(missing_ok=True)
+    make_private(unfinished)
     with closing(SQLITE.connect(database.file)) as source, closing(SQLITE.connect(unfinished)) as copy:
         source.backup(copy)
         answer: Sequence[Any] = copy.execute(question).fetchall()

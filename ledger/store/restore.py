@@ -9,12 +9,11 @@ from typing import Any, NamedTuple
 from ledger.errors import SettingRefused
 from ledger.positions import Position
 from ledger.store.backup import UNFINISHED
+from ledger.store.place import READ_MODELS, TRAIL
+from ledger.store.private_file import make_private
 from ledger.store.sqlite import SQLITE
 
 ASIDE = ".replaced-"
-BESIDE = (".read-models",)
-"""What stands beside a ledger's file and belongs to it, by what is after the file's name."""
-TRAIL = ".audit"
 WRITE_AHEAD_LOG = "-wal"
 OF_SQLITE = (WRITE_AHEAD_LOG, "-shm", "-journal")
 
@@ -54,7 +53,7 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
     if was_there and begun is None:
         aside.hardlink_to(file)
     # Before the new file is in place: SQLite would take an old write-ahead log for the new file's own.
-    beside = BESIDE if trail_stays else (*BESIDE, TRAIL)
+    beside = (READ_MODELS,) if trail_stays else (READ_MODELS, TRAIL)
     for part in (*OF_SQLITE, *(name + end for name in beside for end in ("", *OF_SQLITE))):
         with suppress(FileNotFoundError):
             file.with_name(file.name + part).rename(aside.with_name(aside.name + part))
@@ -97,8 +96,7 @@ def _place_trail(backup: Path, trail: Path) -> None:
     """Puts the backup's audit trail in its place; without one, the restored ledger begins a new one."""
     if backup.exists():
         unfinished = trail.with_name(trail.name + UNFINISHED)
-        shutil.copyfile(backup, unfinished)
-        _to_disk(unfinished)
+        _copy(backup, unfinished)
         unfinished.rename(trail)
 
 
@@ -111,8 +109,7 @@ def _copied(backup: Path, copy: Path) -> tuple[list[str], str]:
         raise SettingRefused(
             f"{backup} is not whole by itself: {log.name} belongs to it; `ledger backup` makes one file"
         )
-    shutil.copyfile(backup, copy)
-    _to_disk(copy)
+    _copy(backup, copy)
     try:
         with closing(SQLITE.connect(copy.as_uri() + "?mode=ro&immutable=1", uri=True)) as connection:
             heads = _heads(connection, backup)
@@ -127,6 +124,13 @@ def _heads(connection: Any, backup: Path) -> list[str]:  # noqa: ANN401 - a DBAP
         raise SettingRefused(f"{backup} is damaged ({found}); nothing was changed")
     heads = connection.execute("SELECT partition, position, hash FROM partition_heads ORDER BY partition").fetchall()
     return [f"{Position(partition, number)}:{digest.hex()}" for partition, number, digest in heads]
+
+
+def _copy(file: Path, copy: Path) -> None:
+    copy.unlink(missing_ok=True)
+    make_private(copy)
+    shutil.copyfile(file, copy)
+    _to_disk(copy)
 
 
 def _to_disk(path: Path) -> None:

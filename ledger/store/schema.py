@@ -14,6 +14,7 @@ from ledger.chain import genesis_hash
 from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.store import migrations
 from ledger.store.database import Database
+from ledger.store.place import expect_no_lost_log, expect_nothing_else
 from ledger.store.tables import ledger, partition_heads
 
 PARTITIONS_MAX = 1024
@@ -30,8 +31,12 @@ class Identity(NamedTuple):
 def open_or_create(database: Database, partitions: int | None) -> Identity:
     """The identity of the ledger in a database, created there first where the database is empty.
 
-    SchemaMismatch where its schema is too old or too new; SettingRefused where it has another number of partitions.
+    SchemaMismatch where its schema is too old or too new; SettingRefused where it has another number of partitions, where the
+    database is of something else, and where only the log is missing.
     """
+    if database.file is not None:
+        expect_nothing_else(database.file)
+        expect_no_lost_log(database.file)
     with database.writing() as connection:
         if not _is_ledger(connection):
             one_creator_at_a_time(connection)
@@ -42,6 +47,8 @@ def open_or_create(database: Database, partitions: int | None) -> Identity:
 
 def open_existing(database: Database, partitions: int | None = None) -> Identity:
     """The identity of a ledger that must exist."""
+    if database.file is not None:
+        expect_nothing_else(database.file)
     with database.reading() as connection:
         if not _is_ledger(connection):
             raise SchemaMismatch(f"there is no ledger in {shown(database)}: `ledger serve` creates one")

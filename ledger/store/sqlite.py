@@ -7,6 +7,7 @@ can corrupt a WAL database.
 import logging
 import sqlite3
 import time
+from pathlib import Path
 from threading import Event
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ from sqlalchemy.pool import QueuePool
 
 from ledger.errors import StoreUnavailable
 from ledger.store.held_file import HeldFile
+from ledger.store.private_file import make_private
 
 try:
     import pysqlite3.dbapi2 as bundled_sqlite
@@ -66,7 +68,8 @@ def sqlite_engine(url: URL, suspect: Event, held: HeldFile, *, writes: bool, dur
 
     @event.listens_for(engine, "do_connect")
     def expect_the_file(*_how: object) -> None:
-        held.expect()  # where it is gone, SQLite would make an empty one
+        held.expect()  # where it is gone, another would be made
+        make_private(Path(url.database or ""))
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type

@@ -1,8 +1,12 @@
 """Opening: a new ledger is made, one that fits is opened, and any other is refused with what to do."""
 
+import os
 import shutil
+import stat
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,12 +18,16 @@ from sqlalchemy import inspect, text
 from sqlalchemy.exc import DBAPIError
 
 import ledger.store
+from ledger.audit.trail import AuditTrail
 from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.ledger import Ledger
+from ledger.store.backup import back_up
 from ledger.store.database import Database
+from ledger.store.restore import restore
 from ledger.store.schema import newest_version, upgrade
 from ledger.store.sqlite import SQLITE
 from ledger.store.tables import metadata
+from projections.read_models import ReadModels
 from tests.builders import fact, queued, sent
 
 NEXT_MIGRATION = '''
@@ -218,3 +226,51 @@ def test_a_refused_database_url_shows_no_password() -> None:
         Ledger.open("mysql://user:hunter2@host/db")
 
     assert "hunter2" not in str(refused.value)
+
+
+def test_no_new_log_is_made_beside_what_is_left_of_a_ledger(tmp_path: Path) -> None:
+    file, beside = tmp_path / "ledger.db", tmp_path / "ledger.db.audit"
+    Ledger.open(f"sqlite:///{file}").close()
+    beside.touch()
+    Ledger.open(f"sqlite:///{file}").close()
+    file.unlink()
+
+    with pytest.raises(
+        SettingRefused,
+        match=r"ledger\.db is missing, but beside it there is ledger\.db\.audit: restore the log from a backup",
+    ):
+        Ledger.open(f"sqlite:///{file}")
+
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("opened", [Ledger.open, Ledger.open_existing])
+def test_a_database_of_something_else_is_left_as_it_is(tmp_path: Path, opened: Callable[[str], Ledger]) -> None:
+    file = tmp_path / "shop.db"
+    with closing(SQLITE.connect(file)) as connection:
+        connection.execute("CREATE TABLE customers (id)")
+    before = file.read_bytes()
+
+    with pytest.raises(SettingRefused, match=r"shop\.db is an SQLite database of something else .* tables customers"):
+        opened(f"sqlite:///{file}")
+
+    assert file.read_bytes() == before
+
+
+def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, closing(AuditTrail.open(ledger)) as trail:
+            ledger.commit([fact(queued())])
+            with closing(ReadModels.open(ledger)):
+                back_up(ledger.database, tmp_path / "copy.db")
+                trail.back_up(tmp_path / "copy.db.audit")
+                names = {file.name for file in tmp_path.iterdir()}
+                modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+        restore(tmp_path / "copy.db", tmp_path / "new.db", "now")
+        restored = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.glob("new.db*")}
+    finally:
+        os.umask(before)
+
+    assert {"ledger.db", "ledger.db-wal", "ledger.db.audit", "ledger.db.read-models", "copy.db"} <= names
+    assert modes == restored == {0o600}

@@ -1,0 +1,48 @@
+"""The place of an embedded ledger: what may be made there. Asked before SQLite makes or changes anything."""
+
+from contextlib import closing, suppress
+from pathlib import Path
+
+from ledger.errors import SettingRefused
+from ledger.store.sqlite import BUSY_TIMEOUT_MS, SQLITE
+from ledger.store.tables import ledger, partition_heads
+
+TRAIL = ".audit"
+READ_MODELS = ".read-models"
+"""What stands beside a ledger's file and belongs to it, by what is after the file's name."""
+
+TABLES_TOLD_MAX = 5
+
+
+def expect_no_lost_log(file: Path) -> None:
+    """SettingRefused where a new log would take the place of one that is missing: what is beside it would be of another ledger."""
+    # First what is beside it: another process that makes a ledger at this moment makes the log before that.
+    beside = [file.with_name(file.name + end) for end in (TRAIL, READ_MODELS)]
+    left = [each.name for each in beside if each.exists()]
+    if left and not _tables_of(file):
+        raise SettingRefused(
+            f"LEDGER_DATABASE_URL: the log {file.absolute()} is missing, but beside it there is {' and '.join(left)}:"
+            " restore the log from a backup (docs/deploy/backup.md); a new ledger begins where neither is"
+        )
+
+
+def expect_nothing_else(file: Path) -> None:
+    """SettingRefused for an SQLite database of another program, which is left as it is."""
+    tables = _tables_of(file)
+    if tables and not {ledger.name, partition_heads.name} <= set(tables):
+        raise SettingRefused(
+            f"LEDGER_DATABASE_URL: {file.absolute()} is an SQLite database of something else"
+            f" (it has the tables {', '.join(tables[:TABLES_TOLD_MAX])}); name a file of the ledger's own"
+        )
+
+
+def _tables_of(file: Path) -> list[str]:
+    """The tables of a database; none where there is no file, or it cannot be read, which opening it will tell."""
+    uri = f"{file.absolute().as_uri()}?mode=ro"
+    with (
+        suppress(SQLITE.DatabaseError),
+        closing(SQLITE.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as found,
+    ):
+        named = found.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+        return [name for (name,) in named]
+    return []
