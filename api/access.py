@@ -51,12 +51,16 @@ class Forbidden(LedgerError):
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key by the name of its holder; `digest` is the SHA-256 of the key's text, `expires_at_us` the first moment without it."""
+    """A key by the name of its holder; `digest` is the SHA-256 of the key's text, `expires_at_us` the first moment without it.
+
+    `is_short` where it was written out, and is short enough to be guessed.
+    """
 
     name: str
     scopes: frozenset[Scope]
     digest: bytes = field(repr=False)
     expires_at_us: int | None = None
+    is_short: bool = field(default=False, compare=False)
 
     def is_expired(self, now_us: int) -> bool:
         """Whether it opens nothing any more."""

@@ -11,6 +11,7 @@ from api.access import ApiKey, Scope, sha256_of
 from ledger.times import read_rfc3339, write_time
 
 KEY_BYTES = 32
+KEY_CHARACTERS_MIN = 20
 KEY_PREFIX = "ledger_"
 DAY_US = 24 * 60 * 60 * 1_000_000
 WARNED_BEFORE_US = 14 * DAY_US
@@ -38,6 +39,8 @@ def new_key() -> str:
 
 def entry_of(name: str, scopes: Iterable[Scope], expiry: str | None, key: str) -> str:
     """The entry for a new key, with its SHA-256 in the key's place; ValueError where `read_keys` would not take it."""
+    if NAME.fullmatch(name) is None:
+        raise ValueError(f"the name {name[:80]!r} is not 1 to 64 letters, digits, '.', '_' and '-'")
     until = "" if expiry is None else f"@{expiry}"
     entry = f"{name}:{'+'.join(scopes)}{until}:sha256:{sha256_of(key).hex()}"
     read_keys(entry)
@@ -45,8 +48,13 @@ def entry_of(name: str, scopes: Iterable[Scope], expiry: str | None, key: str) -
 
 
 def warnings_of(keys: Iterable[ApiKey], now_us: int) -> Iterator[str]:
-    """A sentence for each key that has expired, or will within fourteen days."""
+    """A sentence for each key that is short, that has expired, or that will within fourteen days."""
     for key in keys:
+        if key.is_short:
+            yield (
+                f"the API key {key.name!r} has fewer than {KEY_CHARACTERS_MIN} characters, so that it can be guessed;"
+                " `ledger key` makes a better one"
+            )
         if key.expires_at_us is None or key.expires_at_us > now_us + WARNED_BEFORE_US:
             continue
         when = write_time(key.expires_at_us)
@@ -71,7 +79,11 @@ def _read_key(number: int, entry: str) -> ApiKey:
             f"entry {number} has an unknown scope, expected some of {', '.join(Scope)} with + between them"
         )
     return ApiKey(
-        name, frozenset(Scope(scope) for scope in scopes), _digest(number, key), _expires_at_us(number, expiry)
+        name,
+        frozenset(Scope(scope) for scope in scopes),
+        _digest(number, key),
+        _expires_at_us(number, expiry),
+        is_short=len(key) < KEY_CHARACTERS_MIN,
     )
 
 

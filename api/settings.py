@@ -43,6 +43,8 @@ SETTINGS = (
 
 T = TypeVar("T")
 
+_EXPORT = re.compile(r"\Aexport\s+")
+_ENV_LINE = re.compile(r"(?:#.*|(?:export\s+)?[A-Za-z_][A-Za-z0-9_]*\s*=.*)?", re.ASCII)
 _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
@@ -119,11 +121,27 @@ def _config(environ: Mapping[str, str]) -> Config:
     if file is not None and not _is_file(file):
         raise SettingRefused(f"LEDGER_ENV_FILE: there is no file {file!r}")
     try:
-        return Config(file, environ=environ)
+        config = Config(file, environ=environ)
+        _expect_assignments(file)
     except OSError as error:
         raise SettingRefused(f"LEDGER_ENV_FILE: {file!r} cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise SettingRefused(f"LEDGER_ENV_FILE: {file!r} is not UTF-8") from None
+    config.file_values = {_EXPORT.sub("", name): value for name, value in config.file_values.items()}
+    return config
+
+
+def _expect_assignments(file: str | None) -> None:
+    """SettingRefused for the first line that would be passed over: a mistyped one could leave reading open."""
+    if file is None:
+        return
+    with Path(file).open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines, start=1):
+            if _ENV_LINE.fullmatch(line.strip()) is None:  # not shown: there may be a secret in it
+                raise SettingRefused(
+                    f"LEDGER_ENV_FILE: {file!r}, line {number}: expected NAME=VALUE (or export NAME=VALUE), a comment after #,"
+                    " or an empty line"
+                )
 
 
 def _is_file(path: str) -> bool:

@@ -5,8 +5,9 @@ from typing import Annotated
 import typer
 
 from api.access import Scope
+from api.clock import now_us
 from api.command_line.terminal import AsJson, print_json, said, to_stderr
-from api.keys import entry_of, new_key
+from api.keys import entry_of, new_key, read_keys
 from ledger.errors import MalformedQuestion
 
 
@@ -39,6 +40,8 @@ def key(
         entry = entry_of(name, scope or [Scope.READ], until, made)
     except ValueError as error:
         raise MalformedQuestion(f"no entry can be made of that: {error}") from None
+    if any(each.is_expired(now_us()) for each in read_keys(entry)):
+        raise MalformedQuestion(f"no key was made: --until {until} is over already, and it would open nothing")
     if as_json:
         print_json({"key": made, "entry": entry})
         return

@@ -167,7 +167,7 @@ def test_an_entry_says_who_what_about_what_asked_how_and_with_which_request(stoc
 
     assert (listed.holder, listed.way, listed.act, listed.subject) == ("reader", "http", "list-messages", None)
     assert listed.asked == {
-        "phone": "4321",
+        "phone": "…4321",
         "direction": "inbound",
         "updatedAfter": "2024-01-01T00:00:00+01:00",
         "limit": "7",
@@ -380,7 +380,7 @@ def test_what_was_asked_is_kept_in_short() -> None:
     }
 
     assert asked_in_short(asked) == {
-        "phone": "4321",
+        "phone": "…4321",
         "reference": "order_789",
         "key": "ledger_q3vZqk2cVbJ0u7Xr…",
         "since": "2026-11-23T16:00:00Z",

@@ -111,6 +111,18 @@ def test_who_runs_a_server_is_warned_of_keys_that_are_at_their_end() -> None:
     assert going.startswith("the API key 'going' expires at 2027-02-15T00:00:00.000000Z")
 
 
+def test_who_runs_a_server_is_warned_of_a_key_that_can_be_guessed() -> None:
+    keys = read_keys(f"short:read:k,long:read:{new_key()},hashed:read:sha256:{sha256_of('k').hex()}")
+
+    assert [said[:24] for said in warnings_of(keys, 0)] == ["the API key 'short' has "]
+
+
+@pytest.mark.parametrize("name", ["a:b", "", "a b", "a" * 65])
+def test_a_name_that_no_entry_can_have_is_named_as_what_is_wrong(name: str) -> None:
+    with pytest.raises(ValueError, match=r"^the name '"):
+        entry_of(name, [Scope.READ], None, new_key())
+
+
 def test_an_expired_key_is_answered_as_a_wrong_one_and_its_days_are_told(tmp_path: Path) -> None:
     now_us = time.time_ns() // 1_000
     keys = (

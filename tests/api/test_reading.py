@@ -423,7 +423,7 @@ def test_the_scope_masked_sees_four_digits_of_a_number_and_nothing_that_a_person
             assert personal not in answer.text, (path, personal)
     seen, whole = told(fresh, "/messages/msg_1", "masked"), told(fresh, "/messages/msg_1")
     assert seen["requestAcceptance"]["to"] == "4567"
-    assert seen["failure"] == {"reason": "no route to 4567", "body": None}
+    assert seen["failure"] == {"reason": "no route to …4567", "body": None}
     assert {name for name in whole if whole[name] != seen[name]} == {"requestAcceptance", "failure", "failureCode"}
     assert told(fresh, "/conversations/conv_1", "masked")["participants"] == ["4321", "4567"]
     (message,) = told(fresh, "/conversations/conv_1/messages", "masked")["items"]

@@ -145,6 +145,30 @@ def test_a_file_gives_what_the_environment_does_not(tmp_path: Path) -> None:
     assert (settings.port, settings.host, settings.secrets) == (2, "::1", (Secret("main", b"a=b"),))
 
 
+def test_a_file_for_a_shell_is_read_as_the_shell_does(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.env"
+    file.write_text("export LEDGER_WEBHOOK_SECRETS=main:a\n\n  export\tLEDGER_API_KEYS='a:read:k'\nexport_not=1\n")
+
+    settings = read_settings({"LEDGER_ENV_FILE": str(file)})
+
+    assert (settings.secrets, [key.name for key in settings.api_keys]) == ((Secret("main", b"a"),), ["a"])
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["LEDGER_API_KEYS:a:read:hidden", "set LEDGER_API_KEYS=a:read:hidden", "hidden", "\ufeffA=hidden", "=hidden"],
+)
+def test_a_line_of_the_file_that_would_be_passed_over_is_refused_by_its_number(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "ledger.env"
+    file.write_text(f"{line}\n" if line[0] == "\ufeff" else f"# first\n{line}\n", encoding="utf-8")
+
+    said = refusal(GOOD | {"LEDGER_ENV_FILE": str(file)})
+
+    number = 1 if line[0] == "\ufeff" else 2
+    assert said.startswith(f"LEDGER_ENV_FILE: {str(file)!r}, line {number}: expected NAME=VALUE")
+    assert HIDDEN not in said
+
+
 def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "ledger.env"
     file.write_bytes(b"LEDGER_PORT=\xff\xfe")

@@ -32,6 +32,17 @@ def test_wrong_usage_is_status_2_and_says_so_on_stderr(run: Run, arguments: list
     assert "Usage: ledger" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    "arguments, said",
+    [(["a", "--until", "2020-01-01"], "--until 2020-01-01 is over already"), (["a:b"], "the name 'a:b' is not")],
+)
+def test_no_key_is_made_that_would_open_nothing(run: Run, arguments: list[str], said: str) -> None:
+    ended = run("key", *arguments)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert said in " ".join(ended.stderr.split())
+
+
 def test_the_unexpected_is_one_line_and_a_hint_how_to_see_more(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -136,8 +136,8 @@ def test_masked_shows_no_whole_number(scene: Scene) -> None:
     answer = status_json(scene.read_models.current_status("msg_1"), masked=True)
 
     assert answer["failure"] == {
-        "error": {"code": "21610", "message": "4567 has opted out"},
-        "to": "4567",
+        "error": {"code": "21610", "message": "…4567 has opted out"},
+        "to": "…4567",
         "text": None,
     }
     assert "5551234567" not in str(answer)
