@@ -24,7 +24,7 @@ from ledger.events import (
 from ledger.ledger import LogEntry
 from ledger.message import MISSING_SEQUENCES_SHOWN_MAX, Message, fold, missing_sequences
 from ledger.provider import Effect, Status
-from projections.failures import failure_code, failure_details
+from projections.failures import failure_code, failure_details, is_code
 
 RETRIES_END_US = (1 + 5 + 15 + 60) * 60 * 1_000_000
 """Red Cloud's last attempt at a webhook comes 81 minutes after the first."""
@@ -217,8 +217,7 @@ def _next_steps(message: Message, code: str | None, now_us: int) -> Iterator[str
     reference = message.provider_message_ref
     match message.status:
         case Status.FAILED:
-            told = f"Look up the code {code} with Red Cloud" if code else "Read the failure above"
-            yield f"{told}; then correct the cause, and send a new message: this one is over."
+            yield f"{_told_of_failure(code)}; then correct the cause, and send a new message: this one is over."
         case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if silent_us > RETRIES_END_US:
             yield (
                 f"Nothing has come for {_lasting(silent_us)}, and Red Cloud's retries of a webhook end after 81 minutes:"
@@ -240,6 +239,12 @@ def _next_steps(message: Message, code: str | None, now_us: int) -> Iterator[str
         yield "Ask Red Cloud which of the conflicting reports is true."
     if reference is not None and message.status is not Status.DELIVERED:
         yield f"When you ask Red Cloud, quote its reference {reference.text}."
+
+
+def _told_of_failure(code: str | None) -> str:
+    if code is None:
+        return "Read the failure above"
+    return f"Look up the code {code} with Red Cloud" if is_code(code) else f"Ask Red Cloud what it means by “{code}”"
 
 
 def _listed(numbers: Sequence[int]) -> str:

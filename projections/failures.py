@@ -38,6 +38,11 @@ def failure_code(details: JSONObject) -> str | None:
     return None
 
 
+def is_code(text: str) -> bool:
+    """Whether what people filter by is a code to look up; else it is a sentence to read."""
+    return not any(map(str.isspace, text))
+
+
 def _member(details: JSONObject, path: tuple[str, ...]) -> object:
     value: object = details
     for name in path:

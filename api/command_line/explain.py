@@ -21,6 +21,7 @@ from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
 from ledger.message import external_reference, missing_sequences
 from ledger.times import write_time
+from projections.failures import is_code
 
 INDENT = (0, 0, 0, 2)
 DAY_CHARACTERS = len("2026-01-31")
@@ -55,7 +56,8 @@ def _print(explained: Explanation) -> None:
     _line(said(message.message_id, "bold").append("  ").append_text(said(status, STYLE_OF[status])))
     _indented(explained.meaning.means)
     if explained.failure_code is not None:
-        _indented(f"Failure code: {explained.failure_code}. Red Cloud said:")
+        told = "Failure code" if is_code(explained.failure_code) else "Failure"
+        _indented(f"{told}: {explained.failure_code}. Red Cloud said:")
     for name, value in (explained.failure or {}).items():
         _indented(f"{name}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}", deeper=2)
     if explained.meaning.does_not_mean is not None:
@@ -106,7 +108,9 @@ def _since(step: Step, promise: Promise | None) -> str:
     told = "as Red Cloud told" if step.is_told_time else "as received"
     if promise is None:
         return f" ({told})"
-    return f", {'before' if step.after_us is None else took(step.after_us) + ' after'} the promise ({told})"
+    return (
+        f", {'before' if step.after_us is None else took(step.after_us) + ' after'} the promise was recorded ({told})"
+    )
 
 
 def _print_happenings(happenings: Sequence[Happening]) -> None:

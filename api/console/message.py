@@ -20,10 +20,11 @@ from ledger.events import event_type_of, occurred_at_us_of, sequence_of
 from ledger.ledger import LogEntry
 from ledger.message import external_reference, missing_sequences, number_id
 from ledger.provider import Direction, Effect, Status
+from projections.failures import is_code
 
 WORDS: Mapping[Status, tuple[str, str]] = {
     Status.ACCEPTED: ("Accepted", "taken into Red Cloud's queue"),
-    Status.SENT: ("Sent", "handed to the carrier"),
+    Status.SENT: ("Sent", "taken into Red Cloud's send path"),
     Status.DELIVERED: ("Delivered", "a delivery confirmation came"),
     Status.FAILED: ("Failed", "given up by Red Cloud"),
 }
@@ -31,8 +32,8 @@ WORDS: Mapping[Status, tuple[str, str]] = {
 HEADLINES: Mapping[Status, str] = {
     Status.UNKNOWN: "known by events of unknown kinds alone",
     Status.SUBMITTED: "your request was accepted; nothing has been heard of the message yet",
-    Status.ACCEPTED: "taken into Red Cloud's queue; not yet with the carrier",
-    Status.SENT: "handed to the carrier; not yet confirmed by the handset",
+    Status.ACCEPTED: "taken into Red Cloud's queue; not yet into its send path",
+    Status.SENT: "taken into Red Cloud's send path; no delivery confirmation has come",
     Status.DELIVERED: "delivery was confirmed",
     Status.FAILED: "Red Cloud gave up; it will not be tried again by itself",
     Status.RECEIVED: "a customer wrote this; it is no answer within another message's lifecycle",
@@ -74,6 +75,7 @@ def message_page(visit: Visit) -> Response:
         remarks=[visit.said(remark) for remark in explained.remarks],
         next_steps=[visit.said(step) for step in explained.next_steps],
         failure_code=None if code is None else visit.said(code),
+        failure_is_code=code is not None and is_code(code),
         failure=list(_details(visit, explained)),
         party=visit.phone(party_of(message)),
         party_whole=None if visit.masked else party_of(message),

@@ -77,6 +77,12 @@ def test_a_failure_gives_its_code_its_details_and_what_to_do(explained: Explaine
     )
 
 
+def test_a_failure_in_words_is_no_code_to_look_up(explained: Explained) -> None:
+    found = explained(accepted(), failed(2, reason="Unknown destination handset"))
+
+    assert found.next_steps[0].startswith("Ask Red Cloud what it means by “Unknown destination handset”; then correct")
+
+
 def test_holes_conflicts_and_repetitions_are_told(explained: Explained) -> None:
     found = explained(accepted(), queued(1), sent(4), failed(4), queued(1, providerMessageRef="SM1"), hours=5)
 
@@ -179,7 +185,7 @@ def test_the_command_prints_it_and_gives_json(run: Run, store_url: str) -> None:
 
     assert (ended.status, ended.stderr) == (0, "")
     assert ended.stdout.startswith("msg_1  failed\n  Red Cloud gave up on it.")
-    assert "Failure code: no route." in ended.stdout
+    assert "Failure: no route." in ended.stdout
     assert "  16:00:01.000  Red Cloud gave up on it. (applied: failed)\n" in ended.stdout
     assert (as_json["status"], as_json["failure"]) == ("failed", {"reason": "no route"})
     assert as_json["events"][0]["what"] == "Red Cloud took it into its queue."
@@ -196,6 +202,13 @@ def test_the_command_prints_it_and_gives_json(run: Run, store_url: str) -> None:
     }
 
 
+def test_the_command_says_of_a_step_that_it_lies_before_the_recording_of_the_promise(run: Run, tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        commit_each(ledger, facts([queued(1, occurredAt="2024-11-23T15:00:00Z"), accepted()]))
+
+    assert "  accepted, before the promise was recorded (as Red Cloud told)\n" in run("explain", "msg_1").stdout
+
+
 def test_the_command_tells_what_was_promised_and_is_outstanding(run: Run, tmp_path: Path) -> None:
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
         commit_each(ledger, facts([accepted(), sent(2)]))
@@ -206,7 +219,7 @@ def test_the_command_tells_what_was_promised_and_is_outstanding(run: Run, tmp_pa
     promised = ended.stdout.partition("What was promised, and when it became true (UTC)\n")[2].splitlines()[:4]
     assert promised[0].endswith("promised: Red Cloud answered QUEUED to the request idem_1")
     assert promised[1].strip() == "accepted: never heard of"
-    assert promised[2].endswith("  sent, 0.0 s after the promise (as received)")
+    assert promised[2].endswith("  sent, 0.0 s after the promise was recorded (as received)")
     assert re.fullmatch("delivered: outstanding for [0-9]+ days", promised[3].strip())
     assert (as_json["promise"]["answer"], as_json["promise"]["idempotencyKey"]) == ("QUEUED", "idem_1")
     assert as_json["promise"]["outstandingSeconds"] > 0

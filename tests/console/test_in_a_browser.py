@@ -71,7 +71,7 @@ def test_where_is_my_message(asking: Page) -> None:
     asking.get_by_role("link", name="msg_sent").click()
 
     expect(asking.get_by_role("heading", level=1)).to_have_text(
-        "Sent: handed to the carrier; not yet confirmed by the handset"
+        "Sent: taken into Red Cloud's send path; no delivery confirmation has come"
     )
 
 

@@ -130,7 +130,7 @@ def test_what_nothing_answers_to_is_told_with_what_was_tried(reader: Visitor, te
 def test_a_status_says_what_it_means_and_what_not(reader: Visitor) -> None:
     words = reader.text(message_path("msg_sent"))
 
-    assert "Sent : handed to the carrier; not yet confirmed by the handset" in words
+    assert "Sent : taken into Red Cloud's send path; no delivery confirmation has come" in words
     assert "It does not mean that the handset has it" in words
 
 
@@ -140,6 +140,19 @@ def test_the_two_layers_are_told_apart(reader: Visitor) -> None:
     assert "Layer 1 Request acceptance Red Cloud answered QUEUED" in words
     assert "Layer 2 Delivery lifecycle Accepted taken into Red Cloud's queue" in words
     assert "Delivered outstanding" in words
+
+
+def test_a_step_before_the_promise_was_recorded_says_so_and_a_failure_in_words_is_no_code(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(
+            server, "message.failed", "msg_1", sequence=2, reason="Unknown handset", occurredAt="2024-11-23T15:00:00Z"
+        )
+        assert server.post("/sends", send_body(["msg_1"])).is_success
+        words = signed_in(server, "reader").text(message_path("msg_1"))
+
+    assert "Failed given up by Red Cloud before the promise was recorded" in words
+    assert "Why it failed Unknown handset" in words
+    assert "Ask Red Cloud what it means by “Unknown handset”" in words
 
 
 def test_both_orders_are_told_with_every_mark(reader: Visitor) -> None:
