@@ -8,49 +8,43 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
-from sqlalchemy import Connection, delete
+from sqlalchemy import Connection
 from sqlalchemy.engine import URL
 
-from ledger.errors import MalformedQuestion, NotFound
+from ledger.errors import NotFound
 from ledger.events import stream_key
 from ledger.facts import partition_of
 from ledger.ledger import Ledger
-from ledger.message import Fold, Message
 from ledger.positions import Position
 from ledger.store.database import Database
-from ledger.store.reads import events_of_stream
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
-from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of
+from projections.as_of import status_as_of
+from projections.checkpoints import Generation, OvertakenByAnother, checkpoint, checkpoints_of
 from projections.claims import cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
-from projections.generations import drop, table_names
 from projections.health import RUNNER_SILENT_S_MAX, ProjectionStatus, Readiness, projection_status, readiness
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
-from projections.log_batches import Bounds, batch_after
 from projections.message_ranges import MessageFilters
 from projections.message_status import MESSAGE_STATUS, MessageStatusProjection
+from projections.opening import open_for
 from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 from projections.parked import ParkedEvent, list_parked, some_parked_streams
-from projections.projecting import is_poison
 from projections.projection import Projection
 from projections.queries_conversations import Conversation, ConversationMessage
 from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageStatus, Page
 from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
-from projections.refolding import refold
-from projections.register import entry, live, now_us, open_register
+from projections.refolding import healed_events, refold
+from projections.register import entry, live
 from projections.runner import Runner
 from projections.spans import Spans, unseen
-from projections.tables import checkpoints, parked_events, read_models
 from projections.waiting import ASK_AGAIN_BESIDE_OUR_RUNNER_S, ASK_AGAIN_S, Waiters
 
 FILE_SUFFIX = ".read-models"
-FOLD_PAGE = 500
 RETRY_PAGE = 200
 PARKED_SHOWN_MAX = 1_000
-ONE_EVENT = Bounds(1, 1)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,8 +109,7 @@ class ReadModels:
         """
         url = read_models_url(ledger.database.url).render_as_string(hide_password=False)
         opened = cls(ledger, Database(url, durable=False), spans)
-        opened._create()
-        opened._begin_again_where_the_log_is_another()
+        open_for(ledger, opened.stores.rows, list(opened._projections.values()))
         return opened
 
     def start(self) -> None:
@@ -285,7 +278,7 @@ class ReadModels:
         healed, after = 0, (-1, 0)
         while streams := self._ask(name, some_parked_streams, after, RETRY_PAGE):
             for partition, stream, position in streams:
-                healed += self._heal(projection, generation, partition, stream)
+                healed += healed_events(self.stores, projection, generation, partition, stream)
                 after = (partition, position)
         left = sum(each.parked for each in self._ask(name, checkpoints_of))
         return healed, left
@@ -315,14 +308,6 @@ class ReadModels:
             raise NotFound(f"there is no projection {name[:64]!r}: expected one of {sorted(self._projections)}")
         return self._projections[name]
 
-    def _heal(self, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
-        try:
-            return refold(self.stores, projection, generation, partition, stream).healed
-        except Exception as error:
-            if not is_poison(error):
-                raise
-            return 0
-
     def _own(self, rebuild: Rebuild) -> Rebuild:
         self._rebuilds = [each for each in self._rebuilds if not each.is_over]
         self._rebuilds.append(rebuild)
@@ -333,80 +318,6 @@ class ReadModels:
             self.claim_rebuild(name).start()
         except RebuildRunning:
             return  # in another process, which will switch for all of us
-
-    def _create(self) -> None:
-        with self.stores.rows.writing() as connection:
-            open_register(
-                connection, list(self._projections.values()), self._ledger.identity.ledger_id, self._ledger.partitions
-            )
-
-    def _begin_again_where_the_log_is_another(self) -> None:
-        for projection in self._projections.values():
-            if self._is_of_this_log(projection):
-                continue
-            with self.stores.rows.writing() as connection:
-                for name in table_names(connection, projection, ()):
-                    drop(connection, name)
-                for table in (checkpoints, parked_events):
-                    connection.execute(delete(table).where(table.c.projection == projection.name))
-                connection.execute(delete(read_models).where(read_models.c.name == projection.name))
-            self._create()
-
-    def _is_of_this_log(self, projection: Projection) -> bool:
-        with self.stores.rows.reading() as connection:
-            registered = entry(connection, projection.name)
-            at = checkpoints_of(connection, registered.live_generation)
-        is_ours = registered.ledger_id == self._ledger.identity.ledger_id and len(at) == self._ledger.partitions
-        return is_ours and all(self._has_event(partition, each) for partition, each in enumerate(at))
-
-    def _has_event(self, partition: int, at: Checkpoint) -> bool:
-        if at.position == 0:
-            return True
-        events = batch_after(self._ledger.database, partition, at.position - 1, ONE_EVENT).events
-        return bool(events) and events[0][0] == at.position and events[0][5] == at.hash
-
-
-def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> MessageStatus:
-    """The status as the ledger knew it at a position, or at a time in microseconds since 1970, folded from the log.
-
-    NotFound before the first event. Events are known in the order of the log, however our clock was set: one that was received
-    by a clock that had gone back is known with the one before it, and one from the future with the next whose time has come.
-    """
-    stream = stream_key(message_id)
-    partition = partition_of(stream, ledger.partitions)
-    if isinstance(as_of, Position) and as_of.partition != partition:
-        raise MalformedQuestion(
-            f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}"
-        )
-    asked_at_us = now_us()
-    folded, known, version = Fold(Message()), None, 0
-    with ledger.database.reading() as connection:
-        while rows := events_of_stream(connection, partition, stream, after_version=version, limit=FOLD_PAGE):
-            for row in rows:
-                event = ledger.codec.decode(row.topic, bytes(row.state))
-                was_known = _was_known(as_of, row.position, event.receipt.received_at_us, asked_at_us)
-                if was_known is False:
-                    return _known(known, message_id)
-                folded.add(event)
-                if was_known:
-                    known = MessageStatus(folded.message(), Position(partition, row.position))
-                version = row.version
-    return _known(known, message_id)
-
-
-def _was_known(as_of: Position | int, position: int, received_at_us: int, asked_at_us: int) -> bool | None:
-    """Whether an event was in the log then; None where its time does not tell, because it is still to come."""
-    if isinstance(as_of, Position):
-        return position <= as_of.number
-    if as_of >= asked_at_us:
-        return True
-    return None if received_at_us > asked_at_us else received_at_us <= as_of
-
-
-def _known(known: MessageStatus | None, message_id: str) -> MessageStatus:
-    if known is None:
-        raise NotFound(f"the ledger knew nothing of message {message_id!r} then")
-    return known
 
 
 def _itself(_connection: Connection, generation: Generation) -> Generation:

@@ -7,6 +7,7 @@ from ledger.store.reads import events_of_stream
 from projections.checkpoints import Generation, lock
 from projections.log_batches import Batch, Event, reading_log
 from projections.parked import unpark
+from projections.projecting import is_poison
 from projections.projection import Projection, Sources
 from projections.rebuild import Stores
 from projections.recent import RECENT_BYTES_MAX, Recent
@@ -41,6 +42,16 @@ def refold(stores: Stores, projection: Projection, generation: Generation, parti
             projection.write(connection, generation, changes)
             after_version = page[-1][2]
         return Refolded(before, row(), unpark(connection, generation, partition, stream))
+
+
+def healed_events(stores: Stores, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
+    """Folds a message with parked events again; how many of them are healed: all or, where one still cannot be projected, none."""
+    try:
+        return refold(stores, projection, generation, partition, stream).healed
+    except Exception as error:
+        if not is_poison(error):
+            raise
+        return 0
 
 
 def _page(stores: Stores, partition: int, stream: bytes, after_version: int, up_to: int) -> list[Event]:

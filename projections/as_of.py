@@ -1,0 +1,56 @@
+"""What the ledger knew of a message at a moment that has passed: folded from the log, no read model has it."""
+
+from ledger.errors import MalformedQuestion, NotFound
+from ledger.events import stream_key
+from ledger.facts import partition_of
+from ledger.ledger import Ledger
+from ledger.message import Fold, Message
+from ledger.positions import Position
+from ledger.store.reads import events_of_stream
+from projections.queries_messages import MessageStatus
+from projections.register import now_us
+
+FOLD_PAGE = 500
+
+
+def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> MessageStatus:
+    """The status as the ledger knew it at a position, or at a time in microseconds since 1970, folded from the log.
+
+    NotFound before the first event. Events are known in the order of the log, however our clock was set: one that was received
+    by a clock that had gone back is known with the one before it, and one from the future with the next whose time has come.
+    """
+    stream = stream_key(message_id)
+    partition = partition_of(stream, ledger.partitions)
+    if isinstance(as_of, Position) and as_of.partition != partition:
+        raise MalformedQuestion(
+            f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}"
+        )
+    asked_at_us = now_us()
+    folded, known, version = Fold(Message()), None, 0
+    with ledger.database.reading() as connection:
+        while rows := events_of_stream(connection, partition, stream, after_version=version, limit=FOLD_PAGE):
+            for row in rows:
+                event = ledger.codec.decode(row.topic, bytes(row.state))
+                was_known = _was_known(as_of, row.position, event.receipt.received_at_us, asked_at_us)
+                if was_known is False:
+                    return _known(known, message_id)
+                folded.add(event)
+                if was_known:
+                    known = MessageStatus(folded.message(), Position(partition, row.position))
+                version = row.version
+    return _known(known, message_id)
+
+
+def _was_known(as_of: Position | int, position: int, received_at_us: int, asked_at_us: int) -> bool | None:
+    """Whether an event was in the log then; None where its time does not tell, because it is still to come."""
+    if isinstance(as_of, Position):
+        return position <= as_of.number
+    if as_of >= asked_at_us:
+        return True
+    return None if received_at_us > asked_at_us else received_at_us <= as_of
+
+
+def _known(known: MessageStatus | None, message_id: str) -> MessageStatus:
+    if known is None:
+        raise NotFound(f"the ledger knew nothing of message {message_id!r} then")
+    return known
