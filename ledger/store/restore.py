@@ -86,7 +86,7 @@ def _is_trail_of(file: Path, ledger_id: str, how: str = "?mode=rw") -> bool:
         return False
     try:
         with closing(SQLITE.connect(file.absolute().as_uri() + how, uri=True)) as connection:
-            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             return (found, connection.execute("SELECT ledger_id FROM audit_head").fetchone()) == ("ok", (ledger_id,))
     except SQLITE.DatabaseError:
         return False
@@ -119,7 +119,7 @@ def _copied(backup: Path, copy: Path) -> tuple[list[str], str]:
 
 
 def _heads(connection: Any, backup: Path) -> list[str]:  # noqa: ANN401 - a DBAPI connection has no type
-    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if found != "ok":
         raise SettingRefused(f"{backup} is damaged ({found}); nothing was changed")
     heads = connection.execute("SELECT partition, position, hash FROM partition_heads ORDER BY partition").fetchall()

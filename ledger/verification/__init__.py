@@ -6,6 +6,7 @@ there, so that one edit is one finding, not one for every event behind it.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -64,16 +65,20 @@ def verify(
         raise StoreUnavailable(cannot_be_read(error)) from error
     total = sum(end.events for end in ends)
     content = Content(ledger.codec, secrets) if deep else None
-    findings: list[Finding] = damages(database)
+    findings: list[Finding] = []
     events = 0
-    for end in ends:
-        part = PartitionWalk(end.partition, genesis_hash(ledger_id, end.partition), content)
-        for checked in part.read(database, end.last):
-            if on_progress is not None:
-                on_progress(events + checked, total)
-        events += part.events
-        part.finish(database, end.head, noted)
-        findings += part.findings.listed()
+    # Beside the walk, because SQLite goes through all indices with Python's lock released.
+    with ThreadPoolExecutor(1, "ledger-verify") as beside:
+        damaged = beside.submit(damages, database)
+        for end in ends:
+            part = PartitionWalk(end.partition, genesis_hash(ledger_id, end.partition), content)
+            for checked in part.read(database, end.last):
+                if on_progress is not None:
+                    on_progress(events + checked, total)
+            events += part.events
+            part.finish(database, end.head, noted)
+            findings += part.findings.listed()
+        findings[:0] = damaged.result()
     return Verification(
         partitions,
         events,

@@ -22,8 +22,8 @@ def damages(database: Database) -> list[Finding]:
 
 
 def damaged_pages(connection: Connection) -> list[Finding]:
-    """What SQLite says of damaged pages."""
-    told = connection.exec_driver_sql(f"PRAGMA quick_check({DAMAGES_TOLD_MAX})").scalars().all()
+    """What SQLite says of damaged pages, and of entries that an index lacks: what is looked for there would not be found."""
+    told = connection.exec_driver_sql(f"PRAGMA integrity_check({DAMAGES_TOLD_MAX})").scalars().all()
     return [Finding(None, f"the file is damaged: {words}; {RESTORE}") for words in told if words != "ok"]
 
 

@@ -377,20 +377,42 @@ def test_a_unique_index_that_is_gone_is_found(store_url: str) -> None:
     assert "events_by_fact" in finding.message
 
 
+def index_page(ledger: Ledger, index: str) -> slice:
+    """Where an index is in the file, while it is one page."""
+    with ledger.database.reading() as connection:
+        asked = "SELECT rootpage FROM sqlite_schema WHERE name = ?"
+        root = connection.exec_driver_sql(asked, (index,)).scalar_one()
+        page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
+    ledger.database.tidy()
+    return slice((root - 1) * page_bytes, root * page_bytes)
+
+
 def test_a_damaged_page_of_an_index_is_found(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
     with Ledger.open(f"sqlite:///{file}") as ledger:
         commit_each(ledger, facts([queued(), sent()]))
-        with ledger.database.reading() as connection:
-            root = connection.exec_driver_sql(
-                "SELECT rootpage FROM sqlite_schema WHERE name = 'events_by_fact'"
-            ).scalar_one()
-            page_bytes = connection.exec_driver_sql("PRAGMA page_size").scalar_one()
-        ledger.database.tidy()
-    with file.open("r+b") as raw:
-        raw.seek((root - 1) * page_bytes)
-        raw.write(b"\xff" * page_bytes)
+        page = index_page(ledger, "events_by_fact")
+    content = bytearray(file.read_bytes())
+    content[page] = b"\xff" * len(content[page])
+    file.write_bytes(content)
     with Ledger.open_existing(f"sqlite:///{file}") as ledger:
         found = verify(ledger).findings
 
-    assert any("damaged" in finding.message for finding in found)
+    assert any("disk image is malformed" in finding.message for finding in found)
+
+
+@pytest.mark.parametrize("index, column", [("events_by_fact", "fact_key"), ("events_by_stream", "stream_id")])
+def test_one_changed_bit_of_an_index_is_found(tmp_path: Path, index: str, column: str) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open(f"sqlite:///{file}") as ledger:
+        commit_each(ledger, facts([queued(), sent()]))
+        page = index_page(ledger, index)
+        with ledger.database.reading() as connection:
+            key: bytes = connection.exec_driver_sql(f"SELECT {column} FROM events LIMIT 1").scalar_one()  # noqa: S608 - see above
+    content = bytearray(file.read_bytes())
+    content[content.index(key, page.start, page.stop) + len(key) - 1] ^= 1
+    file.write_bytes(content)
+    with Ledger.open_existing(f"sqlite:///{file}") as ledger:
+        found = verify(ledger).findings
+
+    assert f"missing from index {index}" in found[0].message
