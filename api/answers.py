@@ -11,7 +11,9 @@ import msgspec
 
 from ledger.audit.entries import StoredEntry
 from ledger.events import RequestAccepted, event_type_of, occurred_at_us_of, sequence_of
-from ledger.ledger import LogEntry, RecordedSend
+from ledger.ledger import RecordedSend
+from ledger.log_entries import Entry, LogEntry, UnreadableEntry
+from ledger.provider import Effect
 from ledger.store.registers import QuarantinedDelivery
 from ledger.times import write_time
 from projections.masking import mask_phone
@@ -34,24 +36,27 @@ def page_answer(page: Page[T], shape: Shape[T], *, masked: bool) -> JSON:
     return {"items": [shape(item, masked=masked) for item in page.items], "next": page.next}
 
 
-def history_answer(message_id: str, entries: Sequence[LogEntry], *, masked: bool, following: str | None) -> JSON:
+def history_answer(message_id: str, entries: Sequence[Entry], *, masked: bool, following: str | None) -> JSON:
     """A message's history."""
     events = [event_answer(entry, masked=masked) for entry in entries]
     return {"messageId": message_id, "events": events, "next": following}
 
 
-def feed_answer(entries: Sequence[LogEntry], cursor: str, *, masked: bool) -> JSON:
+def feed_answer(entries: Sequence[Entry], cursor: str, *, masked: bool) -> JSON:
     """A page of the feed."""
     return {"events": [feed_event_answer(entry, masked=masked) for entry in entries], "next": cursor}
 
 
-def feed_event_answer(entry: LogEntry, *, masked: bool) -> JSON:
+def feed_event_answer(entry: Entry, *, masked: bool) -> JSON:
     """An event as the feed shows it: as in a history, with its messageId."""
-    return {"messageId": entry.event.message_id, **event_answer(entry, masked=masked)}
+    message_id = entry.message_id if isinstance(entry, UnreadableEntry) else entry.event.message_id
+    return {"messageId": message_id, **event_answer(entry, masked=masked)}
 
 
-def event_answer(entry: LogEntry, *, masked: bool) -> JSON:
+def event_answer(entry: Entry, *, masked: bool) -> JSON:
     """An event as a history shows it; the body is the JSON that was received, to the letter."""
+    if isinstance(entry, UnreadableEntry):
+        return _unreadable_answer(entry)
     event = entry.event
     receipt = event.receipt
     occurred_at_us = occurred_at_us_of(event)
@@ -121,6 +126,25 @@ def audit_answer(stored: StoredEntry) -> JSON:
         "result": entry.result,
         "requestId": entry.request_id,
         "hash": stored.hash.hex(),
+    }
+
+
+def _unreadable_answer(entry: UnreadableEntry) -> JSON:
+    """All that is known of an event that this version cannot read."""
+    return {
+        "version": entry.version,
+        "position": str(entry.position),
+        "eventType": None,
+        "sequence": None,
+        "effect": Effect.UNREADABLE.value,
+        "late": None,
+        "receivedAt": None,
+        "occurredAt": None,
+        "signature": None,
+        "body": None,
+        "bodySha256": None,
+        "hash": entry.hash.hex(),
+        "topic": entry.topic,
     }
 
 

@@ -21,7 +21,7 @@ from ledger.events import (
     event_type_of,
     sequence_of,
 )
-from ledger.ledger import LogEntry
+from ledger.log_entries import LogEntry
 from ledger.message import MISSING_SEQUENCES_SHOWN_MAX, Message, fold, missing_sequences
 from ledger.provider import Effect, Status
 from projections.failures import failure_code, failure_details, is_code
@@ -172,6 +172,8 @@ def _remark(entry: LogEntry, first_kinds: Mapping[int, str], highest: int | None
             return "changed nothing: it contradicts what the message was when it was first heard of"
         case Effect.NOTED:
             return "noted; no step of the delivery"
+        case Effect.UNREADABLE:
+            return "this version of the ledger cannot read it"
         case _:
             assert_never(entry.effect)
 

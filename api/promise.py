@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ledger.events import MessageEvent, OutboundReported, event_type_of, occurred_at_us_of
-from ledger.ledger import LogEntry
+from ledger.log_entries import LogEntry
 from ledger.message import Message
 from ledger.provider import Direction, Effect, Kind, Status
 

@@ -6,7 +6,7 @@ from threading import Lock
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.errors import LedgerError
-from ledger.ledger import Ledger
+from ledger.ledger import UNREADABLE_KNOWN_MAX, Ledger
 from projections.read_models import ReadModels
 
 PROOF_VALID_S = 1.0
@@ -57,5 +57,12 @@ class Readiness:
             found = self._read_models.readiness()
         except (LedgerError, SQLAlchemyError):
             return ["the read models cannot be read"]
-        self._warnings = found.warnings
+        self._warnings = [*found.warnings, *self._log_warnings()]
         return found.reasons
+
+    def _log_warnings(self) -> list[str]:
+        unreadable = self._ledger.unreadable
+        if not unreadable:
+            return []
+        told = f"{len(unreadable)}{' or more' * (len(unreadable) == UNREADABLE_KNOWN_MAX)}"
+        return [f"the log: {told} events cannot be read by this version, the first of them at {min(unreadable)}"]

@@ -4,19 +4,20 @@
 Every method may be called from any thread. `docs/INTEGRATING.md` shows a program that uses it.
 """
 
+import logging
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple, Self, cast
 
 from eventsourcing.persistence import EventStore
 
-from ledger.errors import MalformedQuestion, NotFound
-from ledger.events import MessageEvent, stream_id, stream_key
+from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
+from ledger.events import stream_id, stream_key
 from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
+from ledger.log_entries import Entry, LogEntry, UnreadableEntry, readable
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
 from ledger.message import Fold, Message, fold
 from ledger.positions import Cursor, Position
-from ledger.provider import Effect
 from ledger.reception import Reception
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
@@ -29,16 +30,9 @@ from ledger.store.schema import Identity, open_existing, open_or_create
 
 HISTORY_EVENTS_MAX = 1_000
 QUARANTINE_PAGE = 100
+UNREADABLE_KNOWN_MAX = 1_000
 
-
-class LogEntry(NamedTuple):
-    """One event at its place in the log, with what it did to its message."""
-
-    position: Position
-    version: int
-    event: MessageEvent
-    effect: Effect
-    hash: bytes
+log = logging.getLogger(__name__)
 
 
 class RecordedSend(NamedTuple):
@@ -56,6 +50,8 @@ class Ledger:
         self.database = database
         self.identity = identity
         self.codec = EventCodec()
+        self.unreadable: set[Position] = set()
+        """Where readers of this object have met an event that this version cannot read, up to a thousand places."""
 
     @classmethod
     def open(cls, url: str, *, partitions: int | None = None) -> Self:
@@ -101,7 +97,7 @@ class Ledger:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
         return message
 
-    def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[LogEntry]:
+    def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[Entry]:
         """At most `limit` events of a message after a version, in the order of recording; fewer where bodies are long.
 
         NotFound where the ledger holds nothing of it. Earlier events are read as well, a page at a time: they decide the
@@ -110,7 +106,7 @@ class Ledger:
         stream = stream_key(message_id)
         partition = partition_of(stream, self.partitions)
         folds: dict[bytes, Fold] = {}
-        version, entries = 0, list[LogEntry]()
+        version, entries = 0, list[Entry]()
         with self.database.reading() as connection:
             while not entries:
                 wanted = limit if version >= after_version else min(after_version - version, HISTORY_EVENTS_MAX)
@@ -124,7 +120,7 @@ class Ledger:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
         return entries
 
-    def whole_history(self, message_id: str) -> Iterator[LogEntry]:
+    def whole_history(self, message_id: str) -> Iterator[Entry]:
         """Every event of a message, in the order of recording; NotFound where the ledger holds nothing of it.
 
         Read a page at a time until there is no more: how long a page is says nothing, as long bodies end it early.
@@ -152,17 +148,22 @@ class Ledger:
             return latest_versions(connection, partition_of(stream, self.partitions), [stream]).get(stream, 0)
 
     def entry(self, message_id: str, version: int) -> LogEntry:
-        """One event of a message; NotFound where there is none of that version."""
+        """One event of a message; NotFound where there is none of that version, UnreadableEvent where it cannot be read."""
         entries = self.history(message_id, after_version=version - 1, limit=1) if version > 0 else []
         if not entries:
             raise NotFound(f"message {message_id!r} has no event of version {version}")
-        return entries[0]
+        return readable(entries)[0]
 
-    def feed(self, cursor: Cursor, limit: int) -> tuple[list[LogEntry], Cursor]:
-        """At most `limit` events after a cursor (fewer where they are long), in order within each partition; the cursor after them."""
-        entries: list[LogEntry] = []
+    def feed(self, cursor: Cursor, limit: int) -> tuple[list[Entry], Cursor]:
+        """At most `limit` events after a cursor (fewer where they are long), in order within each partition; the cursor after them.
+
+        What this version cannot read is an entry as well: a reader skips nothing, and nothing stops it. MalformedQuestion for
+        a cursor beyond the end of the log, whatever the limit: it is that of another ledger, or of one before a restore.
+        """
+        entries: list[Entry] = []
         room_bytes = reads.PAGE_BYTES_MAX
         with self.database.reading() as connection:
+            _expect_reached(cursor, reads.heads(connection))
             # The least read partition first, so that a busy one never keeps a reader from the others.
             for number, partition in sorted((number, partition) for partition, number in enumerate(cursor.numbers)):
                 room = limit - len(entries) if room_bytes > 0 else 0
@@ -259,17 +260,39 @@ class Ledger:
             yield from (delivery for delivery in page if delivery.replayed_at_us is None)
             after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
 
-    def _entries(self, rows: Sequence[LogRow], earlier: Iterable[LogRow] = ()) -> list[LogEntry]:
+    def _entries(self, rows: Sequence[LogRow], earlier: Iterable[LogRow] = ()) -> list[Entry]:
         """Rows in the order of the log as entries, each with its effect; `earlier` is what came before them in their streams."""
         folds: dict[bytes, Fold] = {}
         for row in earlier:
-            _fold_of(row, folds).add(self.codec.decode(row.topic, row.state))
+            self._entry(row, folds)
         return [self._entry(row, folds) for row in rows]
 
-    def _entry(self, row: LogRow, folds: dict[bytes, Fold]) -> LogEntry:
-        event = self.codec.decode(row.topic, row.state)
-        effect = _fold_of(row, folds).add(event)
-        return LogEntry(Position(row.partition, row.position), row.version, event, effect, bytes(row.hash))
+    def _entry(self, row: LogRow, folds: dict[bytes, Fold]) -> Entry:
+        folded, position = _fold_of(row, folds), Position(row.partition, row.position)
+        try:
+            event = self.codec.decode(row.topic, row.state)
+        except UnreadableEvent as error:
+            self._tell_unreadable(position, str(error))
+            return UnreadableEntry(
+                position, row.version, folded.message_id or None, row.topic, str(error), bytes(row.hash)
+            )
+        return LogEntry(position, row.version, event, folded.add(event), bytes(row.hash))
+
+    def _tell_unreadable(self, position: Position, reason: str) -> None:
+        """Tells the operator once of each place."""
+        if position not in self.unreadable and len(self.unreadable) < UNREADABLE_KNOWN_MAX:
+            self.unreadable.add(position)
+            log.error("the event at %s cannot be read, and is shown as unreadable: %s", position, reason)
+
+
+def _expect_reached(cursor: Cursor, heads: Sequence[Head]) -> None:
+    """MalformedQuestion for a cursor that the log has not reached: whoever went on from there would miss what comes."""
+    for partition, (number, head) in enumerate(zip(cursor.numbers, heads, strict=True)):
+        if number > head.position:
+            raise MalformedQuestion(
+                f"the cursor is beyond the end of the log: it stands after {Position(partition, number)}, and the log ends at "
+                f"{Position(partition, head.position)}. Was a backup restored? Then go on from its end, or begin without a cursor"
+            )
 
 
 def _fold_of(row: LogRow, folds: dict[bytes, Fold]) -> Fold:

@@ -56,6 +56,8 @@ class Effect(StrEnum):
     CONFLICTING = "conflicting"
     NOTED = "noted"
     CREATED = "created"
+    UNREADABLE = "unreadable"
+    """Not known: this version cannot read the event."""
 
 
 SEQUENCE_MAX = 2**63 - 1

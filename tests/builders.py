@@ -14,6 +14,7 @@ from ledger.events import MessageEvent, OutboundReported, Receipt, RequestAccept
 from ledger.facts import Fact, Outcome, Placed, fact_of
 from ledger.json_values import parse_object
 from ledger.ledger import Ledger
+from ledger.log_entries import readable
 from ledger.mapper import EventCodec
 from ledger.message import Message, Step, fold, steps
 from ledger.positions import Cursor
@@ -167,4 +168,4 @@ def stored_facts(ledger: Ledger) -> list[tuple[str, int, bytes]]:
         entries, cursor = ledger.feed(cursor, 500)
         if not entries:
             return found
-        found += [(str(entry.position), entry.version, fact(entry.event).fact_key) for entry in entries]
+        found += [(str(entry.position), entry.version, fact(entry.event).fact_key) for entry in readable(entries)]

@@ -19,6 +19,7 @@ from api.durations import took
 from api.explanation import Explanation, Happening
 from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
+from ledger.log_entries import readable
 from ledger.message import external_reference, missing_sequences
 from ledger.times import write_time
 from projections.failures import is_code
@@ -41,7 +42,7 @@ def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
     2 wrong usage or settings.
     """
     with or_what_else_it_is(message_id), opened() as ledger:
-        entries = list(ledger.whole_history(message_id))
+        entries = readable(ledger.whole_history(message_id))
     note(Act.READ_MESSAGE, message_id, items=len(entries))
     explained = explanation_of(entries, now_us=time.time_ns() // 1_000)
     if as_json:

@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ledger.ledger import Ledger, LogEntry
+from ledger.ledger import Ledger
+from ledger.log_entries import LogEntry, readable
 from ledger.message import Message, evolve
 from ledger.positions import Cursor
 from ledger.provider import Direction, Effect, Status
@@ -55,5 +56,5 @@ def _entries(ledger: Ledger) -> Iterator[LogEntry]:
     cursor = Cursor.start(ledger.partitions)
     page, cursor = ledger.feed(cursor, PAGE_EVENTS)
     while page:
-        yield from page
+        yield from readable(page)
         page, cursor = ledger.feed(cursor, PAGE_EVENTS)

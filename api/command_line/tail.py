@@ -15,8 +15,10 @@ from api.command_line.terminal import STYLE_OF, said, to_stdout, when
 from api.command_line.witnessing import note
 from api.visible import visible
 from ledger.events import event_type_of, sequence_of
-from ledger.ledger import Ledger, LogEntry
+from ledger.ledger import Ledger
+from ledger.log_entries import Entry, UnreadableEntry
 from ledger.positions import Cursor
+from ledger.provider import Effect
 
 POLL_S = 0.25
 PAGE_EVENTS = 500
@@ -64,7 +66,7 @@ def _latest(ledger: Ledger, lines: int) -> Cursor:
     return Cursor(tuple(max(0, head.position - share) for head in heads))
 
 
-def _events(ledger: Ledger, cursor: Cursor, *, follow: bool) -> Iterator[LogEntry]:
+def _events(ledger: Ledger, cursor: Cursor, *, follow: bool) -> Iterator[Entry]:
     """Ends at the end of the log, or never: Ctrl-C ends it."""
     while True:
         page, cursor = ledger.feed(cursor, PAGE_EVENTS)
@@ -76,7 +78,7 @@ def _events(ledger: Ledger, cursor: Cursor, *, follow: bool) -> Iterator[LogEntr
             time.sleep(POLL_S)
 
 
-def _print_all_as_json(events: Iterator[LogEntry], lines: int) -> None:
+def _print_all_as_json(events: Iterator[Entry], lines: int) -> None:
     """With bodies, so that the audit trail knows beforehand, and how many there were at the end."""
     note(Act.FOLLOW_FEED, asked={"lines": lines})
     items = 0
@@ -88,7 +90,7 @@ def _print_all_as_json(events: Iterator[LogEntry], lines: int) -> None:
         note(Act.FOLLOW_FEED, outcome="ended", items=items)
 
 
-def _print_json(entry: LogEntry) -> None:
+def _print_json(entry: Entry) -> None:
     line = msgspec.json.encode(feed_event_answer(entry, masked=False)).decode()
     line = line.replace("\r", " ").replace(
         "\n", " "
@@ -96,10 +98,23 @@ def _print_json(entry: LogEntry) -> None:
     typer.echo(visible(line) if sys.stdout.isatty() else line)
 
 
-def _print(entry: LogEntry) -> None:
+def _print(entry: Entry) -> None:
+    told = _told(entry)
+    if not sys.stdout.isatty():
+        typer.echo("\t".join(visible(each).strip() for each in told))
+        return
+    line = said("  ").join([said(each, STYLE_OF.get(each.strip(), "")) for each in told])
+    to_stdout().print(line, soft_wrap=True)
+
+
+def _told(entry: Entry) -> tuple[str, ...]:
+    """The columns of an event."""
+    if isinstance(entry, UnreadableEntry):
+        what, effect = f"({entry.topic})", Effect.UNREADABLE.value
+        return "", f"{entry.position!s:>9}", f"{what:<17}", "    ", f"{effect:<11}", entry.message_id or "(unknown)"
     event = entry.event
     sequence = sequence_of(event)
-    told = (
+    return (
         when(event.receipt.received_at_us),
         f"{entry.position!s:>9}",
         f"{event_type_of(event):<17}",
@@ -107,8 +122,3 @@ def _print(entry: LogEntry) -> None:
         f"{entry.effect.value:<11}",
         event.message_id,
     )
-    if not sys.stdout.isatty():
-        typer.echo("\t".join(visible(each).strip() for each in told))
-        return
-    line = said("  ").join([said(each, STYLE_OF.get(each.strip(), "")) for each in told])
-    to_stdout().print(line, soft_wrap=True)

@@ -15,7 +15,7 @@ from api.http.responses import bytes_answer
 from ledger.chain import event_hash, genesis_hash
 from ledger.errors import NotFound
 from ledger.events import Receipt, RequestAccepted, event_type_of, occurred_at_us_of, sequence_of
-from ledger.ledger import LogEntry
+from ledger.log_entries import LogEntry
 from ledger.store import reads
 
 VERSION_DIGITS_MAX = 9

@@ -17,7 +17,7 @@ from api.console.visit import Visit
 from api.explanation import Explanation, Happening, explain
 from api.promise import ENDS
 from ledger.events import event_type_of, occurred_at_us_of, sequence_of
-from ledger.ledger import LogEntry
+from ledger.log_entries import LogEntry, readable
 from ledger.message import external_reference, missing_sequences, number_id
 from ledger.provider import Direction, Effect, Status
 from projections.failures import is_code
@@ -60,7 +60,7 @@ def message_page(visit: Visit) -> Response:
     """A message."""
     message_id = visit.id_in("messageId")
     ledger = visit.service.ledger
-    entries = ledger.history(message_id)
+    entries = readable(ledger.history(message_id))
     is_cut = entries[-1].version < ledger.latest_version(message_id)
     whole = ledger.message(message_id) if is_cut else None
     explained = explain(entries, now_us=time.time_ns() // 1_000, message=whole)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from api.explanation import STATUS_WORDS
 from ledger.events import event_type_of, sequence_of
-from ledger.ledger import LogEntry
+from ledger.log_entries import LogEntry
 from ledger.provider import Effect
 
 ROW_PX = 48

@@ -4,6 +4,7 @@ import weakref
 from collections.abc import AsyncIterator
 
 import msgspec
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -14,12 +15,14 @@ from api.access import Caller
 from api.answers import feed_answer, feed_event_answer
 from api.audit.acts import Act, Way
 from api.audit.witness import Witness, tell
-from api.http.problems import TooManyStreams
+from api.http.problems import TooManyStreams, kind_of
 from api.http.questions import query_limit, query_text
 from api.http.responses import json_answer
 from api.service import Service
 from ledger.errors import LedgerError
 from ledger.positions import Cursor
+
+log = structlog.get_logger(__name__)
 
 STREAM_PAGE_EVENTS = 200
 STREAMS_MAX = 64
@@ -41,6 +44,8 @@ async def get_feed_stream(service: Service, caller: Caller, request: Request) ->
     """The same as server-sent events, resumed after `Last-Event-ID` (or `after`)."""
     resumed = request.headers.get("last-event-id") or query_text(request, "after")
     cursor = _cursor(service, resumed)
+    if resumed:
+        await run_in_threadpool(service.ledger.feed, cursor, 0)  # refused now, rather than by a stream that ends
     if request.method == "HEAD":
         return Response(None, 200, STREAM_HEADERS, "text/event-stream")
     if service.open_streams >= STREAMS_MAX:
@@ -91,7 +96,8 @@ async def _events(service: Service, caller: Caller, cursor: Cursor) -> AsyncIter
     while not service.closing.is_set() and service.access.still(caller) == caller:
         try:
             entries, _ = await run_in_threadpool(service.ledger.feed, cursor, STREAM_PAGE_EVENTS)
-        except (LedgerError, SQLAlchemyError):
+        except (LedgerError, SQLAlchemyError) as error:
+            _tell_end(error)
             return  # the client reconnects with its last id
         for entry in entries:
             cursor = cursor.advanced(entry.position)
@@ -101,6 +107,10 @@ async def _events(service: Service, caller: Caller, cursor: Cursor) -> AsyncIter
             idle_polls += 1
             if idle_polls % HEARTBEAT_POLLS == 0:
                 yield b": still here\n\n"
+
+
+def _tell_end(error: Exception) -> None:
+    log.error("a stream of the feed ended early", problem=kind_of(error).slug, error=type(error).__name__)
 
 
 def _event(event_id: str, content: bytes) -> bytes:

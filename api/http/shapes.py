@@ -180,20 +180,21 @@ class Signature(Shape):
 
 
 class HistoryEvent(Shape):
-    """One event of a message."""
+    """One event of a message. Of one whose effect is `unreadable`, nothing is known but version, position, hash and `topic`."""
 
     version: Annotated[int, Meta(ge=1)]
     position: PositionText
-    event_type: str
+    event_type: str | None
     sequence: Sequence | None
     effect: Effect
-    late: bool
-    received_at: Time
+    late: bool | None
+    received_at: Time | None
     occurred_at: Time | None
     signature: Signature | None
     body: Any
-    body_sha256: Sha256
+    body_sha256: Sha256 | None
     hash: Sha256
+    topic: str | UnsetType = UNSET
 
 
 class History(Shape):
@@ -205,9 +206,9 @@ class History(Shape):
 
 
 class FeedEvent(HistoryEvent, kw_only=True):
-    """One event of the ledger."""
+    """One event of the ledger. Its messageId is null where the event is unreadable and the first of its message."""
 
-    message_id: Identifier
+    message_id: Identifier | None
 
 
 class Feed(Shape):

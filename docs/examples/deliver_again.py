@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 from ledger.events import Receipt, RequestAccepted
 from ledger.ledger import Ledger
+from ledger.log_entries import readable
 from ledger.positions import Cursor
 
 PAGE = 500
@@ -41,7 +42,7 @@ def requests(old: Ledger, server: str, key: str) -> Iterator[Request]:
         entries, cursor = old.feed(cursor, PAGE)
         if not entries:
             break
-        for event in (entry.event for entry in entries):
+        for event in (entry.event for entry in readable(entries)):
             if not isinstance(event, RequestAccepted):
                 yield webhook(server, event.receipt)
             elif event.idempotency_key not in sends:

@@ -10,6 +10,7 @@ from enum import Enum
 
 from ledger.errors import LedgerError, SignatureRefused
 from ledger.ledger import Ledger
+from ledger.log_entries import readable
 from ledger.message import Message
 from ledger.positions import Cursor
 from ledger.reception import Reception
@@ -51,7 +52,7 @@ def main(database_url: str) -> None:
             entries, cursor = ledger.feed(cursor, 1_000)
             if not entries:
                 break
-            seen.update(dict.fromkeys(entry.event.message_id for entry in entries))
+            seen.update(dict.fromkeys(entry.event.message_id for entry in readable(entries)))
         for message_id in seen:
             print(told(ledger.message(message_id)))  # noqa: T201 - that is what this program is for
 

@@ -8,9 +8,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from eventsourcing.persistence import StoredEvent
+from structlog.testing import capture_logs
 
 from api.http.feed import STREAMS_MAX
+from api.http.shapes import HistoryEvent
+from ledger.events import stream_id
+from ledger.positions import Cursor
+from ledger.store.recorder import LogRecorder
 from tests.api.running import Running, key_of, running, settings_at, until
 from tests.api.wire import Wire, request
 from tests.builders import body
@@ -247,3 +254,62 @@ def test_a_stream_that_the_audit_trail_refuses_keeps_no_place(fresh: Running) ->
 
     assert fresh.get("/feed/stream").json()["type"] == "docs/HTTP.md#problem-store-unavailable"
     until(lambda: fresh.service.open_streams == 0)
+
+
+def test_an_event_of_a_newer_version_is_shown_as_unreadable_and_what_follows_goes_on(fresh: Running) -> None:
+    fresh.deliver(body("message.queued", "msg_1", sequence=1))
+    LogRecorder(fresh.service.ledger.database).insert_events(
+        [StoredEvent(stream_id("msg_1"), 2, "message.of-the-future", b"\1")]
+    )
+    fresh.deliver(body("message.delivery", "msg_1", sequence=3))
+
+    with stream(fresh) as events:
+        streamed = [events.event()[1] for _ in range(3)]
+
+    unreadable = {
+        "messageId": "msg_1",
+        "version": 2,
+        "position": "0-2",
+        "eventType": None,
+        "sequence": None,
+        "effect": "unreadable",
+        "late": None,
+        "receivedAt": None,
+        "occurredAt": None,
+        "signature": None,
+        "body": None,
+        "bodySha256": None,
+        "hash": streamed[1]["hash"],
+        "topic": "message.of-the-future",
+    }
+    assert streamed == fresh.stored() == fresh.get("/feed").json()["events"]
+    assert (streamed[1], streamed[2]["effect"]) == (unreadable, "applied")
+    history = fresh.get("/messages/msg_1/history").json()["events"]
+    assert history == [{name: value for name, value in event.items() if name != "messageId"} for event in streamed]
+    assert msgspec.convert(history, list[HistoryEvent])
+    assert fresh.get("/messages/msg_1/history/2/body").json()["type"] == "docs/HTTP.md#problem-operator-needed"
+    warning = "the log: 1 events cannot be read by this version, the first of them at 0-2"
+    until(lambda: warning in fresh.get("/readyz").json()["warnings"])
+
+
+@pytest.mark.parametrize("path", ["/feed", "/feed/stream"])
+def test_a_cursor_beyond_the_end_of_the_log_is_refused(fresh: Running, path: str) -> None:
+    deliver_some(fresh, 1)
+
+    refused = fresh.get(f"{path}?after={Cursor((2,))}")
+
+    assert refused.status_code == 400
+    assert refused.json()["detail"].startswith("the cursor is beyond the end of the log: it stands after 0-2")
+
+
+def test_a_stream_that_the_store_ends_is_told_to_the_operator(fresh: Running) -> None:
+    with stream(fresh) as events:
+        assert events.line() == ": connected"
+        with fresh.service.ledger.database.writing() as connection, capture_logs() as told:
+            connection.exec_driver_sql("ALTER TABLE partition_heads RENAME TO elsewhere")
+            connection.commit()
+            until(lambda: fresh.service.open_streams == 0)
+
+    assert ("a stream of the feed ended early", "store-unavailable") in [
+        (each["event"], each.get("problem")) for each in told
+    ]

@@ -9,6 +9,7 @@ from api.explanation import MEANINGS, Explanation, explain
 from api.promise import Promise
 from ledger.events import MessageEvent
 from ledger.ledger import Ledger
+from ledger.log_entries import readable
 from ledger.provider import Status
 from tests.builders import (
     NOW_US,
@@ -42,7 +43,7 @@ class Explained:
     def __call__(self, *events: MessageEvent, hours: int = 0) -> Explanation:
         with Ledger.open(self._url) as ledger:
             commit_each(ledger, facts(events))
-            return explain(list(ledger.whole_history("msg_1")), now_us=NOW_US + hours * HOUR_US)
+            return explain(readable(ledger.whole_history("msg_1")), now_us=NOW_US + hours * HOUR_US)
 
 
 def test_every_status_has_a_meaning_and_says_what_it_does_not_mean() -> None:

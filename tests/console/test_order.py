@@ -3,7 +3,7 @@
 from api.console.charts import ceiling_of, chart_of
 from api.console.order import ROW_PX, Order, order_of
 from ledger.events import MessageEvent
-from ledger.ledger import LogEntry
+from ledger.log_entries import LogEntry
 from ledger.positions import Position
 from ledger.provider import Effect
 from tests.builders import accepted, delivered, given, queued, sent, unknown

@@ -10,6 +10,7 @@ from pathlib import Path
 from random import Random
 
 from api.clock import LATE_IN_A_ROW_MAX
+from ledger.log_entries import readable
 from ledger.positions import Cursor
 from ledger.signatures import REPLAY_WINDOW_S_DEFAULT
 from tests.api.running import Running, running, settings_at
@@ -76,7 +77,7 @@ def _not_marked_so(server: Running, late: list[bool]) -> list[str]:
         entries, cursor = ledger.feed(cursor, 500)
         if not entries:
             break
-        found += [entry.event.receipt.late for entry in entries]
+        found += [entry.event.receipt.late for entry in readable(entries)]
     wrong = [] if found == late else ["the marks of lateness are not those that the steps should give"]
     statuses = {ledger.message(f"msg_{trial}_0").status for trial in range(len(late) // MESSAGES_A_STEP // len(KINDS))}
     return wrong if statuses == {"delivered"} else [*wrong, f"expected every message delivered, found {statuses}"]

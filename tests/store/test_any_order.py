@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ledger.events import MessageEvent
 from ledger.facts import Fact
 from ledger.ledger import Ledger
+from ledger.log_entries import readable
 from ledger.message import fold, missing_sequences
 from ledger.positions import Cursor
 from ledger.verification import verify
@@ -59,7 +60,7 @@ def log_of(ledger: Ledger, cursor: Cursor) -> dict[str, list[MessageEvent]]:
         entries, cursor = ledger.feed(cursor, 100)
         if not entries:
             return found
-        for entry in entries:
+        for entry in readable(entries):
             of_message = found.setdefault(entry.event.message_id, [])
             of_message.append(entry.event)
             assert entry.version == len(of_message)
@@ -94,7 +95,7 @@ def check_one_log(
     assert sorted(stored) == sorted(distinct)
     for message_id, history in log.items():
         assert writers[0].message(message_id) == fold(history)
-        assert [entry.event for entry in writers[0].history(message_id)] == history
+        assert [entry.event for entry in readable(writers[0].history(message_id))] == history
         in_order = fold(
             each
             for each in dict(zip((f.fact_key for f in facts), events, strict=True)).values()

@@ -7,6 +7,7 @@ import pytest
 from ledger.errors import NotFound
 from ledger.facts import Fact, Placed, Quarantined, Registered, UnreadableDelivery
 from ledger.ledger import Ledger
+from ledger.log_entries import readable
 from ledger.message import fold
 from ledger.positions import Position
 from ledger.reception import Reception
@@ -53,7 +54,7 @@ def test_a_retry_in_other_white_space_and_at_another_time_is_the_same_fact(ledge
     again = fact(event(b'{ "messageId" : "m", "eventType" : "e" }', received_at_us=2))
 
     assert ledger.commit([again]) == [Placed(Position(0, 1), 1, is_new=False)]
-    assert ledger.history("m")[0].event.receipt.received_at_us == 1
+    assert ledger.entry("m", 1).event.receipt.received_at_us == 1
 
 
 def test_another_body_at_the_same_sequence_is_another_fact(ledger: Ledger) -> None:
@@ -110,14 +111,14 @@ def test_bodies_are_stored_verbatim(ledger: Ledger) -> None:
 def test_an_id_of_any_characters_names_its_own_message(ledger: Ledger, message_id: str) -> None:
     ledger.commit(facts([queued(1, message_id), queued(1, "another")]))
 
-    assert [entry.event for entry in ledger.history(message_id)] == [queued(1, message_id)]
+    assert [entry.event for entry in readable(ledger.history(message_id))] == [queued(1, message_id)]
     assert ledger.message(message_id).message_id == message_id
 
 
 def test_the_history_is_in_the_order_of_recording_and_pages_by_version(ledger: Ledger) -> None:
     story = [accepted(), queued(1), delivered(3), sent(2), unknown()]
     ledger.commit(facts(story))
-    history = ledger.history("msg_1")
+    history = readable(ledger.history("msg_1"))
 
     assert [entry.event for entry in history] == story
     assert [entry.version for entry in history] == [1, 2, 3, 4, 5]
@@ -170,7 +171,8 @@ def test_replay_records_what_can_be_read_by_now_and_can_be_repeated(ledger: Ledg
 
     assert ledger.replay_quarantine(now_us=7) == (1, 1)
     assert ledger.replay_quarantine(now_us=8) == (0, 1)
-    assert [entry.event for entry in ledger.history("msg_1")] == [queued(1)]
+    assert ledger.entry("msg_1", 1).event == queued(1)
+    assert ledger.latest_version("msg_1") == 1
     assert [each.replayed_at_us for each in ledger.quarantined(limit=5)] == [7, None]
 
 

@@ -6,13 +6,19 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from random import Random
 from typing import NoReturn
+from uuid import uuid4
 
 import pytest
+from eventsourcing.persistence import StoredEvent
 
+from ledger.errors import MalformedQuestion, UnreadableEvent
+from ledger.events import stream_id
 from ledger.ledger import Ledger
+from ledger.log_entries import Entry, UnreadableEntry, readable
 from ledger.positions import Cursor
 from ledger.provider import Effect
 from ledger.store.log import append
+from ledger.store.recorder import LogRecorder
 from ledger.verification import verify
 from tests.builders import (
     accepted,
@@ -89,7 +95,9 @@ def write_with_delays_and_rollbacks(ledger: Ledger, seed: int) -> int:
         try:
             with ledger.database.writing() as connection:
                 append(connection, 0, items)
-                ledger.feed(Cursor((chance.randint(0, 50),)), 20)  # takes a while, with the head locked
+                ledger.feed(
+                    Cursor((chance.randint(0, ledger.heads()[0].position),)), 20
+                )  # takes a while, with the head locked
                 if chance.random() < 0.25:
                     change_mind()
         except ChangedItsMind:
@@ -152,10 +160,10 @@ def test_the_feed_tells_the_effect_that_the_history_tells(store_url: str) -> Non
         effects = []
         cursor = Cursor.start(1)
         for _ in story:
-            (entry,), cursor = ledger.feed(cursor, 1)
-            effects.append(entry.effect)
+            page, cursor = ledger.feed(cursor, 1)
+            effects += [entry.effect for entry in readable(page)]
 
-        assert effects == [entry.effect for entry in ledger.history("msg_1")]
+        assert effects == [entry.effect for entry in readable(ledger.history("msg_1"))]
         assert effects == [
             Effect.NOTED,
             Effect.APPLIED,
@@ -189,7 +197,7 @@ def test_pages_of_several_partitions_are_bounded_together_and_skip_none(store_ur
         cursor, pages = Cursor.start(3), list[list[str]]()
         while not pages or pages[-1]:
             entries, cursor = ledger.feed(cursor, 1_000)
-            pages.append([entry.event.message_id for entry in entries])
+            pages.append([entry.event.message_id for entry in readable(entries)])
 
     assert sorted(each for page in pages for each in page) == sorted(f"msg_{each}" for each in range(60))
     assert max(map(len, pages)) < 60
@@ -203,10 +211,61 @@ def test_what_came_before_a_page_is_folded_without_holding_it(store_url: str) ->
         ledger.feed(Cursor((199,)), 1)  # what is loaded once is loaded by now
         tracemalloc.start()
         try:
-            (last,), _ = ledger.feed(Cursor((199,)), 50)
+            page, _ = ledger.feed(Cursor((199,)), 50)
             _, peak_bytes = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
 
+    (last,) = readable(page)
     assert (last.version, last.effect) == (200, Effect.APPLIED)
     assert peak_bytes < 12_000_000  # of 20 MB
+
+
+def test_an_event_that_cannot_be_read_has_its_place_in_the_feed_and_stops_nobody(
+    store_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    stream = stream_id("msg_1")
+    with Ledger.open(store_url) as ledger:
+        ledger.commit([fact(queued(1))])
+        LogRecorder(ledger.database).insert_events(
+            [StoredEvent(uuid4(), 1, "message.of-the-future", b"\1"), StoredEvent(stream, 2, "message.sent", b"\2")]
+        )
+        ledger.commit([fact(delivered(3))])
+
+        whole, end = ledger.feed(Cursor.start(1), 50)
+        one_by_one, cursor = list[Entry](), Cursor.start(1)
+        while cursor != end:
+            page, cursor = ledger.feed(cursor, 1)
+            one_by_one += page
+
+        assert one_by_one == whole
+        assert ledger.history("msg_1") == list(ledger.whole_history("msg_1")) == [whole[0], *whole[2:]]
+        assert ledger.entry("msg_1", 3) == whole[3]
+        assert [(each.position.number, each.version) for each in whole] == [(1, 1), (2, 1), (3, 2), (4, 3)]
+        assert [each.topic for each in whole if isinstance(each, UnreadableEntry)] == [
+            "message.of-the-future",
+            "message.sent",
+        ]
+        assert [each.message_id for each in whole if isinstance(each, UnreadableEntry)] == [None, "msg_1"]
+        with pytest.raises(UnreadableEvent, match=r"the event at 0-3 cannot be read: .* stored in version 2"):
+            ledger.entry("msg_1", 2)
+        with pytest.raises(UnreadableEvent):
+            ledger.message("msg_1")
+
+    assert [each.message.partition(", and")[0] for each in caplog.records if each.levelname == "ERROR"] == [
+        "the event at 0-2 cannot be read",
+        "the event at 0-3 cannot be read",
+    ]
+
+
+@pytest.mark.parametrize(
+    "numbers, told", [((1, 2), "after 0-1, and the log ends at 0-0"), ((0, 10**18), "ends at 1-2")]
+)
+def test_a_cursor_that_the_log_has_not_reached_is_refused(store_url: str, numbers: tuple[int, int], told: str) -> None:
+    """After a restore a reader would else miss, in silence, what is recorded up to where it was."""
+    with Ledger.open(store_url, partitions=2) as ledger:
+        ledger.commit(facts([queued(1, "a"), queued(1, "c")], partitions=2))
+
+        assert ledger.feed(Cursor((0, 2)), 50) == ([], Cursor((0, 2)))
+        with pytest.raises(MalformedQuestion, match=f"beyond the end of the log: it stands .*{told}"):
+            ledger.feed(Cursor(numbers), 50)
