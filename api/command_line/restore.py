@@ -23,8 +23,8 @@ def restore(
 ) -> None:
     """Put a backup in the place of the ledger, once the server is stopped.
 
-    It is looked at first: a damaged one changes nothing. What was there
-    before, with its read models, is put aside under another name and never
+    It is verified first: one that is damaged, or not what was recorded,
+    changes nothing. What was there before, with its read models, is put aside under another name and never
     deleted. The audit trail that is there stays if it is whole; else that of
     the backup, which lies beside it with .audit after its name, takes its
     place. The read models are made again from the log by `ledger serve`.

@@ -26,15 +26,18 @@ class Database:
     """One database, opened safely: `writing()` is a transaction that commits durably, `reading()` one that cannot write.
 
     `durable=False` is for what can be made again from the log: a commit may then be lost in a power cut, never torn.
+    `evidence=True` is for an embedded database that nobody writes to, and that must stay as it is: it is only read.
     """
 
-    def __init__(self, url: str, *, durable: bool = True) -> None:
+    def __init__(self, url: str, *, durable: bool = True, evidence: bool = False) -> None:
         self.url = parse_database_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._suspect = Event()
-        if self.is_sqlite:
+        self._held = HeldFile(Path(self.url.database or ""))
+        if evidence:
+            self._writer = self._reader = sqlite.evidence_engine(self.url)
+        elif self.is_sqlite:
             sqlite.warn_of_the_wal_bug(sqlite.SQLITE)
-            self._held = HeldFile(Path(self.url.database or ""))
             self._writer = sqlite.sqlite_engine(self.url, self._suspect, self._held, writes=True, durable=durable)
             self._reader = sqlite.sqlite_engine(self.url, self._suspect, self._held, writes=False, durable=durable)
         else:

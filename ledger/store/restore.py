@@ -2,16 +2,23 @@
 
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ledger.audit.trail import AuditTrail
 from ledger.errors import SettingRefused
+from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store.backup import UNFINISHED
+from ledger.store.database import Database
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
+from ledger.store.schema import open_existing
 from ledger.store.sqlite import SQLITE
+from ledger.verification import Finding, verify
+from ledger.verification.trail_walk import verify_trail
 
 ASIDE = ".replaced-"
 WRITE_AHEAD_LOG = "-wal"
@@ -43,6 +50,7 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
     try:
         heads, ledger_id = _copied(backup, unfinished)
         _expect_whole_trail(_trail_of(backup), ledger_id)
+        _expect_as_recorded(backup, unfinished)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -68,6 +76,23 @@ def _begun_aside(file: Path) -> Path | None:
     """The name under which a restore that was cut off has begun to put aside what is there."""
     asides = (each for each in file.parent.iterdir() if each.name.startswith(file.name + ASIDE))
     return next((each for each in asides if each.samefile(file)), None)
+
+
+def _expect_as_recorded(backup: Path, copy: Path) -> None:
+    """SettingRefused for a backup in which `ledger verify` would find something."""
+    with closing(Database(f"sqlite:///{copy}", evidence=True)) as database:
+        ledger = Ledger(database, open_existing(database))
+        _expect_none(backup, verify(ledger).findings)
+    if _trail_of(backup).exists():
+        with closing(Database(f"sqlite:///{_trail_of(backup)}", evidence=True)) as database:
+            found = verify_trail(AuditTrail(database, ledger.identity.ledger_id)).findings
+        _expect_none(_trail_of(backup), found)
+
+
+def _expect_none(file: Path, findings: Sequence[Finding]) -> None:
+    if findings:
+        more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+        raise SettingRefused(f"{file} is not what was recorded: {findings[0]}{more}; nothing was changed")
 
 
 def _trail_of(file: Path) -> Path:

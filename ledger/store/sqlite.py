@@ -5,12 +5,14 @@ can corrupt a WAL database.
 """
 
 import logging
+import os
 import sqlite3
 import time
 from pathlib import Path
 from threading import Event
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
@@ -83,6 +85,20 @@ def sqlite_engine(url: URL, suspect: Event, held: HeldFile, *, writes: bool, dur
             _sync_what_was_recovered(connection)
 
     return engine
+
+
+def evidence_engine(url: URL) -> Engine:
+    """The engine of those who read a file that nobody writes to: nothing in it or beside it changes, whatever it lies on."""
+    path = quote(os.path.abspath(url.database or ""))  # noqa: PTH100 - a link stays a link
+    return create_engine(
+        url.set(database=f"file:{path}", query={"mode": "ro", "immutable": "1", "uri": "true"}),
+        module=SQLITE,
+        hide_parameters=True,
+        poolclass=QueuePool,
+        pool_size=READERS_MAX,
+        max_overflow=0,
+        connect_args={"check_same_thread": False, "isolation_level": None},
+    )
 
 
 def _spare_a_search_for_adapters() -> None:

@@ -13,6 +13,7 @@ from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.restore import restore
+from ledger.store.sqlite import SQLITE
 from tests.builders import body, delivered, fact
 from tests.command_line.conftest import Run, record, serving
 
@@ -101,6 +102,34 @@ def test_what_is_no_whole_backup_changes_nothing(
     assert refused.status == 2
     assert [line for line in refused.stderr.splitlines() if line.startswith("ledger: ")] != []
     assert re.search(reason, refused.stderr)
+    assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    "name, statement, finding",
+    [
+        (
+            "copy.db",
+            "UPDATE events SET state = CAST(replace(state, 'queued', 'quEued') AS BLOB)",
+            "0-1: the event was changed",
+        ),
+        ("copy.db.audit", "UPDATE audit_entries SET holder = 'nobody'", "audit-1: the entry was changed"),
+    ],
+)
+def test_a_backup_that_was_tampered_with_changes_nothing(
+    run: Run, url: str, tmp_path: Path, name: str, statement: str, finding: str
+) -> None:
+    run("backup", "later.db", LEDGER_DATABASE_URL=url)
+    for part in ("", ".audit"):
+        (tmp_path / f"later.db{part}").rename(tmp_path / f"copy.db{part}")
+    with closing(SQLITE.connect(tmp_path / name)) as connection, connection:
+        assert connection.execute(statement).rowcount > 0
+    before = contents(tmp_path)
+
+    refused = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert f"{name} is not what was recorded: {finding}" in refused.stderr
     assert contents(tmp_path) == before
 
 
