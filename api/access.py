@@ -19,6 +19,7 @@ from api.clock import now_us
 from ledger.errors import LedgerError
 
 KEY_NEEDED = "an API key is needed: Authorization: Bearer <key>"
+KEY_UNKNOWN = "this API key is not one that is known here, or it has expired or was revoked"
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -118,7 +119,7 @@ class Access:
         if caller is not None:
             return caller
         wait_s = self.failed_attempts.wait_s(address, now_s)
-        raise TooManyFailures(math.ceil(wait_s)) if wait_s else Unauthenticated(KEY_NEEDED)
+        raise TooManyFailures(math.ceil(wait_s)) if wait_s else Unauthenticated(KEY_UNKNOWN)
 
     def still(self, caller: Caller) -> Caller | None:
         """Who was let in earlier, with the scopes of now; None once the key is revoked, replaced or expired."""
@@ -138,7 +139,8 @@ class Access:
 def expect_scope(caller: Caller, scope: Scope) -> None:
     """Forbidden for a caller who does not have a scope."""
     if not caller.may(scope):
-        raise Forbidden(f"the key {caller.name!r} does not have the scope {scope.value!r}")
+        needed = "'read' (or 'masked')" if scope is Scope.MASKED else repr(scope.value)
+        raise Forbidden(f"the key {caller.name!r} does not have the scope {needed}")
 
 
 def sha256_of(key: str) -> bytes:

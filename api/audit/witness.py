@@ -68,7 +68,8 @@ class Witness:
     def _is_owed(self, status: int) -> bool:
         match LEAVES[self.act]:
             case Leaves.WHEN_SHOWN:
-                return status == HTTPStatus.OK and not self.caller.is_masked
+                is_shown = status == HTTPStatus.OK and self.request.method != "HEAD"
+                return is_shown and not self.caller.is_masked
             case Leaves.ALWAYS:
                 return self._is_known()
             case Leaves.NOTHING:

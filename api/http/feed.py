@@ -19,7 +19,7 @@ from api.http.problems import TooManyStreams, kind_of
 from api.http.questions import query_limit, query_text
 from api.http.responses import json_answer
 from api.service import Service
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, MalformedQuestion
 from ledger.positions import Cursor
 
 log = structlog.get_logger(__name__)
@@ -42,8 +42,9 @@ def get_feed(service: Service, caller: Caller, request: Request) -> Response:
 
 async def get_feed_stream(service: Service, caller: Caller, request: Request) -> Response:
     """The same as server-sent events, resumed after `Last-Event-ID` (or `after`)."""
-    resumed = request.headers.get("last-event-id") or query_text(request, "after")
-    cursor = _cursor(service, resumed)
+    last_event_id = request.headers.get("last-event-id")
+    resumed = last_event_id or query_text(request, "after")
+    cursor = _cursor(service, resumed, "Last-Event-ID" if last_event_id else "after")
     if resumed:
         await run_in_threadpool(service.ledger.feed, cursor, 0)  # refused now, rather than by a stream that ends
     if request.method == "HEAD":
@@ -75,8 +76,13 @@ def _give_back(service: Service) -> None:
     service.open_streams -= 1
 
 
-def _cursor(service: Service, text: str | None) -> Cursor:
-    return Cursor.parse(text, service.ledger.partitions) if text else Cursor.start(service.ledger.partitions)
+def _cursor(service: Service, text: str | None, name: str = "after") -> Cursor:
+    if not text:
+        return Cursor.start(service.ledger.partitions)
+    try:
+        return Cursor.parse(text, service.ledger.partitions)
+    except MalformedQuestion as error:
+        raise MalformedQuestion(f"{name}: {error}") from None
 
 
 async def _follow(witness: Witness, cursor: Cursor) -> AsyncIterator[bytes]:

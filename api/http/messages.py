@@ -13,6 +13,7 @@ from api.http.conditional import etag_of, is_known
 from api.http.problems import NotReachedInTime
 from api.http.questions import (
     path_text,
+    position_asked,
     query_choice,
     query_limit,
     query_phone,
@@ -68,9 +69,12 @@ def _status(service: Service, message_id: str, as_of: Position | int | None) -> 
 async def _wait(service: Service, position: Position) -> None:
     """Waits for the read model, or raises NotReachedInTime with its lag."""
     if not await service.read_models.wait_for(position, timeout_s=service.wait_for_s_max):
-        behind = await run_in_threadpool(service.read_models.projections)
+        behind, heads = await run_in_threadpool(lambda: (service.read_models.projections(), service.ledger.heads()))
         (status,) = (each for each in behind if each.name == MESSAGE_STATUS)
-        raise NotReachedInTime(str(position), status.position, status.lag_events, status.lag_seconds)
+        is_recorded = position.number <= heads[position.partition].position
+        raise NotReachedInTime(
+            str(position), status.position, status.lag_events, status.lag_seconds, is_recorded=is_recorded
+        )
 
 
 def _as_of(service: Service, request: Request) -> Position | int | None:
@@ -78,7 +82,7 @@ def _as_of(service: Service, request: Request) -> Position | int | None:
     if text is None:
         return None
     if _LIKE_A_POSITION.fullmatch(text):
-        return service.ledger.position(text)
+        return position_asked(text, "asOf", service.ledger)
     time_us = time_asked(text)
     if time_us is None:
         raise MalformedQuestion(f"asOf: expected a time such as 2026-11-23T16:00:00Z or a position, got {text[:40]!r}")

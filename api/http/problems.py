@@ -49,9 +49,12 @@ class NotReachedInTime(errors.TryAgain):
 
     retry_after_s = 1
 
-    def __init__(self, wanted: str, reached: str, lag_events: int, lag_seconds: float) -> None:
+    def __init__(
+        self, wanted: str, reached: str, lag_events: int, lag_seconds: float, *, is_recorded: bool = True
+    ) -> None:
+        nothing_yet = "" if is_recorded else f"nothing is recorded at {wanted} yet: "
         super().__init__(
-            f"the read model is at {reached} and did not reach {wanted} in time; "
+            f"{nothing_yet}the read model is at {reached} and did not reach {wanted} in time; "
             f"it is {lag_events} events and {lag_seconds:.1f} s behind the log"
         )
         self.lag = {"lagEvents": lag_events, "lagSeconds": lag_seconds}
@@ -87,6 +90,9 @@ KINDS: Mapping[type[Exception], Kind] = {
         "The ledger cannot answer this until its operator acts; its log says why.",
     ),
 }
+NOTHING_AT_ROOT = (
+    "Nothing is here. The pages for people are at /console, and what programs may ask is in /openapi.json."
+)
 HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}
 
 
@@ -123,14 +129,15 @@ async def answer_error(_request: Request, error: Exception) -> Response:
     return problem_of(error)
 
 
-async def answer_http_exception(_request: Request, error: Exception) -> Response:
+async def answer_http_exception(request: Request, error: Exception) -> Response:
     """Starlette's handler for what it refuses by itself: unknown paths and wrong methods."""
     if not isinstance(error, HTTPException):
         raise error
     title = HTTP_TITLES.get(error.status_code, "Refused")
     # Starlette lists the methods of a set, in any order.
     headers = {name: ", ".join(sorted(value.split(", "))) for name, value in (error.headers or {}).items()}
-    return problem(error.status_code, title.lower().replace(" ", "-"), title, f"{title}.", headers)
+    detail = NOTHING_AT_ROOT if request.url.path == "/" else f"{title}."
+    return problem(error.status_code, title.lower().replace(" ", "-"), title, detail, headers)
 
 
 def _headers_of(error: Exception) -> dict[str, str]:

@@ -96,7 +96,15 @@ def query_phone(request: Request, name: str) -> str | None:
 def query_position(request: Request, name: str, ledger: Ledger) -> Position | None:
     """A query parameter that is a position of this ledger."""
     text = query_text(request, name)
-    return None if text is None else ledger.position(text)
+    return None if text is None else position_asked(text, name, ledger)
+
+
+def position_asked(text: str, name: str, ledger: Ledger) -> Position:
+    """A position of this ledger; MalformedQuestion names the parameter."""
+    try:
+        return ledger.position(text)
+    except MalformedQuestion as error:
+        raise MalformedQuestion(f"{name}: {error}") from None
 
 
 def write_cursor(*parts: object) -> str:

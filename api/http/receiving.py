@@ -35,13 +35,14 @@ class WebhookEndpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one delivery."""
+        request_id = self._service.request_ids.of(scope["headers"])
         if scope["method"] != "POST":
             refused = problem(
                 405, "method-not-allowed", "Method not allowed", "Deliver webhooks with POST.", {"Allow": "POST"}
             )
+            refused.headers["x-request-id"] = request_id.decode("ascii")
             await refused(scope, receive, send)
             return
-        request_id = self._service.request_ids.of(scope["headers"])
         try:
             status, content = await self._record(scope["headers"], receive)
         except Exception as error:  # noqa: BLE001 - whatever it was, the provider is told to try again

@@ -121,6 +121,14 @@ def test_an_answer_leaves_an_entry_where_it_shows_or_does_something(stocked: Run
         assert left[0].result["items"] == len(told.get("items", told.get("events")))
 
 
+@pytest.mark.parametrize("path", ["/feed/stream", "/messages"])
+def test_the_head_of_an_answer_shows_nothing_and_leaves_no_entry(stocked: Running, path: str) -> None:
+    before = len(entries(stocked))
+
+    assert stocked.ask("HEAD", path, "reader", {}).status_code == 200
+    assert len(entries(stocked)) == before
+
+
 @pytest.mark.parametrize("key", [name for name in KEYS if name != "writer"])
 @pytest.mark.parametrize("way", PAGES, ids=lambda way: f"{type(way).__name__} {way.path}")
 def test_a_page_leaves_an_entry_where_it_shows_or_does_something(

@@ -271,7 +271,8 @@ def test_case_25_a_cursor_that_we_did_not_give_is_refused(server: Running, path:
         "type": "docs/HTTP.md#problem-malformed-question",
         "title": "A parameter makes no sense",
         "status": 400,
-        "detail": "the cursor is not one that this ledger gave out; start without one, or use a `next`",
+        "detail": ("after: " if "after=" in path else "")
+        + "the cursor is not one that this ledger gave out; start without one, or use a `next`",
     }
 
 

@@ -149,6 +149,14 @@ def test_head_answers_as_get_does_without_the_body(server: Running, message_id: 
     assert (head.status_code, head.content) == (200, b"")
 
 
+def test_who_begins_at_the_root_is_told_where_to_go(server: Running) -> None:
+    answer = server.http.get("/")
+
+    assert answer.status_code == 404
+    assert "/console" in answer.json()["detail"]
+    assert "/openapi.json" in answer.json()["detail"]
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"])
 def test_reading_is_get_alone(server: Running, method: str) -> None:
     for path in ("/messages", "/messages/x", "/conversations", "/conversations/x", "/projections", "/metrics"):
@@ -170,7 +178,10 @@ def test_who_waits_for_a_position_that_does_not_come_is_told_the_lag(fresh: Runn
     answer = fresh.get("/messages/msg_1?waitFor=0-2")
 
     assert (answer.status_code, answer.headers["retry-after"]) == (504, "1")
-    detail = "the read model is at 0-1 and did not reach 0-2 in time; it is 0 events and 0.0 s behind the log"
+    detail = (
+        "nothing is recorded at 0-2 yet: the read model is at 0-1 and did not reach 0-2 in time; "
+        "it is 0 events and 0.0 s behind the log"
+    )
     expected = problem(504, "read-model-behind", "The read model is behind", detail)
     assert answer.json() == {**expected, "lagEvents": 0, "lagSeconds": 0.0}
 
@@ -224,7 +235,9 @@ ODD_QUESTIONS = [*(f"waitFor={each}" for each in NO_POSITIONS), *(f"asOf={each}"
 def test_nonsense_about_time_and_place_is_400(server: Running, message_id: str, query: str) -> None:
     server.deliver(body("message.sent", message_id, sequence=1))
 
-    assert server.get(f"/messages/{message_id}?{query}").status_code == 400
+    answer = server.get(f"/messages/{message_id}?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(query.partition("=")[0])
 
 
 @pytest.fixture(scope="module")

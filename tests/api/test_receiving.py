@@ -173,6 +173,7 @@ def test_case_20_webhooks_are_delivered_with_post_alone(server: Running, method:
     answer = server.http.request(method, WEBHOOKS)
 
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.headers["x-request-id"]
     assert method == "HEAD" or answer.json() == {
         "type": "docs/HTTP.md#problem-method-not-allowed",
         "title": "Method not allowed",
