@@ -14,15 +14,13 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 from ledger.errors import TryAgain
 from ledger.mapper import EventCodec
 from ledger.store.database import Database
-from ledger.store.reads import events_of_stream
-from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, lock, new_revision
-from projections.log_batches import Batch, Bounds, Event, batch_after, reading_log
-from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told, unpark
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, new_revision
+from projections.log_batches import Batch, Bounds, Event, batch_after
+from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told
 from projections.projection import Changes, Projection, Sources
 from projections.recent import RECENT_BYTES_MAX, Recent
 from projections.register import now_us
 
-STREAM_PAGE = 500
 T = TypeVar("T")
 
 
@@ -153,20 +151,6 @@ class Projector:
         finally:
             self.forget_recent()
 
-    def refold(self, stream: bytes) -> int:
-        """Folds one message again from its first event, and takes its parked events off the list; how many these were."""
-        with self._rows.writing() as connection:
-            at = lock(connection, self.generation, self.partition)
-            self._projection.forget(connection, self.generation, self.partition, stream)
-            recent = Recent(RECENT_BYTES_MAX)
-            after = 0
-            while page := self._stream_page(stream, after, at.position):
-                batch = Batch(self.partition, page[0][0] - 1, page)
-                changes = self._projection.changes(self._sources(connection, recent), batch)
-                self._projection.write(connection, self.generation, changes)
-                after = page[-1][2]
-            return unpark(connection, self.generation, self.partition, stream)
-
     def look_again(self) -> None:
         """Read the checkpoint again: a crash of PostgreSQL takes back the last commits, and only their readers are told."""
         self._reached = None
@@ -189,15 +173,6 @@ class Projector:
 
     def _sources(self, connection: Connection, recent: Recent) -> Sources:
         return Sources(connection, self.generation, self._log, self._codec, recent)
-
-    def _stream_page(self, stream: bytes, after_version: int, up_to: int) -> list[Event]:
-        with reading_log(self._log) as connection:
-            rows = events_of_stream(connection, self.partition, stream, after_version=after_version, limit=STREAM_PAGE)
-        return [
-            Event(row.position, bytes(row.stream_id), row.version, row.topic, bytes(row.state), bytes(row.hash))
-            for row in rows
-            if row.position <= up_to
-        ]
 
 
 def is_poison(error: Exception) -> bool:
