@@ -6,7 +6,7 @@
 A crash before the end of `commit` leaves rows and checkpoint as they were; after it, both are new.
 """
 
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
@@ -20,8 +20,6 @@ from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told
 from projections.projection import Changes, Projection, Sources
 from projections.recent import RECENT_BYTES_MAX, Recent
 from projections.register import now_us
-
-T = TypeVar("T")
 
 
 class Prepared(NamedTuple):

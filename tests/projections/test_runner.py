@@ -198,11 +198,14 @@ def test_read_models_of_another_log_are_made_again(tmp_path: Path) -> None:
     with Scene(f"sqlite:///{tmp_path}/ledger.db") as scene:
         scene.deliver(outbound("sent", "msg_1", 1))
         scene.read_models.catch_up()
-    for suffix in ("", "-wal", "-shm"):
-        (tmp_path / f"ledger.db{suffix}").unlink(missing_ok=True)
-
+    read_models_of_another = (tmp_path / "ledger.db.read-models").read_bytes()
+    for file in tmp_path.glob("ledger.db*"):
+        file.unlink()
     with Scene(f"sqlite:///{tmp_path}/ledger.db") as other:
         other.deliver(outbound("sent", "msg_2", 1))
+    (tmp_path / "ledger.db.read-models").write_bytes(read_models_of_another)
+
+    with Scene(f"sqlite:///{tmp_path}/ledger.db") as other:
         other.read_models.catch_up()
 
         found = other.read_models.messages(MessageFilters()).items
