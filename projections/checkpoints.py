@@ -142,11 +142,11 @@ def insert_tracking(connection: Connection, tracking: Tracking) -> None:
     # One guarded statement is atomic on both engines; a select before an update is not.
     statement = (
         f"INSERT INTO checkpoints (projection, generation, partition, position, hash, revision, parked) "  # noqa: S608 - no value in it
-        f"VALUES ({place}, 0, 0, {place}, {place}, 0, 0) ON CONFLICT (projection, generation, partition) "
-        f"DO UPDATE SET position = excluded.position, revision = checkpoints.revision + 1 "
+        f"VALUES ({place}, 0, 0, {place}, {place}, {place}, 0) ON CONFLICT (projection, generation, partition) "
+        f"DO UPDATE SET position = excluded.position, revision = excluded.revision "
         f"WHERE checkpoints.position < excluded.position RETURNING position"
     )
-    values = (tracking.application_name, tracking.notification_id, b"")
+    values = (tracking.application_name, tracking.notification_id, b"", new_revision())
     if not fetch(connection, statement, values):
         raise IntegrityError(f"{tracking.application_name} is already at {tracking.notification_id} or after it")
 
