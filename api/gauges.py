@@ -19,12 +19,12 @@ from api.keys import DAY_US
 from api.program_version import program_version
 from api.service import Service
 from api.verifying import LastVerification, last_verification
-from ledger.audit.trail import FILE_SUFFIX as AUDIT_SUFFIX
 from ledger.errors import LedgerError
 from ledger.provider import Status
 from ledger.store import registers
+from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.schema import newest_version
-from projections.read_models import FILE_SUFFIX, MessageFilters, ProjectionStatus, ReadModels
+from projections.read_models import MessageFilters, ProjectionStatus, ReadModels
 from projections.stuck import STUCK_AFTER_S
 
 VALID_S = 5.0
@@ -147,7 +147,7 @@ def _gauge(name: str, text: str, value: float) -> Metric:
 
 
 def _files_of(file: Path) -> Iterator[tuple[str, Path]]:
-    for name, suffix in (("log", ""), ("read-models", FILE_SUFFIX), ("audit", AUDIT_SUFFIX)):
+    for name, suffix in (("log", ""), ("read-models", READ_MODELS), ("audit", TRAIL)):
         yield name, file.with_name(file.name + suffix)
         yield f"{name}-wal", file.with_name(f"{file.name}{suffix}-wal")
 

@@ -17,6 +17,7 @@ from ledger.facts import partition_of
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store.database import Database
+from ledger.store.place import READ_MODELS
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
 from projections.as_of import status_as_of
@@ -42,7 +43,6 @@ from projections.runner import Runner
 from projections.spans import Spans, unseen
 from projections.waiting import ASK_AGAIN_BESIDE_OUR_RUNNER_S, ASK_AGAIN_S, Waiters
 
-FILE_SUFFIX = ".read-models"
 RETRY_PAGE = 200
 PARKED_SHOWN_MAX = 1_000
 
@@ -83,7 +83,7 @@ __all__ = [
 def read_models_url(ledger_url: URL) -> URL:
     """Where the read models of a ledger are: on SQLite in a file of their own, so that projecting never takes the log's lock."""
     if ledger_url.get_backend_name() == "sqlite":
-        return ledger_url.set(database=f"{ledger_url.database}{FILE_SUFFIX}")
+        return ledger_url.set(database=f"{ledger_url.database}{READ_MODELS}")
     return ledger_url
 
 

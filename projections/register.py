@@ -7,10 +7,11 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sqlalchemy import Connection, insert, select, text, update
+from sqlalchemy import Connection, insert, select, update
 
 from ledger.errors import NotFound
 from ledger.store.driver import fetch, placeholder_of
+from ledger.store.schema import one_at_a_time
 from projections.checkpoints import Generation, begin
 from projections.projection import Projection, create_tables
 from projections.tables import metadata, read_models
@@ -50,7 +51,7 @@ class Entry(NamedTuple):
 
 def open_register(connection: Connection, projections: Sequence[Projection], ledger_id: str, partitions: int) -> None:
     """Makes what is missing: the shared tables, and an empty first generation of each projection."""
-    _one_at_a_time(connection)
+    one_at_a_time(connection, "lifecycle-ledger-read-models")
     metadata.create_all(connection)
     for projection in projections:
         if connection.execute(select(read_models.c.name).where(read_models.c.name == projection.name)).first() is None:
@@ -112,9 +113,3 @@ def _enter(connection: Connection, projection: Projection, ledger_id: str, parti
     generation = Generation(projection.name, 1)
     create_tables(connection, projection, generation)
     begin(connection, generation, partitions)
-
-
-def _one_at_a_time(connection: Connection) -> None:
-    # On SQLite the transaction holds the only write lock already.
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lifecycle-ledger-read-models'))"))

@@ -10,8 +10,9 @@ from api.audit.acts import Act
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, print_json, said, to_stdout
 from api.command_line.witnessing import administering
-from ledger.audit.trail import FILE_SUFFIX, AuditTrail
+from ledger.audit.trail import AuditTrail
 from ledger.store.backup import back_up, expect_free
+from ledger.store.place import TRAIL
 
 
 def backup(
@@ -35,7 +36,7 @@ def backup(
     Exit status: 0 made; 2 it cannot be made (there is such a file already, no
     ledger, or the ledger is in PostgreSQL: use pg_dump).
     """
-    trail_file = file.with_name(file.name + FILE_SUFFIX)
+    trail_file = file.with_name(file.name + TRAIL)
     with opened() as ledger, closing(AuditTrail.open(ledger)) as trail, administering(Act.BACKUP) as result:
         expect_free(ledger.database, file)
         # First, so that where a file of the name that was asked for is, the backup is whole.

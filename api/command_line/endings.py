@@ -9,6 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.visible import visible
 from ledger import errors
+from ledger.store.driver import said
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 
 FINE, SOMETHING_WRONG, WRONG_USAGE = 0, 1, 2
@@ -46,9 +47,7 @@ def _line_of(error: Exception) -> str:
         case errors.LedgerError():
             return str(error)[:REASON_CHARACTERS_MAX]
         case SQLAlchemyError():
-            # The driver's first line says what is wrong; the rest would show statements and stored values.
-            reason = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-            return f"LEDGER_DATABASE_URL: the database cannot be used: {reason[0][:REASON_CHARACTERS_MAX]}"
+            return f"LEDGER_DATABASE_URL: the database cannot be used: {said(error)}"
         case _:
             told = (str(error).splitlines() or [""])[0][:200]
             return (

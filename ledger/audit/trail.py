@@ -19,10 +19,10 @@ from ledger.store.backup import copied
 from ledger.store.commit import durably
 from ledger.store.database import Database, opening
 from ledger.store.driver import fetch, placeholder_of, run
-from ledger.store.schema import one_creator_at_a_time
+from ledger.store.place import TRAIL
+from ledger.store.schema import CREATING, one_at_a_time
 from ledger.store.statements import insert_rows
 
-FILE_SUFFIX = ".audit"
 FORMAT = 1
 
 
@@ -38,7 +38,7 @@ class AuditQuestion(NamedTuple):
 
 def audit_url(ledger_url: URL) -> URL:
     """Where the audit trail of an embedded ledger is."""
-    return ledger_url.set(database=f"{ledger_url.database}{FILE_SUFFIX}")
+    return ledger_url.set(database=f"{ledger_url.database}{TRAIL}")
 
 
 class AuditTrail:
@@ -124,7 +124,7 @@ def _begin_or_check(database: Database, ledger_id: str) -> None:
         is_there = inspect(connection).has_table(audit_head.name)
     if not is_there:
         with database.writing() as connection:
-            one_creator_at_a_time(connection)
+            one_at_a_time(connection, CREATING)
             _begin(connection, ledger_id)
     with database.reading() as connection:
         found = connection.execute(select(audit_head.c.ledger_id, audit_head.c.format)).one()

@@ -39,9 +39,9 @@ def copied(database: Database, target: Path, question: str) -> Sequence[Any]:
         answer: Sequence[Any] = copy.execute(question).fetchall()
         # A backup is one file: without this it would open in WAL mode only together with a -wal file.
         copy.execute("PRAGMA journal_mode=DELETE")
-    _to_disk(unfinished)
+    to_disk(unfinished)
     unfinished.rename(target)
-    _to_disk(target.parent)
+    to_disk(target.parent)
     return answer
 
 
@@ -55,7 +55,8 @@ def expect_free(database: Database, target: Path) -> None:
         raise SettingRefused(f"there is a file {target} already; a backup never overwrites one")
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """Returns once a file's content, or a folder's names, are on disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

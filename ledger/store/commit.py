@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from ledger.errors import StoreUnavailable
 from ledger.facts import Fact, Item, Outcome, Send, UnreadableDelivery
 from ledger.store.database import Database
+from ledger.store.driver import said
 from ledger.store.log import append, lock_head
 from ledger.store.registers import keep_unreadable, register_send
 
@@ -34,12 +35,12 @@ def durably(database: Database, transaction: Callable[[bool], T]) -> T:
     except SQLAlchemyError as error:
         if not _worth_another_try(error):
             database.after_failure(error)
-            raise StoreUnavailable(f"the database refused a commit: {_told(error)}") from error
+            raise StoreUnavailable(f"the database refused a commit: {said(error)}") from error
     try:
         return transaction(True)  # noqa: FBT003 - as above
     except SQLAlchemyError as error:
         database.after_failure(error)
-        raise StoreUnavailable(f"the database refused a commit twice: {_told(error)}") from error
+        raise StoreUnavailable(f"the database refused a commit twice: {said(error)}") from error
 
 
 def _commit(database: Database, partition: int, items: Sequence[Item], *, again: bool) -> list[Outcome]:
@@ -68,9 +69,3 @@ def _worth_another_try(error: SQLAlchemyError) -> bool:
 
 def _sqlstate(error: DBAPIError) -> str:
     return str(getattr(error.orig, "sqlstate", None) or "")
-
-
-def _told(error: SQLAlchemyError) -> str:
-    """What the database said, without our statement and its parameters: those are personal data."""
-    original = error.orig if isinstance(error, DBAPIError) else error
-    return str(original).splitlines()[0][:200] if str(original) else type(original).__name__

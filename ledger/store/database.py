@@ -12,11 +12,11 @@ from threading import Event
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.store import postgres, sqlite
-from ledger.store.driver import run
+from ledger.store.driver import run, said
 from ledger.store.held_file import HeldFile
 
 log = logging.getLogger(__name__)
@@ -51,11 +51,6 @@ class Database:
     def file(self) -> Path | None:
         """The file of an embedded database."""
         return Path(self.url.database or "") if self.is_sqlite else None
-
-    @property
-    def placeholder(self) -> str:
-        """How a parameter is written in statements that go to the driver as they stand."""
-        return "?" if self.is_sqlite else "%s"
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -115,9 +110,7 @@ def opening(url: str) -> Iterator[Database]:
         yield database
     except SQLAlchemyError as error:
         database.close()
-        told = str(error.orig if isinstance(error, DBAPIError) else error).splitlines()[:1]
-        reason = told[0][:200] if told else type(error).__name__
-        raise StoreUnavailable(f"LEDGER_DATABASE_URL: the database cannot be used: {reason}") from error
+        raise StoreUnavailable(f"LEDGER_DATABASE_URL: the database cannot be used: {said(error)}") from error
     except BaseException:
         database.close()
         raise

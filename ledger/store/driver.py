@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Any, cast
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import SQLAlchemyError
 
+SAID_CHARACTERS_MAX = 200
 Row = tuple[Any, ...]
 
 
@@ -60,6 +62,13 @@ def _raw_cursor(connection: Connection) -> Any:  # noqa: ANN401 - psycopg is an 
 def _numbered(statement: str) -> str:
     first, *others = statement.split("%s")
     return first + "".join([f"${number}{text}" for number, text in enumerate(others, start=1)])
+
+
+def said(error: SQLAlchemyError) -> str:
+    """What the database said, in a line, without our statement and its parameters: those are personal data."""
+    original = getattr(error, "orig", None) or error
+    lines = str(original).strip().splitlines()
+    return lines[0][:SAID_CHARACTERS_MAX] if lines else type(original).__name__
 
 
 def placeholder_of(connection: Connection) -> str:

@@ -1,6 +1,5 @@
 """Putting a backup in the place of an embedded ledger. What was there is put aside under another name, never deleted."""
 
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import closing, suppress
@@ -11,7 +10,7 @@ from ledger.audit.trail import AuditTrail
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.positions import Position
-from ledger.store.backup import UNFINISHED
+from ledger.store.backup import UNFINISHED, to_disk
 from ledger.store.database import Database
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
@@ -68,7 +67,7 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
     if not trail_stays:
         _place_trail(_trail_of(backup), _trail_of(file))
     unfinished.rename(file)
-    _to_disk(file.parent)
+    to_disk(file.parent)
     return Restored(heads, aside if was_there else None, trail_stays)
 
 
@@ -155,12 +154,4 @@ def _copy(file: Path, copy: Path) -> None:
     copy.unlink(missing_ok=True)
     make_private(copy)
     shutil.copyfile(file, copy)
-    _to_disk(copy)
-
-
-def _to_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    to_disk(copy)

@@ -19,6 +19,7 @@ from ledger.store.tables import ledger, partition_heads
 
 PARTITIONS_MAX = 1024
 VERSION_TABLE = "alembic_version"
+CREATING = "lifecycle-ledger"
 
 
 class Identity(NamedTuple):
@@ -39,7 +40,7 @@ def open_or_create(database: Database, partitions: int | None) -> Identity:
         expect_no_lost_log(database.file)
     with database.writing() as connection:
         if not _is_ledger(connection):
-            one_creator_at_a_time(connection)
+            one_at_a_time(connection, CREATING)
             if not _is_ledger(connection):
                 _create(connection, partitions or 1)
     return open_existing(database, partitions)
@@ -83,11 +84,11 @@ def shown(database: Database) -> str:
     return database.url.render_as_string(hide_password=True)
 
 
-def one_creator_at_a_time(connection: Connection) -> None:
-    """Lets one process at a time make what is missing in a database, until its transaction ends."""
+def one_at_a_time(connection: Connection, what: str) -> None:
+    """Lets one process at a time do what has that name in a database, until its transaction ends."""
     # On SQLite the transaction holds the only write lock already.
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext('lifecycle-ledger'))"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:what))"), {"what": what})
 
 
 def _is_ledger(connection: Connection) -> bool:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from ledger.store.database import Database
+from ledger.store.driver import placeholder_of
 from ledger.store.log import LogRow
 from ledger.store.tables import ledger, partition_heads
 
@@ -50,7 +51,7 @@ def ends(database: Database, partitions: int) -> list[Ends]:
 def hash_at(database: Database, partition: int, number: int) -> bytes | None:
     """The stored hash of one event, or None where there is no such event."""
     with database.reading() as connection:
-        found = connection.exec_driver_sql(_text(database, _HASH_AT), (partition, number)).first()
+        found = connection.exec_driver_sql(_text(connection, _HASH_AT), (partition, number)).first()
     return None if found is None else found[0]
 
 
@@ -82,7 +83,7 @@ def repeated_facts(database: Database, partition: int, events: int, limit: int) 
 def events_elsewhere(database: Database, partitions: int, limit: int) -> list[RawRow]:
     """Events in a partition that this ledger does not have: (partition, position)."""
     with database.reading() as connection:
-        found = connection.exec_driver_sql(_text(database, _ELSEWHERE), (partitions, limit))
+        found = connection.exec_driver_sql(_text(connection, _ELSEWHERE), (partitions, limit))
         return list(found)
 
 
@@ -95,8 +96,7 @@ def _head(connection: Connection, partition: int) -> tuple[int, bytes] | None:
 
 
 def _last(connection: Connection, partition: int) -> tuple[int, bytes] | None:
-    placeholder = "?" if connection.dialect.paramstyle == "qmark" else "%s"
-    row = connection.exec_driver_sql(_LAST.format(placeholder), (partition,)).first()
+    row = connection.exec_driver_sql(_text(connection, _LAST), (partition,)).first()
     return None if row is None else (row[0], row[1])
 
 
@@ -108,7 +108,7 @@ def _chunks(database: Database, statement: str, parameters: tuple[object, ...]) 
         with database.reading() as connection:
             # On PostgreSQL a cursor on the server, so that a page of large bodies is never in memory as a whole.
             streaming = connection.execution_options(stream_results=True, max_row_buffer=ROWS_AT_ONCE)
-            result = streaming.exec_driver_sql(_text(database, statement), (*parameters, ROWS_PER_READ))
+            result = streaming.exec_driver_sql(_text(connection, statement), (*parameters, ROWS_PER_READ))
             for rows in result.partitions(ROWS_AT_ONCE):
                 yield rows
                 found += len(rows)
@@ -121,13 +121,13 @@ def _sliced(database: Database, statement: str, partition: int, events: int, lim
     bounds = [(65_536 * index // slices).to_bytes(2, "big") for index in range(slices)]
     for lower, upper in zip(bounds, [*bounds[1:], STREAM_IDS_END], strict=True):
         with database.reading() as connection:
-            found = connection.exec_driver_sql(_text(database, statement), (partition, lower, upper, limit))
+            found = connection.exec_driver_sql(_text(connection, statement), (partition, lower, upper, limit))
             rows = list(found)
         yield from rows
 
 
-def _text(database: Database, statement: str) -> str:
-    return statement.format(database.placeholder)
+def _text(connection: Connection, statement: str) -> str:
+    return statement.format(placeholder_of(connection))
 
 
 _EVENT_COLUMNS = ", ".join(name for name in LogRow._fields if name != "partition")

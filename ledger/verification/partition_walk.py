@@ -6,6 +6,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store import walk
 from ledger.store.database import Database
+from ledger.store.driver import said
 from ledger.verification.content import Content, hash_of, is_quarantined_as, is_sent_as
 from ledger.verification.findings import RESTORE, Findings, NotedHead, shown
 
@@ -129,8 +130,7 @@ class PartitionWalk:
 
 def cannot_be_read(error: SQLAlchemyError) -> str:
     """What the database said when it could not go on."""
-    told = (str(getattr(error, "orig", error)).splitlines() or [""])[0][:200]
-    return f"the database cannot be read: {told}; restore it from a backup (docs/RUNBOOK.md, verify)"
+    return f"the database cannot be read: {said(error)}; restore it from a backup (docs/RUNBOOK.md, verify)"
 
 
 def _absent(expected: int, found: object) -> str:

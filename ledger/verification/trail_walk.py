@@ -11,6 +11,7 @@ from ledger.audit.trail import AuditTrail
 from ledger.chain import HASH_BYTES, audit_genesis_hash
 from ledger.errors import MalformedQuestion
 from ledger.store.database import Database
+from ledger.store.driver import placeholder_of
 from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, RESTORE, Finding, shown
 from ledger.verification.partition_walk import cannot_be_read
 from ledger.verification.storage import damaged_pages
@@ -50,7 +51,7 @@ def verify_trail(trail: AuditTrail, *, noted_heads: Iterable[str] = ()) -> Verif
             if database.is_sqlite:
                 walk.findings += damaged_pages(connection)
             head = connection.exec_driver_sql(_HEAD).first()
-            last = connection.exec_driver_sql(_LAST.format(database.placeholder), (NUMBER_AFTER_ALL,)).scalar()
+            last = connection.exec_driver_sql(_LAST.format(placeholder_of(connection)), (NUMBER_AFTER_ALL,)).scalar()
             stored = connection.exec_driver_sql(_ALL).scalar_one()
         for rows in _chunks(database, last or 0):
             walk.check(rows)
@@ -115,7 +116,7 @@ def _chunks(database: Database, last: int) -> Iterator[Sequence[Sequence[object]
     after = 0
     while after < last:
         with database.reading() as connection:
-            text = _ROWS.format(database.placeholder)
+            text = _ROWS.format(placeholder_of(connection))
             rows = connection.exec_driver_sql(text, (after, last, ROWS_AT_ONCE)).all()
         if not rows:
             return
@@ -125,7 +126,7 @@ def _chunks(database: Database, last: int) -> Iterator[Sequence[Sequence[object]
 
 def _hash_at(database: Database, number: int) -> object:
     with database.reading() as connection:
-        return connection.exec_driver_sql(_HASH_AT.format(database.placeholder), (number,)).scalar()
+        return connection.exec_driver_sql(_HASH_AT.format(placeholder_of(connection)), (number,)).scalar()
 
 
 def _noted(text: str) -> AuditHead:

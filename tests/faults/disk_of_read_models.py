@@ -9,7 +9,7 @@ import json
 from random import Random
 
 from ledger.ledger import Ledger
-from projections.read_models import FILE_SUFFIX
+from ledger.store.place import READ_MODELS
 from tests.faults.checks import violations
 from tests.faults.disk import (
     FAILS_FROM_CALL_MAX,
@@ -59,7 +59,7 @@ def read_models_disk(trials: int, seed: int) -> Figures:
 def _failing(figures: Figures, traffic: Traffic, calls: str, error: str, first: int) -> None:
     with fresh_folder() as folder:
         url = created(folder)
-        files = [folder / f"ledger.db{FILE_SUFFIX}{suffix}" for suffix in SUFFIXES]
+        files = [folder / f"ledger.db{READ_MODELS}{suffix}" for suffix in SUFFIXES]
         server = serve(url, folder / "log")
         with failing(server, calls, error, first, files) as trace:
             asyncio.run(_while_broken(server.port, traffic))
@@ -70,7 +70,7 @@ def _failing(figures: Figures, traffic: Traffic, calls: str, error: str, first: 
 
 def _full(figures: Figures, traffic: Traffic) -> None:
     with fresh_folder() as folder, small_file_system() as small:
-        (folder / f"ledger.db{FILE_SUFFIX}").symlink_to(small / "read-models")
+        (folder / f"ledger.db{READ_MODELS}").symlink_to(small / "read-models")
         url = created(folder)
         server = serve(url, folder / "log")
         filler = fill(small / "filler")

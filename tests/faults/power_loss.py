@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from ledger.ledger import Ledger
-from projections.read_models import FILE_SUFFIX
+from ledger.store.place import READ_MODELS
 from tests.faults.appender import FACTS_A_COMMIT, PROJECTING, ROWS_SYNCHRONOUS_OFF, SYNCHRONOUS_OFF, received
 from tests.faults.checks import lost, stored_bodies, stored_twice, unverified
 from tests.faults.crash_points import acknowledged_in
@@ -117,12 +117,12 @@ def _cut_logs_back(
     ends = Disk(begin)
     for step in steps:
         ends.take(step)
-    rows = {name: content for name, content in ends.after_power_cut(None).items() if FILE_SUFFIX in name}
+    rows = {name: content for name, content in ends.after_power_cut(None).items() if READ_MODELS in name}
     for trial in range(trials):
         disk = Disk(begin)
         for step in steps[: dice.randrange(len(steps) // 2)]:
             disk.take(step)
-        files = {name: each for name, each in disk.after_power_cut(None).items() if FILE_SUFFIX not in name} | rows
+        files = {name: each for name, each in disk.after_power_cut(None).items() if READ_MODELS not in name} | rows
         wrong = partial(_wrong_below_read_models, goes_on=trial % 2 == 1)
         figures.violated(*(f"a log cut back: {each}" for each in opened_after(files, folder, {}, wrong)))
         figures.counts["logs cut back below their read models"] += 1

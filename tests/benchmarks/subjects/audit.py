@@ -7,7 +7,7 @@ from random import Random
 
 from sqlalchemy import make_url
 
-from ledger.audit.trail import FILE_SUFFIX
+from ledger.store.place import TRAIL
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.closed_loop import Load
 from tests.benchmarks.databases import ENGINES, TITLE
@@ -48,7 +48,7 @@ def audit(bench: Bench) -> Section:
                     tell(f"  {title}: p99 {alone.p99_ms:.1f} ms, beside webhooks {beside.p99_ms:.1f} ms")
             entries = 4 * bench.seconds * QUESTIONS_PER_SECOND
             if engine == "sqlite":
-                file = Path(f"{make_url(url).database}{FILE_SUFFIX}")
+                file = Path(f"{make_url(url).database}{TRAIL}")
                 size = file.stat().st_size / entries
                 section.notes.append(f"SQLite's file has {size:,.0f} bytes an entry after about {entries:,} of them.")
     return section
