@@ -10,6 +10,7 @@ import socket
 from sqlalchemy import Connection, update
 
 from ledger.store.database import Database
+from ledger.times import write_time
 from projections.checkpoints import Generation
 from projections.errors import NothingToRollBackTo, RebuildRunning
 from projections.generations import drop_all_but_those_kept
@@ -39,6 +40,11 @@ def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) 
         registered = entry(connection, projection.name)
         if registered.previous is None:
             raise NothingToRollBackTo(f"{projection.name} was never rebuilt: no earlier generation is kept")
+        if registered.previous > registered.live:  # numbers rise with each rebuild
+            raise NothingToRollBackTo(
+                f"{projection.name} was rolled back already, at {write_time(registered.switched_at_us)}, and what was live"
+                " before the last rebuild is live since; another rebuild makes it anew"
+            )
         if registered.previous_version != projection.version:
             raise NothingToRollBackTo(
                 f"the earlier generation of {projection.name} is of version {registered.previous_version}, "

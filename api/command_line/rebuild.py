@@ -8,10 +8,11 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.audit.acts import Act
+from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.projections import known_name, names_to_complete
-from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout
+from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout, when_about
 from api.command_line.witnessing import administering
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
@@ -37,7 +38,7 @@ def rebuild(
         typer.Option("--message", metavar="MESSAGE_ID", help="Only this message's row.", show_default=False),
     ] = None,
     rollback: Annotated[
-        bool, typer.Option("--rollback", help="Make the version before the last rebuild live again.")
+        bool, typer.Option("--rollback", help="Make what was live before the last rebuild live again, once.")
     ] = False,
     cancel: Annotated[
         bool, typer.Option("--cancel", help="End a rebuild that runs anywhere, and drop what it made.")
@@ -69,7 +70,7 @@ def rebuild(
             with administering(Act.ROLLBACK, names[0]):
                 read_models.rollback(names[0])
             _tell(
-                f"{names[0]}: the previous version is live again",
+                f"{names[0]}: what was live before the last rebuild is live again, since {when_about(now_us())} (UTC)",
                 {"name": names[0], "rolledBack": True},
                 as_json=as_json,
             )

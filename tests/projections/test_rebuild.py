@@ -295,6 +295,19 @@ def test_a_rollback_brings_the_previous_generation_back_caught_up(any_scene: Sce
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
+def test_a_second_rollback_never_brings_back_what_the_first_took_away(scene: Scene) -> None:
+    filled(scene).read_models.claim_rebuild(MESSAGE_STATUS).run()
+    scene.read_models.rollback(MESSAGE_STATUS)
+
+    with pytest.raises(NothingToRollBackTo, match="was rolled back already, at 2"):
+        scene.read_models.rollback(MESSAGE_STATUS)
+
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    scene.read_models.rollback(MESSAGE_STATUS)
+    with scene.read_models.stores.rows.reading() as connection:
+        assert entry(connection, MESSAGE_STATUS).live == 1
+
+
 def test_one_message_is_folded_again_by_itself(any_scene: Scene) -> None:
     scene = filled(any_scene)
     break_rows(scene, "UPDATE message_status_g1 SET status = 'failed' WHERE message_id = 'msg_7'")
