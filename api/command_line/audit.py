@@ -20,6 +20,7 @@ from ledger.times import read_rfc3339
 PAGE_ENTRIES = 500
 LIMIT_DEFAULT, LIMIT_MAX = 50, 1_000_000
 COLUMNS = ("number", "at (UTC)", "who", "way", "act", "about", "asked and found", "outcome")
+SPARED = ("way", "number", "outcome", "asked and found")
 
 
 def audit(
@@ -68,7 +69,7 @@ def audit(
     if as_json:
         print_json({"items": [audit_answer(each) for each in found]})
         return
-    print_table(COLUMNS, map(_row, found))
+    print_table(COLUMNS, map(_row, found), SPARED)
     if not found:
         to_stderr().print("There are none.")
     if len(found) == limit:

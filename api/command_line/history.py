@@ -61,12 +61,13 @@ def history(
 
 
 COLUMNS = ("version", "position", "event", "sequence", "effect", "received (UTC)", "signed by", "late")
+SPARED = ("signed by", "version", "late")
 
 
 def _print_for_people(message_id: str, entries: Sequence[Entry]) -> None:
     console = to_stdout()
     console.print(said(message_id, "bold"), said(f"· {counted(len(entries), 'event')}, in the order of recording"))
-    print_table(COLUMNS, map(_row, entries))
+    print_table(COLUMNS, map(_row, entries), SPARED)
     effects = {Effect.UNREADABLE if isinstance(entry, UnreadableEntry) else entry.effect for entry in entries}
     for effect, line in EXPLANATIONS.items():
         if effect in effects:

@@ -28,6 +28,7 @@ from projections.read_models import (
 from projections.stuck import STUCK_AFTER_S, stuck_filters
 
 COLUMNS = ("messageId", "status", "updated (UTC)", "reference", "phone", "code")
+SPARED = ("code", "updated (UTC)", "phone")
 CONVERSATION_COLUMNS = ("conversationId", "last message (UTC)", "messages", "participants")
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=LIMIT_MAX, help="How many at most.")]
@@ -134,7 +135,7 @@ def _stuck(read_models: ReadModels, status: Status | None, limit: int) -> tuple[
 
 
 def _print(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, cut_off: bool) -> None:
-    print_table(columns, rows)
+    print_table(columns, rows, SPARED)
     if not rows:
         to_stderr().print("There are none.")
     if cut_off:

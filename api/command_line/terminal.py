@@ -7,7 +7,7 @@ import json
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -26,6 +27,7 @@ from ledger.times import write_time
 JSON_INDENT = 2
 MILLISECOND_END, SECOND_END = -4, -8
 ID_CHARACTERS_KEPT = 36
+BETWEEN_COLUMNS = 2
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the HTTP API.")]
 
@@ -85,31 +87,62 @@ def print_bytes(content: bytes) -> None:
         typer.echo(content, nl=False)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """A table in a terminal, without its empty columns; tab-separated lines with a heading in a pipe. None is empty."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], spared: Sequence[str] = ()) -> None:
+    """A table in a terminal, without its empty columns; tab-separated lines with a heading in a pipe. None is empty.
+
+    An id or a number that is cut in two cannot be copied. In a terminal that is too narrow for that, columns in `spared` are
+    left out, one after the other, and named.
+    """
     if not sys.stdout.isatty():
         for row in (columns, *rows):
             typer.echo("\t".join(visible(_cell(each)) for each in row))
         return
-    cells = [[_cell(each) for each in row] for row in rows]
+    cells = [[said(_cell(each), STYLE_OF.get(_cell(each), "")) for each in row] for row in rows]
+    if not cells:
+        return
+    console = to_stdout()
+    natural = {
+        column: max(cell_len(column), *(row[index].cell_len for row in cells))
+        for index, column in enumerate(columns)
+        if any(row[index].plain for row in cells)
+    }
+    least = {column: _least_width(column, [row[columns.index(column)] for row in cells]) for column in natural}
+    left_out = []
+    for column in spared:
+        if column in least and _width(least) > console.width:
+            left_out.append(column)
+            del least[column]
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    shown = [index for index in range(len(columns)) if any(row[index] for row in cells)]
-    for index in shown:
-        column = columns[index]
-        is_number, is_time = column in NUMBERS, column.endswith("(UTC)")
-        # An id that is cut in two cannot be copied, so other columns make room for it, as long as it is of a usual length.
-        longest = max(len(row[index]) for row in cells) if column.endswith("Id") else 0
+    room = console.width - _width(least)
+    for column, width in least.items():
+        more = max(0, min(natural[column] - width, room))
+        room -= more
         table.add_column(
             column,
-            justify="right" if is_number else "left",
+            justify="right" if column in NUMBERS else "left",
             overflow="fold",
-            no_wrap=is_number or is_time,
-            min_width=min(longest, ID_CHARACTERS_KEPT) or None,
+            width=width + more if room >= 0 else None,
         )
     for row in cells:
-        table.add_row(*(said(row[index], STYLE_OF.get(row[index], "")) for index in shown))
-    if cells:
-        to_stdout().print(table)
+        table.add_row(*(row[columns.index(column)] for column in least))
+    console.print(table)
+    if left_out:
+        console.print(
+            said(f"Too narrow for: {', '.join(left_out)}. A wider terminal, a pipe and --json have them.", "dim")
+        )
+
+
+def _least_width(column: str, cells: Sequence[Text]) -> int:
+    """How narrow a column may be: no time and no word is cut in two, unless it is longer than an id is."""
+    texts = [each.plain for each in cells]
+    words = texts if column.endswith("(UTC)") else [word for text in texts for word in text.split()]
+    heading = max(map(cell_len, column.split()))
+    return max(heading, min(max(map(cell_len, words), default=0), ID_CHARACTERS_KEPT))
+
+
+def _width(widths: Mapping[str, int]) -> int:
+    """The width of a table with columns of these widths."""
+    return sum(widths.values()) + BETWEEN_COLUMNS * len(widths) + 1
 
 
 NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "seconds", "messages", "number"})

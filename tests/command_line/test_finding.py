@@ -1,6 +1,8 @@
 """Finding what one has no messageId of, and what is stuck or lost: `ledger messages`, `ledger stuck`, and hints elsewhere."""
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -8,9 +10,10 @@ from api.phones import phone_in
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from projections.read_models import ReadModels
-from tests.builders import SECRET, body, signed_headers
-from tests.command_line.conftest import Run, record
+from tests.builders import SECRET, accepted, body, commit_each, facts, signed_headers
+from tests.command_line.conftest import Run, in_a_terminal, record
 
+LONG_ID = "msg_01JD8ZQ4X7K3M5N9P2R6T8V0WY"
 MINUTE_US = 60_000_000
 SENT = body("message.sent", "msg_1", sequence=2, externalReference="order 789", providerMessageRef="SM9")
 INBOUND = body("message.inbound", "in_1", conversationId="conv_1", **{"from": "+15557654321", "to": "+15551234567"})
@@ -130,3 +133,30 @@ def test_what_nobody_projects_may_be_further_on(run: Run, url: str) -> None:
 )
 def test_a_number_is_read_however_it_is_set_apart(typed: str, number: str | None) -> None:
     assert phone_in(typed) == number
+
+
+@pytest.mark.parametrize(
+    "arguments, whole",
+    [
+        (["messages"], [LONG_ID, "failed", "order_789012", "+15551234567"]),
+        (["history", LONG_ID], [LONG_ID, "0-1", "request.accepted", "superseded", "2024-11-23 16:00:01.000"]),
+        (["audit"], [LONG_ID, "read-history"]),
+    ],
+)
+def test_no_id_and_no_number_is_cut_in_two_in_a_terminal_of_80_columns(
+    tmp_path: Path, arguments: list[str], whole: list[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with Ledger.open(url) as ledger:
+        commit_each(ledger, facts([accepted(LONG_ID, reference="order_789012")]))
+    failure = body("message.failed", LONG_ID, sequence=3, reason="Unknown destination handset")
+    record(url, failure, body("message.sent", LONG_ID, sequence=2))
+    with Ledger.open(url) as ledger, ReadModels.open(ledger) as read_models:
+        read_models.catch_up()
+    in_a_terminal(tmp_path, "history", LONG_ID)
+
+    shown = in_a_terminal(tmp_path, *arguments, columns=80)
+
+    assert [each for each in whole if each not in shown] == []
+    assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in shown.split("\r\n")) <= 80
+    assert "Too narrow for: " in shown
