@@ -16,7 +16,7 @@ from ledger.events import stream_key
 from ledger.facts import partition_of
 from ledger.ledger import Ledger
 from ledger.positions import Position
-from ledger.store.database import Database
+from ledger.store.database import Database, opening
 from ledger.store.place import READ_MODELS
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
@@ -108,9 +108,10 @@ class ReadModels:
         What was made from another history than the log has (a restored backup, a foreign file) is made again from it.
         """
         url = read_models_url(ledger.database.url).render_as_string(hide_password=False)
-        opened = cls(ledger, Database(url, durable=False), spans)
-        open_for(ledger, opened.stores.rows, list(opened._projections.values()))
-        return opened
+        with opening(url, durable=False) as rows:
+            opened = cls(ledger, rows, spans)
+            open_for(ledger, rows, list(opened._projections.values()))
+            return opened
 
     def start(self) -> None:
         """Starts the runner's thread, which projects until `stop`; and rebuilds what an older version of us had made."""

@@ -1,5 +1,6 @@
 """Opening the ledger for a command: it must exist, and a running server is not disturbed."""
 
+import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,10 +17,28 @@ from projections.spans import Spans, unseen
 
 
 @contextmanager
-def opened() -> Iterator[Ledger]:
-    """The ledger that LEDGER_DATABASE_URL names; SettingRefused where there is none."""
-    with closing(Database(existing_url())) as database:
+def opened(*, as_it_is: bool = False) -> Iterator[Ledger]:
+    """The ledger that LEDGER_DATABASE_URL names; SettingRefused where there is none.
+
+    `as_it_is`: one that we may not write to is read without changing anything, as evidence.
+    """
+    url = existing_url()
+    evidence = as_it_is and _is_evidence(file_of(url))
+    with closing(Database(url, evidence=evidence)) as database:
         yield Ledger(database, open_existing(database))
+
+
+def _is_evidence(file: Path | None) -> bool:
+    """Whether a file, or its folder, can only be read; SettingRefused where that would not show its newest events."""
+    if file is None or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK)):
+        return False
+    newest = file.with_name(file.name + "-wal")
+    if newest.exists() and newest.stat().st_size:
+        raise SettingRefused(
+            f"the newest events are in {newest}, which cannot be read where nothing can be written:"
+            f" copy {file.name}* to a folder of yours, all of it while no server runs, and name that"
+        )
+    return True
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from api.supervisor import tell_that_it_listens
 from api.tracing import tracing
 from api.writer_process import writer_process
 from ledger.store.schema import shown
+from projections.setting_aside import set_damaged_aside
 
 log = structlog.get_logger("api.serve")
 
@@ -49,6 +50,7 @@ def serve() -> None:
         listening(settings.host, settings.port) as listener,
     ):
         warn(settings)
+        set_damaged_aside(settings.database_url)
         service = Service.open(settings, traces, writer)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
     log.info("stopped; everything that was acknowledged is on disk")

@@ -1,11 +1,12 @@
 """`ledger verify`: whether what is stored is still what was recorded."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
 from rich.progress import Progress, TaskID
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
@@ -16,9 +17,12 @@ from api.interpreter import rare_collections
 from api.settings import read_settings
 from api.verifying import Verified, outcome_of, verify_everything
 from ledger.audit.trail import AuditTrail
-from ledger.errors import LedgerError, SettingRefused
+from ledger.errors import LedgerError, SettingRefused, StoreUnavailable
 from ledger.signatures import Secret
-from ledger.verification import OnProgress
+from ledger.store.driver import said as said_by
+from ledger.store.sqlite import DAMAGED
+from ledger.verification import Finding, OnProgress, Verification
+from ledger.verification.trail_walk import VerifiedTrail
 
 
 def verify(
@@ -54,19 +58,35 @@ def verify(
     Exit status: 0 everything is as it was recorded; 1 something is not;
     2 wrong usage or settings.
     """
-    with rare_collections(), opened() as ledger, closing(AuditTrail.open(ledger)) as trail:
-        secrets = _secrets() if deep else ()
-        with _progress_shown() as on_progress:
-            found = verify_everything(
-                ledger, trail, noted_heads=head or (), deep=deep, secrets=secrets, on_progress=on_progress
-            )
-        _note(trail, found)
+    try:
+        found = _verified(head or (), deep=deep)
+    except (SQLAlchemyError, StoreUnavailable) as error:
+        found = _damage(error, deep=deep)
     if as_json:
         print_json(_as_json(found))
     else:
         _print(found, deep=deep)
     if found.findings:
         raise typer.Exit(SOMETHING_WRONG)
+
+
+def _verified(noted_heads: Sequence[str], *, deep: bool) -> Verified:
+    with rare_collections(), opened(as_it_is=True) as ledger, closing(AuditTrail.open(ledger)) as trail:
+        secrets = _secrets() if deep else ()
+        with _progress_shown() as on_progress:
+            found = verify_everything(
+                ledger, trail, noted_heads=noted_heads, deep=deep, secrets=secrets, on_progress=on_progress
+            )
+        _note(trail, found)
+        return found
+
+
+def _damage(error: SQLAlchemyError | StoreUnavailable, *, deep: bool) -> Verified:
+    """A file that is so damaged that it cannot be opened is a finding; any other failure is none."""
+    told = said_by(error) if isinstance(error, SQLAlchemyError) else str(error)
+    if not any(words in told for words in DAMAGED):
+        raise error
+    return Verified(Verification(0, 0, 0, (), (Finding(None, told),)), VerifiedTrail(0, "", ()), deep)
 
 
 def _secrets() -> tuple[Secret, ...]:

@@ -12,12 +12,13 @@ from threading import Event
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.store import postgres, sqlite
 from ledger.store.driver import run, said
 from ledger.store.held_file import HeldFile
+from ledger.store.place import what_to_do_about_damage
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class Database:
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._suspect = Event()
         self._held = HeldFile(Path(self.url.database or ""))
+        self.evidence = evidence
         if evidence:
             self._writer = self._reader = sqlite.evidence_engine(self.url)
         elif self.is_sqlite:
@@ -59,7 +61,7 @@ class Database:
         StoreUnavailable where the file is gone from its path, before anything is written; and where PostgreSQL committed with a
         warning: it is on this disk, but not where it was to be as well.
         """
-        with self._writer.connect() as connection:
+        with self._naming_damage(), self._writer.connect() as connection:
             connection.info.pop(postgres.WARNED, None)  # what a transaction was warned of that came to nothing
             with connection.begin():
                 if self.is_sqlite:
@@ -72,11 +74,20 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads and sees one state of the database throughout."""
-        with self._reader.connect() as connection:
+        with self._naming_damage(), self._reader.connect() as connection:
             connection.begin()
             if self.is_sqlite:
                 run(connection, "BEGIN")
             yield connection
+
+    @contextmanager
+    def _naming_damage(self) -> Iterator[None]:
+        try:
+            yield
+        except DBAPIError as error:
+            if self.file is not None and any(words in str(error.orig) for words in sqlite.DAMAGED):
+                error.add_note(what_to_do_about_damage(self.file))
+            raise
 
     def after_failure(self, error: Exception) -> None:
         """Drops every connection after an I/O error: such a handle is never trusted again, and the next one checks the file."""
@@ -103,9 +114,9 @@ class Database:
 
 
 @contextmanager
-def opening(url: str) -> Iterator[Database]:
+def opening(url: str, *, durable: bool = True, evidence: bool = False) -> Iterator[Database]:
     """A database that stays open only if nothing is wrong with it; StoreUnavailable where it cannot be reached."""
-    database = Database(url)
+    database = Database(url, durable=durable, evidence=evidence)
     try:
         yield database
     except SQLAlchemyError as error:

@@ -65,10 +65,11 @@ def _numbered(statement: str) -> str:
 
 
 def said(error: SQLAlchemyError) -> str:
-    """What the database said, in a line, without our statement and its parameters: those are personal data."""
+    """What the database said, in a line, without our statement and its parameters, which are personal data; and what we noted."""
     original = getattr(error, "orig", None) or error
     lines = str(original).strip().splitlines()
-    return lines[0][:SAID_CHARACTERS_MAX] if lines else type(original).__name__
+    told = lines[0][:SAID_CHARACTERS_MAX] if lines else type(original).__name__
+    return "; ".join([told, *getattr(error, "__notes__", ())])
 
 
 def placeholder_of(connection: Connection) -> str:

@@ -36,6 +36,18 @@ def expect_nothing_else(file: Path) -> None:
         )
 
 
+def what_to_do_about_damage(file: Path) -> str:
+    """Which file is damaged, and what to do, by what the file is."""
+    match file.suffix:
+        case end if end == READ_MODELS:
+            todo = f"stop the server, move {file.name}* away, and start it: they are made again from the log"
+        case end if end == TRAIL:
+            todo = "move this audit trail away, and put the backup's in its place (docs/deploy/backup.md), or let a new one begin"
+        case _:
+            todo = "keep it, and restore the log from a backup (docs/deploy/backup.md)"
+    return f"the damaged file is {file.absolute()}; {todo}"
+
+
 def _tables_of(file: Path) -> list[str]:
     """The tables of a database; none where there is no file, or it cannot be read, which opening it will tell."""
     uri = f"{file.absolute().as_uri()}?mode=ro"

@@ -48,7 +48,7 @@ def open_or_create(database: Database, partitions: int | None) -> Identity:
 
 def open_existing(database: Database, partitions: int | None = None) -> Identity:
     """The identity of a ledger that must exist."""
-    if database.file is not None:
+    if database.file is not None and not database.evidence:  # asking would leave something beside it
         expect_nothing_else(database.file)
     with database.reading() as connection:
         if not _is_ledger(connection):

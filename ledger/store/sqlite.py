@@ -31,12 +31,8 @@ SQLITE: ModuleType = bundled_sqlite or sqlite3
 WAL_BUG = ((3, 7, 0), (3, 51, 3))
 """SQLite from the first to before the second can corrupt a WAL database when connections checkpoint at once."""
 
-FILE_ERRORS = (
-    "disk I/O error",
-    "database disk image is malformed",
-    "file is not a database",
-    "unable to open database file",
-)
+DAMAGED = ("database disk image is malformed", "file is not a database")
+FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
 BUSY_TIMEOUT_MS = 10_000
 BUSY_AGAIN_S = 0.01

@@ -1,17 +1,20 @@
 """`ledger verify`, `ledger upgrade`, `ledger quarantine`: what operators ask."""
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
+import pytest
 from sqlalchemy import text
 
 from api.one_server import claimed
 from ledger.ledger import Ledger
 from ledger.store.database import Database
 from tests import forks
+from tests.api.running import until
 from tests.builders import SECRET, body
-from tests.command_line.conftest import Run, record
+from tests.command_line.conftest import Run, record, serving
 
 THREE = [body("message.queued", sequence=1), body("message.sent", sequence=2), body("message.delivery", sequence=3)]
 UNREADABLE = b'{"eventType": "message.sent", "messageId": 7}\n'
@@ -169,3 +172,57 @@ def test_an_embedded_ledger_that_is_served_is_not_upgraded(run: Run, tmp_path: P
     assert refused.status == 2
     assert "is served by process" in refused.stderr
     assert run("upgrade", LEDGER_DATABASE_URL=url).status == 0
+
+
+@pytest.mark.parametrize("end, todo", [("", "restore the log from a backup"), (".audit", "move this audit trail away")])
+def test_a_file_that_cannot_be_opened_any_more_is_a_finding_that_says_what_to_do(
+    run: Run, tmp_path: Path, end: str, todo: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, *THREE)
+    run("verify", LEDGER_DATABASE_URL=url)
+    (tmp_path / f"ledger.db{end}").write_bytes(b"garbage" * 999)
+
+    ended = run("verify", "--json", LEDGER_DATABASE_URL=url)
+
+    (finding,) = ended.json["findings"]
+    assert ended.status == 1
+    assert f"the damaged file is {tmp_path}/ledger.db{end}; " in finding["message"]
+    assert todo in finding["message"]
+
+
+def test_damaged_read_models_are_named_by_a_command_and_made_again_by_the_server(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, *THREE)
+    (tmp_path / "ledger.db.read-models").write_bytes(b"garbage" * 999)
+
+    refused = run("messages", LEDGER_DATABASE_URL=url)
+    with serving(tmp_path, LEDGER_DATABASE_URL=url):
+        until(lambda: len(run("messages", LEDGER_DATABASE_URL=url).lines) == 1)
+
+    assert refused.status == 2
+    assert f"the damaged file is {tmp_path}/ledger.db.read-models; stop the server, move" in refused.stderr
+    assert "the read models' file is damaged (file is not a database)" in (tmp_path / "serve.log").read_text()
+    assert [file.read_bytes() for file in tmp_path.glob("*.damaged-*")] == [b"garbage" * 999]
+
+
+def test_evidence_that_can_only_be_read_is_verified_and_stays_as_it_is(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, *THREE)
+    run("verify", LEDGER_DATABASE_URL=url)
+    before = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    monkeypatch.setattr(os, "access", lambda _path, mode: mode != os.W_OK)  # root may write wherever a disk lets it
+
+    ended = run("verify", LEDGER_DATABASE_URL=url)
+    after = {file.name: file.read_bytes() for file in tmp_path.iterdir()}
+    (tmp_path / "ledger.db-wal").write_bytes(b"newer")
+    refused = run("verify", LEDGER_DATABASE_URL=url)
+
+    assert ended.status == 0
+    assert "3 events in 1 partition, 1 entry of the audit trail" in ended.stdout
+    assert "the audit trail does not know of this verification" in ended.stderr
+    assert after == before
+    assert refused.status == 2
+    assert "the newest events are in" in refused.stderr
