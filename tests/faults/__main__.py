@@ -1,6 +1,6 @@
 """`python -m tests.faults NAME [--trials N] [--seed S]`: runs a campaign; 1 where something was violated or nothing hit.
 
-`python -m tests.faults all` runs every campaign with the numbers of docs/GUARANTEES.md, which takes hours; with `--percent 5`
+`python -m tests.faults all` runs every campaign with the numbers of `tests/faults/campaigns.py`, which takes hours; with `--percent 5`
 each has fewer trials.
 """
 
@@ -20,7 +20,7 @@ def main() -> int:
     """Runs campaigns, and prints the line of each once it has ended."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("name", choices=[*CAMPAIGNS, ALL])
-    parser.add_argument("--trials", type=int, help="how often (by default as often as docs/GUARANTEES.md says)")
+    parser.add_argument("--trials", type=int, help="how often (by default as often as tests/faults/campaigns.py says)")
     parser.add_argument("--percent", type=float, default=100.0, help="a share of those")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
