@@ -22,6 +22,7 @@ from ledger.errors import LedgerError, SettingRefused
 SERVER = "server"
 """Who it is that reads its keys again: nobody can tell who sent a signal."""
 READ_AGAIN = ("LEDGER_WEBHOOK_SECRETS", "LEDGER_ALLOW_UNSIGNED", "LEDGER_API_KEYS")
+READ_ONCE = ("database_url", "host", "port", "partitions", "replay_window_s", "log_level")
 
 log = structlog.get_logger("api.reloading")
 
@@ -54,6 +55,9 @@ async def reload(service: Service, environ: Mapping[str, str]) -> None:
         log.warning("secrets and keys stay as they were: what is set now makes no sense", reason=str(error))
         await _note(service, "refused", {})
         return
+    later = [name for name, changed in _counting_later(read, service.settings) if changed]
+    if later:
+        log.warning("settings that changed as well count from the next start on", settings=later)
     told = _put_to_use(service, read)
     log.info("secrets and keys were read again", **told)
     for warning in warnings_of(read.api_keys, service.access.now_us()):
@@ -68,6 +72,10 @@ def _expect_guarded(read: Settings, current: Settings) -> Settings:
     if current.secrets is not None and read.secrets is None:
         raise SettingRefused("LEDGER_ALLOW_UNSIGNED: restart the server to run it unsigned")
     return read
+
+
+def _counting_later(read: Settings, current: Settings) -> list[tuple[str, bool]]:
+    return [(f"LEDGER_{name.upper()}", getattr(read, name) != getattr(current, name)) for name in READ_ONCE]
 
 
 def _put_to_use(service: Service, read: Settings) -> dict[str, object]:

@@ -87,7 +87,7 @@ def serve(
 
 def url_in(log: Path) -> str | None:
     """Where a server listens, once its log says so."""
-    found = _LISTENING.search(log.read_text())
+    found = _LISTENING.search(log.read_text()) if log.exists() else None  # a shell makes it, in its time
     return None if found is None else found[1]
 
 

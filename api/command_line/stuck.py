@@ -1,10 +1,10 @@
 """`ledger stuck`: one answer to whether anything is stuck or lost, of messages, of deliveries and of the read models."""
 
-import time
 from collections.abc import Sequence
 
 import typer
 
+from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr
@@ -14,6 +14,7 @@ from ledger.store import registers
 from projections.health import LAG_S_MAX
 from projections.read_models import ProjectionStatus, ReadModels, projection_json
 
+DAY_US = 24 * 60 * 60 * 1_000_000
 COLUMNS = ("number", "of what", "look with")
 
 
@@ -34,16 +35,17 @@ def stuck(*, as_json: AsJson = False) -> None:
     Exit status: 0 nothing is; 1 something is; 2 wrong settings.
     """
     with opened() as ledger, ReadModels.open(ledger) as read_models:
-        counts = stuck_counts(read_models, time.time_ns() // 1_000)
+        counts = stuck_counts(read_models, now_us())
         projections = read_models.projections()
         with ledger.database.reading() as connection:
             quarantined = registers.waiting_in_quarantine(connection)
+            fresh = registers.waiting_in_quarantine(connection, received_after_us=now_us() - DAY_US)
     behind = [each for each in projections if _is_behind(each)]
     is_any = any(each.messages for each in counts) or quarantined or behind or any(each.parked for each in projections)
     if as_json:
-        print_json(_as_json(counts, quarantined, projections))
+        print_json(_as_json(counts, quarantined, projections) | {"quarantinedSinceYesterday": fresh})
     else:
-        print_table(COLUMNS, _rows(counts, quarantined, projections))
+        print_table(COLUMNS, _rows(counts, (quarantined, fresh), projections))
         _tell(behind, is_any=bool(is_any))
     if is_any:
         raise typer.Exit(SOMETHING_WRONG)
@@ -56,7 +58,7 @@ def _is_behind(projection: ProjectionStatus) -> bool:
 
 
 def _rows(
-    counts: Sequence[StuckCount], quarantined: int, projections: Sequence[ProjectionStatus]
+    counts: Sequence[StuckCount], quarantined: tuple[int, int], projections: Sequence[ProjectionStatus]
 ) -> list[tuple[object, ...]]:
     rows: list[tuple[object, ...]] = [
         (
@@ -66,7 +68,9 @@ def _rows(
         )
         for each in counts
     ]
-    rows.append((f"{quarantined:,}", "deliveries that could not be read", "ledger quarantine list"))
+    waiting, fresh = quarantined
+    of_the_last_day = f", {fresh:,} of them since yesterday" if waiting else ""
+    rows.append((f"{waiting:,}", f"deliveries that could not be read{of_the_last_day}", "ledger quarantine list"))
     for each in projections:
         rows.append((f"{each.parked:,}", f"events that {each.name} could not show", "ledger projections"))
         rows.append((f"{each.lag_events:,}", f"events that {each.name} is behind the log", "ledger projections"))

@@ -27,10 +27,11 @@ _OUTCOME = msgspec.json.Decoder(_Outcome)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`status` is None where nothing came back: connection refused or reset, or no answer in time."""
+    """`status` is None where nothing came back: connection refused or reset, or no answer in time; `reason` says which."""
 
     status: int | None
     body: bytes = b""
+    reason: str = ""
 
     @property
     def acknowledged(self) -> bool:
@@ -78,8 +79,8 @@ class Server:
     async def _answer(self, request: httpx2.Request) -> Answer:
         try:
             response = await self._client.send(request)
-        except httpx2.RequestError:
-            return Answer(None)
+        except httpx2.RequestError as error:
+            return Answer(None, reason=_reason(error))
         return Answer(response.status_code, response.content)
 
     async def __aenter__(self) -> Self:
@@ -88,6 +89,16 @@ class Server:
 
     async def __aexit__(self, *_: object) -> None:
         await self._client.aclose()
+
+
+def _reason(error: BaseException) -> str:
+    """What the system said, below what libraries made of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    return str(error) or type(error).__name__
 
 
 async def stopped_within(stop: asyncio.Event, seconds: float) -> bool:

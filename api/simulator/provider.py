@@ -84,6 +84,7 @@ class Provider:
     def _count(self, delivery: Delivery, answer: Answer, latency_s: float) -> None:
         if answer.status is None:
             self._tally.statuses[NO_ANSWER] += 1
+            self._tally.no_answer = answer.reason
             return
         self._tally.statuses[str(answer.status)] += 1
         self._tally.latencies_s.append(latency_s)

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from api.simulator.audit import Findings, Verdict
 from api.simulator.plan import Plan
-from api.simulator.tally import Tally
+from api.simulator.tally import NO_ANSWER, Tally
 from api.visible import visible
 
 KNOWN_OUTCOMES = ("recorded", "duplicate", "quarantined")
@@ -50,6 +50,7 @@ class Summary:
     seconds: float
     rate: float
     audit: Findings
+    hint: str | None = None
 
     @property
     def fine(self) -> bool:
@@ -112,7 +113,19 @@ def summarise(
         seconds=round(seconds, 3),
         rate=round(acknowledged / seconds, 1) if seconds else 0.0,
         audit=findings,
+        hint=_hint(plan, tally),
     )
+
+
+def _hint(plan: Plan, tally: Tally) -> str | None:
+    """What is wrong where nothing was taken at all."""
+    match list(tally.statuses):
+        case [status] if status == NO_ANSWER:
+            return f"No answer from {plan.url}: {tally.no_answer}. Is the server running, and is it this address?"
+        case ["401"]:
+            return "Every delivery was refused with 401: is --secret one of the server's LEDGER_WEBHOOK_SECRETS?"
+        case _:
+            return None
 
 
 def rendered(summary: Summary) -> Group:
@@ -140,7 +153,7 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
         yield "unfinished", str(summary.unfinished), "cut off by the stop"
     if summary.sends_recorded or summary.sends_refused:
         yield "sends", str(summary.sends_recorded), f"handed over, {summary.sends_refused} refused"
-    by_status = ", ".join(f"{count} of {status}" for status, count in summary.statuses.items())
+    by_status = ", ".join(f"{count} times {status}" for status, count in summary.statuses.items())
     yield "answers", str(sum(summary.statuses.values())), by_status
     if summary.latency_p50_ms is not None:
         yield "latency", f"{summary.latency_p50_ms} ms", f"median; 99 in 100 within {summary.latency_p99_ms} ms"
@@ -148,6 +161,8 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
 
 
 def _verdict_lines(summary: Summary) -> Iterator[Text]:
+    if summary.hint is not None:
+        yield Text(visible(summary.hint), style="red")
     if summary.interrupted:
         yield Text("Stopped before the end; this is what happened so far.", style="yellow")
     audit = summary.audit

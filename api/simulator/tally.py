@@ -23,6 +23,7 @@ class Tally:
     refused: int = 0
     sends_recorded: int = 0
     sends_refused: int = 0
+    no_answer: str = ""
     statuses: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     latencies_s: "array[float]" = field(default_factory=lambda: array("d"))

@@ -69,10 +69,10 @@ def quarantined_delivery(connection: Connection, quarantine_id: bytes) -> Quaran
     return None if row is None else _delivery(row)
 
 
-def waiting_in_quarantine(connection: Connection) -> int:
-    """How many deliveries have not been replayed."""
+def waiting_in_quarantine(connection: Connection, *, received_after_us: int = 0) -> int:
+    """How many deliveries have not been replayed, of those that came first since a time."""
     waiting = select(func.count()).select_from(quarantine).where(quarantine.c.replayed_at_us.is_(None))
-    return connection.execute(waiting).scalar_one()
+    return connection.execute(waiting.where(quarantine.c.received_at_us >= received_after_us)).scalar_one()
 
 
 def mark_replayed(connection: Connection, quarantine_id: bytes, replayed_at_us: int) -> None:

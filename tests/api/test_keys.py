@@ -168,7 +168,7 @@ class Hung:
 
     def write(self, *, keys: str, secrets: str) -> None:
         """Other keys and secrets, which it is told to read."""
-        lines = [f"LEDGER_API_KEYS={keys}", f"LEDGER_WEBHOOK_SECRETS={secrets}"]
+        lines = [f"LEDGER_API_KEYS={keys}", f"LEDGER_WEBHOOK_SECRETS={secrets}", "LEDGER_REPLAY_WINDOW_S=600"]
         self.file.write_text("\n".join(lines) + "\n")
         os.kill(self.server.pid, signal.SIGHUP)
 
@@ -238,6 +238,8 @@ def test_on_sighup_keys_and_secrets_are_replaced_and_nonsense_changes_nothing(hu
     assert "LEDGER_API_KEYS: entry 1 has an unknown scope" in refusals[0]
     assert "restart the server to run it without keys" in refusals[1]
     (told,) = hung.logged("secrets and keys were read again")
+    (later,) = hung.logged("settings that changed as well count from the next start on")
+    assert '"settings": ["LEDGER_REPLAY_WINDOW_S"]' in later
     assert '"added": ["new"]' in told
     assert [
         word for word in ("new-key", "old-key", *(each.decode() for each in SECRETS.values())) if word in told

@@ -101,11 +101,13 @@ def test_what_waits_too_long_is_stuck(run: Run, url: str) -> None:
 
 def test_what_could_not_be_read_may_be_lost(run: Run, url: str) -> None:
     receive(url, 0, b"?")
+    receive(url, 25 * 60, b"!")
 
-    ended = run("stuck")
+    ended, as_json = run("stuck"), run("stuck", "--json").json
 
-    assert (ended.status, run("stuck", "--json").json["quarantined"]) == (1, 1)
-    assert ["1", "deliveries that could not be read", "ledger quarantine list"] in ended.lines
+    assert (ended.status, as_json["quarantined"], as_json["quarantinedSinceYesterday"]) == (1, 2, 1)
+    told = "deliveries that could not be read, 1 of them since yesterday"
+    assert ["2", told, "ledger quarantine list"] in ended.lines
 
 
 def test_what_nobody_projects_may_be_further_on(run: Run, url: str) -> None:

@@ -105,7 +105,7 @@ def test_the_page_s_commands_send_and_act_on_the_failure(tmp_path: Path) -> None
         try:
             until(lambda: url_in(tmp_path / "serve.log") is not None, at_most_s=LISTENING_WITHIN_S)
             machine.run(block(PAGE, "order"))
-            until(lambda: (tmp_path / "said").read_text() != "")
+            until(lambda: (tmp_path / "said").read_text() != "", at_most_s=LISTENING_WITHIN_S)
             asked = machine.run(replaced(block(PAGE, "ask"), {"8080": ports["8080"]}))
             said = (tmp_path / "said").read_text()
             played = machine.run(replaced(block(PAGE, "play"), {"8080": ports["8080"]}))

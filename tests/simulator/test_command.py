@@ -159,3 +159,14 @@ def test_help_explains_every_option() -> None:
         "--json",
     ):
         assert option in result.stdout
+
+
+def test_where_nobody_listens_or_the_secret_is_wrong_it_says_so(receiver: Receiver) -> None:
+    wrong = run(receiver, "--no-audit", secret="main:another")
+    options = ["--url", "http://127.0.0.1:9", "--secret", SECRET, "--messages", "5", "--speed-up", "inf", "--no-audit"]
+    nobody = CliRunner().invoke(APP, options)
+
+    assert "No answer from http://127.0.0.1:9: connection refused. Is the server running" in nobody.stdout
+    assert "is --secret one of the server's LEDGER_WEBHOOK_SECRETS?" in wrong.stdout
+    assert " times 401" in wrong.stdout
+    assert (nobody.exit_code, wrong.exit_code) == (1, 1)
