@@ -15,7 +15,7 @@ from ledger.message import Message
 from ledger.positions import Position
 from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation, checkpoints_of
-from projections.message_ranges import Condition, MessageFilters, ranges_of, statement_of
+from projections.message_ranges import Condition, MessageFilters, merged, ranges_of, statement_of
 from projections.message_status import MESSAGES, decode_message
 from projections.page_cursors import AfterMessage, check_limit, read_cursor, write_cursor
 from projections.pages import read_page
@@ -104,12 +104,11 @@ def _newest(
     place: tuple[int, ...] | None,
     wanted: int,
 ) -> list[Row]:
-    found: list[Row] = []
-    for conditions in ranges:
-        statement, values = statement_of(
-            MESSAGES.of(generation), conditions, filters, place, placeholder_of(connection)
-        )
-        found += fetch(connection, statement, (*values, wanted))
+    if not ranges:
+        return []
+    table, placeholder = MESSAGES.of(generation), placeholder_of(connection)
+    statements = [statement_of(table, conditions, filters, place, placeholder) for conditions in ranges]
+    found = fetch(connection, *merged([(text, (*values, wanted)) for text, values in statements]))
     return sorted(found, key=_place_of, reverse=True)[:wanted]
 
 

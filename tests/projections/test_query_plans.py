@@ -11,7 +11,7 @@ from ledger.provider import Direction, Status
 from ledger.store.driver import Row, fetch, placeholder_of
 from projections.checkpoints import Generation
 from projections.inbound_conversations import CONVERSATIONS, conversation_key
-from projections.message_ranges import MessageFilters, ranges_of, statement_of
+from projections.message_ranges import MessageFilters, merged, ranges_of, statement_of
 from projections.message_status import MESSAGES
 from projections.page_cursors import AfterConversation, AfterConversationMessage
 from projections.queries_conversations import conversation_messages_statement, conversations_statement
@@ -87,6 +87,9 @@ def test_lists_of_messages(filled: Scene, page: tuple[int, ...] | None) -> None:
         ]
         found = plans(filled, ((text, (*values, 50)) for text, values in statements))
         expect_index_and_order(found)
+        (at_once,) = plans(filled, iter([merged([(text, (*values, 50)) for text, values in statements])]))
+        assert at_once.count("message_status_g1_by_") == len(statements)
+        assert not any(dear in at_once for dear in ("Seq Scan", "Sort", "TEMP B-TREE"))
         # PostgreSQL chooses among them by its statistics.
         expected = {"none": "by_status", "updated": "by_status", "stuck": "by_status", "number": "by_number_id"}
         if filled.read_models.stores.rows.is_sqlite:
