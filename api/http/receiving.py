@@ -15,8 +15,9 @@ from starlette.types import Receive, Scope, Send
 from api.http.bodies import read_body
 from api.http.problems import kind_of, problem, problem_of
 from api.http.request_ids import REQUEST_ID_HEADER
+from api.http.seldom import Seldom
 from api.service import Service
-from ledger.errors import LedgerError, ShuttingDown, SignatureRefused
+from ledger.errors import LedgerError, SenderMustFix, ShuttingDown, SignatureRefused
 from ledger.facts import Fact, Outcome, Placed, Quarantined, UnreadableDelivery
 
 JSON_HEADER = (b"content-type", b"application/json")
@@ -32,6 +33,7 @@ class WebhookEndpoint:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._seldom = Seldom()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one delivery."""
@@ -44,7 +46,7 @@ class WebhookEndpoint:
             await refused(scope, receive, send)
             return
         try:
-            status, content = await self._record(scope["headers"], receive)
+            status, content = await self._record(scope["headers"], receive, request_id)
         except Exception as error:  # noqa: BLE001 - whatever it was, the provider is told to try again
             await self._refused(error, request_id)(scope, receive, send)
             return
@@ -55,20 +57,40 @@ class WebhookEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _record(self, headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> tuple[int, bytes]:
+    async def _record(
+        self, headers: Iterable[tuple[bytes, bytes]], receive: Receive, request_id: bytes
+    ) -> tuple[int, bytes]:
         started_s = time.perf_counter()
         body = await read_body(headers, receive)
         item = self._service.reception.receive(headers, body, now_us=self._service.now_us())
         outcome = await self._service.submit(item)
         self._service.clock.saw(late=item.late)
         self._service.metrics.webhook_answered(item, outcome, time.perf_counter() - started_s)
+        if outcome.is_new and (item.late or type(outcome) is Quarantined):
+            self._tell_odd(outcome, request_id)
         return (RECORDED if outcome.is_new else FOUND), answer_of(item, outcome)
+
+    def _tell_odd(self, outcome: Outcome, request_id: bytes) -> None:
+        """What was kept, and should be looked at: where it is, and nothing of what is in it."""
+        match outcome:
+            case Quarantined(quarantine_id, _):
+                self._warn("a delivery cannot be read and is in quarantine", request_id, quarantine_id=quarantine_id)
+            case Placed(position, _, _):
+                self._warn("a delivery is late", request_id, position=str(position))
+
+    def _warn(self, event: str, request_id: bytes, **told: str) -> None:
+        left_out = self._seldom.left_out(event + told.get("reason", ""), time.monotonic())
+        if left_out is not None:
+            more = {"left_out_before": left_out} if left_out else {}
+            log.warning(event, request_id=request_id.decode("ascii"), **told, **more)
 
     def _refused(self, error: Exception, request_id: bytes) -> Response:
         self._service.metrics.webhook_refused(kind_of(error).slug)
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode("ascii")):
             if isinstance(error, SignatureRefused):
                 log.warning("a delivery was refused", reason=str(error))
+            elif isinstance(error, SenderMustFix):
+                self._warn("a delivery was refused", request_id, reason=kind_of(error).slug)
             elif not isinstance(error, LedgerError):
                 log.error("a delivery could not be received", exc_info=error)
         answer = problem_of(error)

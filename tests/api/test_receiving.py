@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from api.http.seldom import Seldom
 from tests.api.running import WEBHOOKS, Running, as_json, running, settings_at, signed
 from tests.api.wire import request
 from tests.builders import body
@@ -115,6 +117,7 @@ def test_the_largest_body_is_taken_and_one_byte_more_is_not(server: Running, mes
     }
 
 
+LONG_AGO = "1732377600"
 LARGE = b"x" * (BODY_BYTES_MAX + 1)
 SMALL = b"{}"
 GZIP = {"Content-Encoding": "gzip"}
@@ -207,3 +210,37 @@ def test_the_receiver_tells_the_same_on_every_engine(store_url: str) -> None:
     assert [answer.status_code for answer in answers] == [202, 202, 202, 200, 200]
     outcomes = [answer.json()["outcome"] for answer in answers]
     assert outcomes == ["recorded", "recorded", "quarantined", "quarantined", "duplicate"]
+
+
+def test_what_was_kept_but_should_be_looked_at_and_what_was_refused_leave_a_line_a_second(tmp_path: Path) -> None:
+    raw = body("message.sent", "msg_1", sequence=1)
+    with running(settings_at(tmp_path)) as server, capture_logs() as lines:
+        late = server.deliver(raw, timestamp=LONG_AGO).json()["position"]
+        unreadable = server.deliver(b"+15557654321 ?").json()["quarantineId"]
+        for _ in range(3):
+            server.http.post(WEBHOOKS, content=raw, headers=signed(raw) | GZIP)
+        server.http.post(WEBHOOKS, content=LARGE)
+
+    told = [line for line in lines if line["event"].startswith("a delivery")]
+    assert all(line["request_id"] and line["log_level"] == "warning" for line in told)
+    assert {(line["event"], line.get("position") or line.get("quarantine_id")) for line in told} >= {
+        ("a delivery is late", late),
+        ("a delivery cannot be read and is in quarantine", unreadable),
+    }
+    assert {line["reason"] for line in told if "reason" in line} == {"encoding-refused", "body-too-large"}
+    assert "+15557654321" not in str(told)
+
+
+def test_lines_of_a_kind_are_counted_while_they_are_left_out() -> None:
+    seldom = Seldom()
+
+    assert [seldom.left_out("late", at_s) for at_s in (0.0, 0.5, 0.9, 1.0, 1.5, 9.0, 10.0)] == [
+        0,
+        None,
+        None,
+        2,
+        None,
+        1,
+        0,
+    ]
+    assert seldom.left_out("other", 0.1) == 0
