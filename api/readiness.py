@@ -1,14 +1,20 @@
 """Whether the server can do its work, and why not."""
 
+import shutil
 import time
 from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.verifying import verification_warnings
+from ledger.audit.trail import AuditTrail
 from ledger.errors import LedgerError
 from ledger.ledger import UNREADABLE_KNOWN_MAX, Ledger
+from ledger.store.driver import said
 from projections.read_models import ReadModels
 
+ROOM_BYTES_MIN = 1024 * 1024
+"""With less room on its disk a small write may still succeed into what the file has left, and a batch fails."""
 PROOF_VALID_S = 1.0
 PROOF_TOO_OLD_S = 10.0
 
@@ -23,10 +29,21 @@ class Readiness:
         self._proved_at_s = 0.0
         self._reasons: list[str] = []
         self._warnings: list[str] = []
+        self._looking = Lock()
+        self._looked_at_s = 0.0
+        self._of_verification: list[str] = []
 
-    def warnings(self) -> list[str]:
+    def warnings(self, trail: AuditTrail) -> list[str]:
         """What an operator should know although it can; as old as the last `reasons`."""
-        return self._warnings
+        if time.monotonic() - self._looked_at_s > PROOF_VALID_S and self._looking.acquire(blocking=False):
+            try:
+                self._of_verification = verification_warnings(trail)
+            except (LedgerError, SQLAlchemyError):
+                self._of_verification = ["the audit trail cannot be read"]
+            finally:
+                self._looked_at_s = time.monotonic()
+                self._looking.release()
+        return [*self._warnings, *self._of_verification]
 
     def reasons(self) -> list[str]:
         """Why not; empty where it can."""
@@ -48,8 +65,13 @@ class Readiness:
             self._ledger.database.prove_writable()
         except LedgerError as error:
             return [f"the store cannot be written: {error}"]
-        except SQLAlchemyError:
-            return ["the store cannot be written"]
+        except SQLAlchemyError as error:
+            # Anybody may ask. What SQLite says names nothing; PostgreSQL names hosts and users.
+            why = f": {said(error)}" if self._ledger.database.is_sqlite else ""
+            return [f"the store cannot be written{why}"]
+        file = self._ledger.database.file
+        if file is not None and (free := shutil.disk_usage(file.absolute().parent).free) < ROOM_BYTES_MIN:
+            return [f"the store cannot be written: the disk of {file.absolute()} has {free} bytes left"]
         return []
 
     def _projection_reasons(self) -> list[str]:

@@ -107,6 +107,15 @@ def last_verification(trail: AuditTrail) -> LastVerification | None:
     )
 
 
+def verification_warnings(trail: AuditTrail) -> list[str]:
+    """What an operator, and anybody else who asks, should know of the last verification; nothing where it was clean."""
+    found = last_verification(trail)
+    if found is None or found.is_clean:
+        return []
+    when = write_time(found.at_us)
+    return [f"the last verification, at {when}, had findings ({found.findings}): `ledger verify` names them"]
+
+
 def verification_answer(found: LastVerification) -> dict[str, Any]:
     """The last verification in the shape of the contract."""
     return {

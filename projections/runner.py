@@ -13,10 +13,12 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import OperationalError
 
 from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
+from ledger.store.driver import said
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother
 from projections.heartbeats import beat
 from projections.log_batches import LIVE, Batch, is_of_the_log, reading_log
@@ -225,8 +227,10 @@ class Runner:
             self._wake.wait(look_s)
 
     def _failed(self, error: Exception) -> None:
-        # The text of a database error may quote rows, which are personal data.
+        # The text of an error may quote rows, which are personal data; of SQLite's none that says that it cannot work does.
         self.last_error = type(error).__name__
+        if self._rows.is_sqlite and isinstance(error, OperationalError):
+            self.last_error += f" ({said(error)})"
         log.warning("projecting failed and is tried again: %s", self.last_error)
         self._projectors.clear()
         if is_of_the_log(error):

@@ -16,6 +16,7 @@ from api.service import Service
 from api.settings import Settings, read_settings, unknown_settings
 from api.supervisor import tell_that_it_listens
 from api.tracing import tracing
+from api.verifying import verification_warnings
 from api.writer_process import writer_process
 from ledger.store.schema import shown
 from projections.setting_aside import set_damaged_aside
@@ -76,6 +77,8 @@ def warn(settings: Settings) -> None:
 def _announce(service: Service, url: str) -> None:
     """Where it listens; in a terminal also what to do next. Programs look for the line with `url`."""
     reload_on_hangup(service)
+    for warning in verification_warnings(service.trail):
+        log.warning(warning)
     log.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)
     tell_that_it_listens()
     if service.settings.log_json is None and (console := to_stderr()).is_terminal:

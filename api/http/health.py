@@ -15,6 +15,6 @@ async def get_livez(_service: Service, _request: Request) -> Response:
 def get_readyz(service: Service, _request: Request) -> Response:
     """Ready, or 503 with the reasons."""
     reasons = service.readiness.reasons()
-    warnings = [*service.clock.warnings(), *service.readiness.warnings()]
+    warnings = [*service.clock.warnings(), *service.readiness.warnings(service.trail)]
     status = "not ready" if reasons else "ready"
     return json_answer({"status": status, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)

@@ -97,10 +97,15 @@ class Database:
             self.close()
 
     def tidy(self) -> None:
-        """Idle work: moves an embedded database's write-ahead log into its file and empties it."""
-        if self.is_sqlite:
+        """Idle work: moves an embedded database's write-ahead log into its file and empties it. The next time where it fails."""
+        if not self.is_sqlite:
+            return
+        try:
             with self._writer.connect() as connection:
                 sqlite.empty_wal(connection.connection.dbapi_connection)
+        except (sqlite.SQLITE.Error, SQLAlchemyError, StoreUnavailable) as error:
+            log.warning("the write-ahead log of %s was not emptied: %s", self.file, str(error).splitlines()[0])
+            self.after_failure(error)
 
     def prove_writable(self) -> None:
         """Writes durably without changing anything; raises what a commit would raise."""

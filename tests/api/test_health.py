@@ -1,10 +1,14 @@
 """GET /livez and GET /readyz, and the shape of what is refused by the server itself."""
 
+import re
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
+
 from api.http.problems import KINDS, TYPE_BASE, kind_of, problem_of
-from tests.api.running import Running
+from ledger.audit.entries import AuditEntry
+from tests.api.running import Running, until
 from tests.builders import body
 
 
@@ -21,6 +25,38 @@ def test_being_asked_changes_nothing_in_the_log(fresh: Running) -> None:
         fresh.http.get("/readyz")
 
     assert fresh.service.ledger.heads() == before
+
+
+def test_a_disk_without_room_is_a_reason_even_where_a_small_write_still_succeeds(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.readiness.ROOM_BYTES_MIN", 2**62)
+
+    answer = fresh.http.get("/readyz")
+
+    assert answer.status_code == 503
+    assert re.match(
+        r"the store cannot be written: the disk of .*ledger\.db has \d+ bytes left", answer.json()["reasons"][0]
+    )
+
+
+def test_a_verification_with_findings_is_a_warning_until_one_is_clean(fresh: Running) -> None:
+    def noted(outcome: str, findings: int) -> None:
+        counts = {"events": 3, "auditEntries": 0, "findings": findings, "positions": [], "heads": [], "deep": False}
+        at_us = 1_732_377_600_000_000 + findings
+        fresh.service.trail.append(
+            [AuditEntry(at_us, "operator", "command", "verify", None, {}, outcome, counts, None)]
+        )
+
+    def warnings() -> list[str]:
+        found: list[str] = fresh.http.get("/readyz").json()["warnings"]
+        return found
+
+    noted("findings", 2)
+    told = "the last verification, at 2024-11-23T16:00:00.000002Z, had findings (2): `ledger verify` names them"
+    until(lambda: warnings() == [told])
+    noted("clean", 0)
+    until(lambda: warnings() == [])
 
 
 def test_many_who_ask_whether_it_is_ready_keep_nobody_from_being_answered(fresh: Running) -> None:

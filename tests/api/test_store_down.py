@@ -121,7 +121,7 @@ def test_where_the_file_is_no_longer_at_its_path_nothing_is_acknowledged_until_i
         assert is_unavailable(server.deliver(second))
         assert is_unavailable(server.deliver(third))
         until(lambda: server.http.get("/readyz").status_code == 503)
-        (reason,) = server.http.get("/readyz").json()["reasons"]
+        reason = server.http.get("/readyz").json()["reasons"][0]  # the projections may have theirs
         assert reason.startswith(f"the store cannot be written: {file} is gone, or is another file")
         assert [each.name for each in caplog.records if each.levelname == "ERROR"] == ["ledger.store.held_file"]
 

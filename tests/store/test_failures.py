@@ -62,6 +62,19 @@ def failing_statement(engine: Engine, words: str) -> Iterator[None]:
         engine_events.remove(engine, "before_cursor_execute", fail)
 
 
+def test_idle_work_that_fails_is_one_line_of_the_log(
+    embedded: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    embedded.close()
+    (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+
+    embedded.database.tidy()
+
+    (warned,) = [each for each in caplog.records if each.levelname == "WARNING"]
+    assert warned.exc_info is None
+    assert warned.getMessage().startswith(f"the write-ahead log of {tmp_path}/ledger.db was not emptied: ")
+
+
 @pytest.mark.parametrize("where", list(Sever))
 def test_a_connection_lost_in_commit_is_resolved_and_answered_as_recorded(proxy: SeveringProxy, where: Sever) -> None:
     with Ledger.open(proxy.url) as ledger:
