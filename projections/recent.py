@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from ledger.message import Message
 
 RECENT_BYTES_MAX = 32 * 1024 * 1024
-"""For one read model. Where several partitions are followed at once, each has its part of it."""
+"""For all that a runner follows: each read model in each partition has its part of it."""
 
 MESSAGE_BYTES = 500
 """What a message takes besides the text in it."""

@@ -167,7 +167,10 @@ class Runner:
             if registered.version != projection.version:
                 continue  # another version's rows are left alone until the rebuild has replaced them
             projector = self._projector(
-                projection, registered.live_generation, partition, RECENT_BYTES_MAX // partitions
+                projection,
+                registered.live_generation,
+                partition,
+                RECENT_BYTES_MAX // (len(self._projections) * partitions),
             )
             before = projector.position(connection)
             if before.position < head and before.position not in batches:
