@@ -59,14 +59,14 @@ def without_store(bench: Bench) -> Contender:
 
 
 def without_projections(bench: Bench, engine: Engine) -> Contender:
-    """`ledger serve` with the runner of the projections left out."""
+    """The ledger as `create_app` gives it: threads of one process commit; the runner of the projections is left out."""
 
     @contextmanager
     def start() -> Iterator[list[Server]]:
         with bench.place(engine) as url, _serving(bench, "without_projections", ledger_environment(url)) as server:
             yield [server]
 
-    return Contender(f"the ledger, {TITLE[engine]}, no projections", start)
+    return Contender(f"the ledger, {TITLE[engine]}, one process, no projections", start)
 
 
 def textbooks(

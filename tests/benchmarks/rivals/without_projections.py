@@ -1,4 +1,4 @@
-"""`ledger serve` without the runner of the projections, to tell what projecting costs."""
+"""The ledger in one process, without the runner of the projections: what a process of its own for both is worth."""
 
 import os
 import sys
