@@ -40,17 +40,6 @@ class WriterProcess:
         """A descriptor that can be read once the process has ended."""
         return self._process.sentinel
 
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        return self._process.pid or 0
-
-    @property
-    def how_it_ended(self) -> str:
-        """In words."""
-        code = self._process.exitcode
-        return f"by signal {-code}" if code is not None and code < 0 else f"with status {code}"
-
     def begin(self, ends: Sequence[socket.socket]) -> None:
         """Lets it commit for these channels, on a ledger that exists by now; StoreUnavailable where it cannot."""
         with suppress(ConnectionError):

@@ -203,7 +203,6 @@ class Runner:
 
     def _run(self) -> None:
         look_s, retry_s = LOOK_FIRST_S, RETRY_FIRST_S
-        is_tidy = True
         while not self._stopping:
             self._wake.clear()
             began_s = time.monotonic()
@@ -219,9 +218,6 @@ class Runner:
             else:
                 self.last_error, retry_s = None, RETRY_FIRST_S
                 look_s = LOOK_FIRST_S if worked else min(2 * look_s, LOOK_LAST_S)
-                if not worked and not is_tidy and look_s == LOOK_LAST_S:
-                    self._rows.tidy()
-                is_tidy = not worked and (is_tidy or look_s == LOOK_LAST_S)
                 self._rest(look_s, REST_OF_A_PASS * (time.monotonic() - began_s) if worked else 0.0)
 
     def _rest(self, look_s: float, rest_s: float) -> None:
