@@ -13,7 +13,6 @@ from ledger.audit.entries import StoredEntry
 from ledger.events import RequestAccepted, event_type_of, occurred_at_us_of, sequence_of
 from ledger.ledger import RecordedSend
 from ledger.log_entries import Entry, LogEntry, UnreadableEntry
-from ledger.provider import Effect
 from ledger.store.registers import QuarantinedDelivery
 from ledger.times import write_time
 from projections.masking import mask_phone
@@ -136,7 +135,7 @@ def _unreadable_answer(entry: UnreadableEntry) -> JSON:
         "position": str(entry.position),
         "eventType": None,
         "sequence": None,
-        "effect": Effect.UNREADABLE.value,
+        "effect": entry.effect.value,
         "late": None,
         "receivedAt": None,
         "occurredAt": None,

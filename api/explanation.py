@@ -3,7 +3,7 @@
 Pure: the history and the clock are arguments. The command line prints it; whoever else explains a message can use the same words.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
@@ -11,7 +11,6 @@ from api.promise import Promise, Step, promise_of, steps_of
 from ledger.events import (
     InboundMessageReceived,
     MessageDelivered,
-    MessageEvent,
     MessageFailed,
     MessageQueued,
     MessageSent,
@@ -21,8 +20,9 @@ from ledger.events import (
     event_type_of,
     sequence_of,
 )
-from ledger.log_entries import LogEntry
-from ledger.message import MISSING_SEQUENCES_SHOWN_MAX, Message, fold, missing_sequences
+from ledger.log_entries import WHY_UNREADABLE, Entry, LogEntry, UnreadableEntry
+from ledger.message import MISSING_SEQUENCES_SHOWN_MAX, Fold, Message, missing_sequences
+from ledger.positions import Position
 from ledger.provider import Effect, Status
 from projections.failures import failure_code, failure_details, is_code
 
@@ -71,11 +71,29 @@ MEANINGS: Mapping[Status, Meaning] = {
 }
 
 
+class Known(NamedTuple):
+    """What the events of a message that can be read make of it, and the places of those that cannot be."""
+
+    message: Message
+    unreadable: Sequence[Position]
+
+
+def known_of(message_id: str, entries: Iterable[Entry]) -> Known:
+    """What a whole history tells of its message."""
+    folded, unreadable = Fold(Message(message_id)), list[Position]()
+    for entry in entries:
+        if isinstance(entry, UnreadableEntry):
+            unreadable.append(entry.position)
+        else:
+            folded.add(entry.event)
+    return Known(folded.message(), unreadable)
+
+
 @dataclass(frozen=True, slots=True)
 class Happening:
     """One event in words; `remark` says what it changed, or why it changed nothing."""
 
-    entry: LogEntry
+    entry: Entry
     what: str
     remark: str
 
@@ -84,11 +102,13 @@ class Happening:
 class Explanation:
     """A message explained. `failure` is as in `GET /messages/{messageId}`; `order` is None where it came as it was meant.
 
+    `caution` says which events cannot be read, so that all the rest is told without them.
     `steps` are those of an outbound message, heard of or not.
     """
 
     message: Message
     meaning: Meaning
+    caution: str | None
     failure_code: str | None
     failure: Mapping[str, object] | None
     promise: Promise | None
@@ -99,43 +119,64 @@ class Explanation:
     next_steps: tuple[str, ...]
 
 
-def explain(entries: Sequence[LogEntry], *, now_us: int, message: Message | None = None) -> Explanation:
+def explain(known: Known, entries: Sequence[Entry], *, now_us: int) -> Explanation:
     """Explains a history, in the order of recording; `now_us` is microseconds since 1970.
 
-    Where the entries are only its beginning, `message` is what all of it makes: the first events alone would tell an
-    old status for the present one.
+    The entries may be only its beginning; `known` is of all of it: the first events alone would tell an old status for the
+    present one.
     """
-    message = fold(entry.event for entry in entries) if message is None else message
+    message, unreadable = known
+    events = [entry for entry in entries if isinstance(entry, LogEntry)]
     failure = None if message.failure_body is None else failure_details(message.failure_body)
     code = None if failure is None else failure_code(failure)
     promise = promise_of(message, now_us=now_us)
     return Explanation(
         message=message,
         meaning=MEANINGS[message.status],
+        caution=_caution(unreadable),
         failure_code=code,
         failure=failure,
         promise=promise,
-        steps=tuple(steps_of(message, entries, promise)),
+        steps=tuple(steps_of(message, events, promise)),
         happenings=tuple(_happenings(entries)),
-        order=_order(entries),
-        remarks=tuple(_remarks(message, entries)),
-        next_steps=tuple(_next_steps(message, code, now_us)),
+        order=_order(events),
+        remarks=tuple(_remarks(known, events)),
+        next_steps=tuple(_next_steps(known, code, now_us)),
     )
 
 
-def _happenings(entries: Sequence[LogEntry]) -> Iterator[Happening]:
+def _caution(unreadable: Sequence[Position]) -> str | None:
+    match unreadable:
+        case []:
+            return None
+        case [position]:
+            return (
+                f"The event at {position} cannot be read by this version of the ledger: all of this is told without it."
+            )
+        case [position, *_]:
+            return (
+                f"{len(unreadable)} events cannot be read by this version of the ledger, the first of them at {position}:"
+                " all of this is told without them."
+            )
+        case _:
+            raise AssertionError(unreadable)
+
+
+def _happenings(entries: Sequence[Entry]) -> Iterator[Happening]:
     first_kinds: dict[int, str] = {}
     highest: int | None = None
     for entry in entries:
-        sequence = sequence_of(entry.event)
-        yield Happening(entry, _what(entry.event), _remark(entry, first_kinds, highest))
-        if isinstance(entry.event, OutboundReported):
+        yield Happening(entry, _what(entry), _remark(entry, first_kinds, highest))
+        if isinstance(entry, LogEntry) and isinstance(entry.event, OutboundReported):
             first_kinds.setdefault(entry.event.sequence, event_type_of(entry.event))
-        if entry.effect is Effect.APPLIED:
-            highest = sequence
+            if entry.effect is Effect.APPLIED:
+                highest = entry.event.sequence
 
 
-def _what(event: MessageEvent) -> str:  # noqa: PLR0911 - one a kind
+def _what(entry: Entry) -> str:  # noqa: PLR0911 - one a kind
+    if isinstance(entry, UnreadableEntry):
+        return f"Something was recorded, and stored as {entry.topic!r}."
+    event = entry.event
     match event:
         case RequestAccepted():
             return f"Your application: Red Cloud accepted the request ({event.status})."
@@ -155,7 +196,9 @@ def _what(event: MessageEvent) -> str:  # noqa: PLR0911 - one a kind
             assert_never(event)
 
 
-def _remark(entry: LogEntry, first_kinds: Mapping[int, str], highest: int | None) -> str:  # noqa: PLR0911 - one an effect
+def _remark(entry: Entry, first_kinds: Mapping[int, str], highest: int | None) -> str:  # noqa: PLR0911 - one an effect
+    if isinstance(entry, UnreadableEntry) or entry.effect is Effect.UNREADABLE:
+        return "this version of the ledger cannot read it"
     sequence = sequence_of(entry.event)
     match entry.effect:
         case Effect.APPLIED:
@@ -172,8 +215,6 @@ def _remark(entry: LogEntry, first_kinds: Mapping[int, str], highest: int | None
             return "changed nothing: it contradicts what the message was when it was first heard of"
         case Effect.NOTED:
             return "noted; no step of the delivery"
-        case Effect.UNREADABLE:
-            return "this version of the ledger cannot read it"
         case _:
             assert_never(entry.effect)
 
@@ -194,10 +235,12 @@ def _order(entries: Sequence[LogEntry]) -> str | None:
     return f"Meant as {_listed(sorted(distinct))}; came as {_listed(distinct)}. Only the order that was meant counts."
 
 
-def _remarks(message: Message, entries: Sequence[LogEntry]) -> Iterator[str]:
+def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
+    message = known.message
     if missing := missing_sequences(message):
         more = " and more" if len(missing) == MISSING_SEQUENCES_SHOWN_MAX else ""
-        yield f"Missing: sequence {_listed(missing)}{more} lies between others and has never come."
+        never = "was never read" if known.unreadable else "has never come"
+        yield f"Missing: sequence {_listed(missing)}{more} lies between others and {never}."
     for sequence in message.conflicting:
         kinds = [claim.kind.value for claim in message.claims if claim.sequence == sequence]
         yield f"Conflict: Red Cloud claimed sequence {sequence} as {' and as '.join(kinds)}. The first one recorded holds."
@@ -214,7 +257,10 @@ def _remarks(message: Message, entries: Sequence[LogEntry]) -> Iterator[str]:
         yield "Your application never handed over the request to send it (POST /sends), so what was promised is not known here."
 
 
-def _next_steps(message: Message, code: str | None, now_us: int) -> Iterator[str]:
+def _next_steps(known: Known, code: str | None, now_us: int) -> Iterator[str]:
+    message, unreadable = known
+    if unreadable:
+        yield f"Tell the operator of this ledger that the event at {unreadable[0]} cannot be read: {WHY_UNREADABLE}."
     silent_us = now_us - message.updated_at_us
     reference = message.provider_message_ref
     match message.status:
@@ -233,14 +279,21 @@ def _next_steps(message: Message, code: str | None, now_us: int) -> Iterator[str
             pass
         case _:
             assert_never(message.status)
-    if missing_sequences(message) and silent_us <= RETRIES_END_US:
-        yield "The missing webhooks may still be retried; look again later."
-    elif missing_sequences(message):
-        yield "The missing webhooks will not come any more: look whether Red Cloud's deliveries to this ledger failed then."
+    # Else what is missing may be what cannot be read.
+    if missing_sequences(message) and not unreadable:
+        yield _told_of_missing(silent_us)
     if message.conflicting:
         yield "Ask Red Cloud which of the conflicting reports is true."
     if reference is not None and message.status is not Status.DELIVERED:
         yield f"When you ask Red Cloud, quote its reference {reference.text}."
+
+
+def _told_of_missing(silent_us: int) -> str:
+    if silent_us <= RETRIES_END_US:
+        return "The missing webhooks may still be retried; look again later."
+    return (
+        "The missing webhooks will not come any more: look whether Red Cloud's deliveries to this ledger failed then."
+    )
 
 
 def _told_of_failure(code: str | None) -> str:

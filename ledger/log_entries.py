@@ -8,6 +8,8 @@ from ledger.events import MessageEvent
 from ledger.positions import Position
 from ledger.provider import Effect
 
+WHY_UNREADABLE = "a newer version wrote it (upgrade), or its row is damaged (ledger verify)"
+
 
 class LogEntry(NamedTuple):
     """One event at its place in the log, with what it did to its message."""
@@ -32,6 +34,11 @@ class UnreadableEntry(NamedTuple):
     reason: str
     hash: bytes
 
+    @property
+    def effect(self) -> Effect:
+        """In the place of what it did to its message, which this version cannot know."""
+        return Effect.UNREADABLE
+
 
 Entry = LogEntry | UnreadableEntry
 
@@ -41,6 +48,6 @@ def readable(entries: Iterable[Entry]) -> list[LogEntry]:
     found: list[LogEntry] = []
     for entry in entries:
         if isinstance(entry, UnreadableEntry):
-            raise UnreadableEvent(f"the event at {entry.position} cannot be read: {entry.reason}")
+            raise UnreadableEvent(f"the event at {entry.position} cannot be read: {entry.reason}; {WHY_UNREADABLE}")
         found.append(entry)
     return found

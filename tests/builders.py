@@ -10,7 +10,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ledger.events import MessageEvent, OutboundReported, Receipt, RequestAccepted, event_of
+from eventsourcing.persistence import StoredEvent
+
+from ledger.events import MessageEvent, OutboundReported, Receipt, RequestAccepted, event_of, stream_id
 from ledger.facts import Fact, Outcome, Placed, fact_of
 from ledger.json_values import parse_object
 from ledger.ledger import Ledger
@@ -21,6 +23,7 @@ from ledger.positions import Cursor
 from ledger.provider import Effect, Status
 from ledger.sends import acceptances_of, parse_send
 from ledger.signatures import Secret, Signature
+from ledger.store.recorder import LogRecorder
 from ledger.webhooks import fact_key, parse
 
 NOW_US = 1_732_377_600_000_000
@@ -169,3 +172,9 @@ def stored_facts(ledger: Ledger) -> list[tuple[str, int, bytes]]:
         if not entries:
             return found
         found += [(str(entry.position), entry.version, fact(entry.event).fact_key) for entry in readable(entries)]
+
+
+def append_unreadable(ledger: Ledger, message_id: str, version: int) -> None:
+    """Appends an event that no version of ours can read, as a newer program would leave one behind."""
+    event = StoredEvent(stream_id(message_id), version, "message.of-the-future", b"\1")
+    LogRecorder(ledger.database).insert_events([event])

@@ -16,10 +16,10 @@ from api.command_line.opening import opened
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout, when
 from api.command_line.witnessing import note
 from api.durations import took
-from api.explanation import Explanation, Happening
+from api.explanation import Explanation, Happening, known_of
 from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
-from ledger.log_entries import readable
+from ledger.log_entries import UnreadableEntry
 from ledger.message import external_reference, missing_sequences
 from ledger.times import write_time
 from projections.failures import is_code
@@ -42,9 +42,9 @@ def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
     2 wrong usage or settings.
     """
     with or_what_else_it_is(message_id), opened() as ledger:
-        entries = readable(ledger.whole_history(message_id))
+        entries = list(ledger.whole_history(message_id))
     note(Act.READ_MESSAGE, message_id, items=len(entries))
-    explained = explanation_of(entries, now_us=time.time_ns() // 1_000)
+    explained = explanation_of(known_of(message_id, entries), entries, now_us=time.time_ns() // 1_000)
     if as_json:
         print_json(_as_json(explained))
     else:
@@ -55,6 +55,8 @@ def _print(explained: Explanation) -> None:
     message = explained.message
     status = message.status.value
     _line(said(message.message_id, "bold").append("  ").append_text(said(status, STYLE_OF[status])))
+    if explained.caution is not None:
+        _indented(explained.caution)
     _indented(explained.meaning.means)
     if explained.failure_code is not None:
         told = "Failure code" if is_code(explained.failure_code) else "Failure"
@@ -115,22 +117,29 @@ def _since(step: Step, promise: Promise | None) -> str:
 
 
 def _print_happenings(happenings: Sequence[Happening]) -> None:
-    times = [when(each.entry.event.receipt.received_at_us) for each in happenings]
-    days = {time[:DAY_CHARACTERS] for time in times}
+    times = [_recorded(each) for each in happenings]
+    days = {time[:DAY_CHARACTERS] for time in times if time}
     if len(days) == 1:
         _heading(f"What happened on {days.pop()}, as it was recorded (UTC)")
         times = [time[DAY_CHARACTERS:].strip() for time in times]
     else:
         _heading("What happened, as it was recorded (UTC)")
+    width = max(map(len, times), default=0)
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
     for time_, happening in zip(times, happenings, strict=True):
         if sys.stdout.isatty():
             style = STYLE_OF[happening.entry.effect.value]
             table.add_row(said(time_, "dim"), said(happening.what), said(happening.remark, style))
         else:
-            _indented(f"{time_}  {happening.what} ({happening.remark})")
+            _indented(f"{time_:{width}}  {happening.what} ({happening.remark})")
     if table.row_count:
         to_stdout().print(Padding(table, INDENT))
+
+
+def _recorded(happening: Happening) -> str:
+    """When; empty where that cannot be read."""
+    entry = happening.entry
+    return "" if isinstance(entry, UnreadableEntry) else when(entry.event.receipt.received_at_us)
 
 
 def _print_points(lines: Sequence[str]) -> None:
@@ -168,6 +177,7 @@ def _as_json(explained: Explanation) -> dict[str, object]:
         "status": message.status,
         "means": explained.meaning.means,
         "doesNotMean": explained.meaning.does_not_mean,
+        "caution": explained.caution,
         "failureCode": explained.failure_code,
         "failure": explained.failure,
         "promise": None if explained.promise is None else _promise_as_json(explained.promise),

@@ -14,7 +14,7 @@ from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_bytes, print_json, print_table, said, to_stdout, when
 from api.command_line.witnessing import note
 from ledger.events import RequestAccepted, event_type_of, sequence_of
-from ledger.log_entries import Entry, UnreadableEntry
+from ledger.log_entries import WHY_UNREADABLE, Entry, UnreadableEntry
 from ledger.provider import Effect
 
 MessageId = Annotated[str, typer.Argument(metavar="MESSAGE_ID", help="Red Cloud's messageId, exactly as it came.")]
@@ -68,7 +68,7 @@ def _print_for_people(message_id: str, entries: Sequence[Entry]) -> None:
     console = to_stdout()
     console.print(said(message_id, "bold"), said(f"· {counted(len(entries), 'event')}, in the order of recording"))
     print_table(COLUMNS, map(_row, entries), SPARED)
-    effects = {Effect.UNREADABLE if isinstance(entry, UnreadableEntry) else entry.effect for entry in entries}
+    effects = {entry.effect for entry in entries}
     for effect, line in EXPLANATIONS.items():
         if effect in effects:
             console.print(said(line, "dim"))
@@ -77,7 +77,7 @@ def _print_for_people(message_id: str, entries: Sequence[Entry]) -> None:
 
 def _row(entry: Entry) -> tuple[object, ...]:
     if isinstance(entry, UnreadableEntry):
-        return (entry.version, entry.position, f"({entry.topic})", None, Effect.UNREADABLE.value, None, None, None)
+        return (entry.version, entry.position, f"({entry.topic})", None, entry.effect.value, None, None, None)
     event, receipt = entry.event, entry.event.receipt
     return (
         entry.version,
@@ -103,5 +103,5 @@ EXPLANATIONS = {
     Effect.REPEATED: "repeated: the same kind had claimed this sequence before, in another body",
     Effect.CONFLICTING: "conflicting: another kind had claimed this sequence before; the first one holds",
     Effect.NOTED: "noted: kept on the message; changes no status by the provider's ordering rule",
-    Effect.UNREADABLE: "unreadable: a newer version wrote it (upgrade), or its row is damaged (ledger verify)",
+    Effect.UNREADABLE: f"unreadable: {WHY_UNREADABLE}",
 }

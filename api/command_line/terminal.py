@@ -38,6 +38,7 @@ STYLE_OF = {
     "superseded": "yellow",
     "repeated": "yellow",
     "conflicting": "bold red",
+    "unreadable": "bold red",
     "delivered": "bold green",
     "received": "bold green",
     "failed": "bold red",

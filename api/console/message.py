@@ -11,13 +11,13 @@ import msgspec
 from starlette.responses import Response
 
 from api.console.listed import party_of
-from api.console.order import order_of, word_of
+from api.console.order import order_of
 from api.console.rendering import day_of
 from api.console.visit import Visit
-from api.explanation import Explanation, Happening, explain
+from api.explanation import Explanation, Happening, explain, known_of
 from api.promise import ENDS
 from ledger.events import event_type_of, occurred_at_us_of, sequence_of
-from ledger.log_entries import LogEntry, readable
+from ledger.log_entries import LogEntry, UnreadableEntry
 from ledger.message import external_reference, missing_sequences, number_id
 from ledger.provider import Direction, Effect, Status
 from projections.failures import is_code
@@ -44,15 +44,12 @@ class Event(NamedTuple):
     """An event as a row of the page."""
 
     version: int
-    word: str
     kind: str
     sequence: int | None
     effect: Effect
     late: bool
-    position: str
-    received_at_us: int
+    received_at_us: int | None
     occurred_at_us: int | None
-    what: str
     remark: str
 
 
@@ -60,10 +57,11 @@ def message_page(visit: Visit) -> Response:
     """A message."""
     message_id = visit.id_in("messageId")
     ledger = visit.service.ledger
-    entries = readable(ledger.history(message_id))
+    entries = ledger.history(message_id)
     is_cut = entries[-1].version < ledger.latest_version(message_id)
-    whole = ledger.message(message_id) if is_cut else None
-    explained = explain(entries, now_us=time.time_ns() // 1_000, message=whole)
+    known = known_of(message_id, ledger.whole_history(message_id) if is_cut else entries)
+    explained = explain(known, entries, now_us=time.time_ns() // 1_000)
+    events = [entry for entry in entries if isinstance(entry, LogEntry)]
     message = explained.message
     code = explained.failure_code
     visit.tell(items=len(entries))
@@ -88,10 +86,11 @@ def message_page(visit: Visit) -> Response:
         steps=explained.steps,
         end=next((step for step in explained.steps if step.is_now and step.status in ENDS), None),
         recipient=visit.phone(message.acceptance.recipient) if message.acceptance else None,
-        order=order_of(entries),
+        order=None if known.unreadable else order_of(events),
         missing=missing_sequences(message),
         events=[_event(visit, each) for each in explained.happenings],
-        day=_day(entries),
+        day=_day(events),
+        event_count=message.event_count + len(known.unreadable),
         is_cut=is_cut,
     )
 
@@ -117,17 +116,25 @@ def _members(value: object) -> Iterator[tuple[str, object]]:
 
 def _event(visit: Visit, happening: Happening) -> Event:
     entry = happening.entry
+    if isinstance(entry, UnreadableEntry):
+        return Event(
+            entry.version,
+            visit.said(entry.topic),
+            sequence=None,
+            effect=entry.effect,
+            late=False,
+            received_at_us=None,
+            occurred_at_us=None,
+            remark=f"at {entry.position}: {happening.remark}",
+        )
     return Event(
         entry.version,
-        visit.said(word_of(entry)),
         visit.said(event_type_of(entry.event)),
         sequence_of(entry.event),
         entry.effect,
         entry.event.receipt.late,
-        str(entry.position),
         entry.event.receipt.received_at_us,
         occurred_at_us_of(entry.event),
-        visit.said(happening.what),
         visit.said(_more(happening)),
     )
 

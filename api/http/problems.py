@@ -83,6 +83,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     TooManyStreams: Kind(503, "too-many-streams", "Too many streams are open"),
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
+    errors.UnreadableEvent: Kind(503, "unreadable-event", "A stored event cannot be read"),
     errors.WeMustFix: Kind(
         503,
         "operator-needed",

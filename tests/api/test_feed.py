@@ -10,17 +10,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from eventsourcing.persistence import StoredEvent
 from structlog.testing import capture_logs
 
 from api.http.feed import STREAMS_MAX
 from api.http.shapes import HistoryEvent
-from ledger.events import stream_id
 from ledger.positions import Cursor
-from ledger.store.recorder import LogRecorder
 from tests.api.running import Running, key_of, running, settings_at, until
 from tests.api.wire import Wire, request
-from tests.builders import body
+from tests.builders import append_unreadable, body
 
 KEY = {"Authorization": f"Bearer {key_of('reader')}"}
 
@@ -258,9 +255,7 @@ def test_a_stream_that_the_audit_trail_refuses_keeps_no_place(fresh: Running) ->
 
 def test_an_event_of_a_newer_version_is_shown_as_unreadable_and_what_follows_goes_on(fresh: Running) -> None:
     fresh.deliver(body("message.queued", "msg_1", sequence=1))
-    LogRecorder(fresh.service.ledger.database).insert_events(
-        [StoredEvent(stream_id("msg_1"), 2, "message.of-the-future", b"\1")]
-    )
+    append_unreadable(fresh.service.ledger, "msg_1", version=2)
     fresh.deliver(body("message.delivery", "msg_1", sequence=3))
 
     with stream(fresh) as events:
@@ -287,7 +282,7 @@ def test_an_event_of_a_newer_version_is_shown_as_unreadable_and_what_follows_goe
     history = fresh.get("/messages/msg_1/history").json()["events"]
     assert history == [{name: value for name, value in event.items() if name != "messageId"} for event in streamed]
     assert msgspec.convert(history, list[HistoryEvent])
-    assert fresh.get("/messages/msg_1/history/2/body").json()["type"] == "docs/HTTP.md#problem-operator-needed"
+    assert fresh.get("/messages/msg_1/history/2/body").json()["type"] == "docs/HTTP.md#problem-unreadable-event"
     warning = "the log: 1 events cannot be read by this version, the first of them at 0-2"
     until(lambda: warning in fresh.get("/readyz").json()["warnings"])
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
+from ledger.log_entries import WHY_UNREADABLE
 from ledger.positions import Position
 from projections.generations import index_names
 from projections.read_models import Rebuild
 from tests.api.running import Running, key_of, running, settings_at, until
-from tests.builders import body, send_body
+from tests.builders import append_unreadable, body, send_body
 
 AT_FIRST = "1970-01-01T00:00:00Z"
 
@@ -215,6 +216,29 @@ def test_as_of_a_position_or_a_time_is_what_was_known_then(server: Running, mess
     assert server.get(path + first).headers["etag"] == f'"{first}"'
     assert told(server, path + "2999-01-01T00:00:00Z") == told(server, f"/messages/{message_id}")
     assert refusal(server, path + AT_FIRST) == (404, f"the ledger knew nothing of message '{message_id}' then")
+
+
+def test_as_of_tells_what_was_known_before_an_event_that_cannot_be_read_and_refuses_what_may_rest_on_it(
+    tmp_path: Path,
+) -> None:
+    with running(settings_at(tmp_path)) as server:
+        recorded(server, body("message.queued", "msg_1", sequence=1))
+        append_unreadable(server.service.ledger, "msg_1", version=2)
+        recorded(server, body("message.delivery", "msg_1", sequence=3))
+        append_unreadable(server.service.ledger, "msg_2", version=1)
+        last = told(server, "/messages/msg_1/history")["events"][-1]["receivedAt"]
+
+        path = "/messages/msg_1?asOf="
+        untold = (
+            "the event at 0-2 cannot be read, so what was known from there on cannot be told; as of 0-1 it can be told."
+        )
+        assert told(server, path + "0-1")["status"] == "accepted"
+        for then in ("0-2", "0-3", last, "2999-01-01T00:00:00Z"):
+            status, detail = refusal(server, path + then)
+            assert (status, detail.startswith(untold), WHY_UNREADABLE in detail) == (503, True, True)
+        assert server.get(path + "0-2").json()["type"] == "docs/HTTP.md#problem-unreadable-event"
+        assert refusal(server, path + "2020-01-01T00:00:00Z")[0] == 404
+        assert "nothing of the message was known before it" in refusal(server, "/messages/msg_2?asOf=0-9")[1]
 
 
 def test_a_position_of_another_partition_makes_no_sense(tmp_path: Path) -> None:

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from api.explanation import MEANINGS, Explanation, explain
+from api.explanation import MEANINGS, Explanation, explain, known_of
 from api.promise import Promise
 from ledger.events import MessageEvent
 from ledger.ledger import Ledger
-from ledger.log_entries import readable
+from ledger.log_entries import WHY_UNREADABLE
 from ledger.provider import Status
 from tests.builders import (
     NOW_US,
     accepted,
+    append_unreadable,
     body,
     commit_each,
     delivered,
@@ -43,7 +44,8 @@ class Explained:
     def __call__(self, *events: MessageEvent, hours: int = 0) -> Explanation:
         with Ledger.open(self._url) as ledger:
             commit_each(ledger, facts(events))
-            return explain(readable(ledger.whole_history("msg_1")), now_us=NOW_US + hours * HOUR_US)
+            entries = list(ledger.whole_history("msg_1"))
+            return explain(known_of("msg_1", entries), entries, now_us=NOW_US + hours * HOUR_US)
 
 
 def test_every_status_has_a_meaning_and_says_what_it_does_not_mean() -> None:
@@ -224,3 +226,26 @@ def test_the_command_tells_what_was_promised_and_is_outstanding(run: Run, tmp_pa
     assert re.fullmatch("delivered: outstanding for [0-9]+ days", promised[3].strip())
     assert (as_json["promise"]["answer"], as_json["promise"]["idempotencyKey"]) == ("QUEUED", "idem_1")
     assert as_json["promise"]["outstandingSeconds"] > 0
+
+
+def test_a_message_with_an_event_that_cannot_be_read_is_told_without_it_and_says_so(run: Run, store_url: str) -> None:
+    record(store_url, body("message.queued", "msg_1", sequence=1))
+    with Ledger.open_existing(store_url) as ledger:
+        append_unreadable(ledger, "msg_1", version=2)
+        append_unreadable(ledger, "msg_2", version=1)
+    record(store_url, body("message.delivery", "msg_1", sequence=3))
+
+    told = run("explain", "msg_1", LEDGER_DATABASE_URL=store_url)
+    shown = run("explain", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json
+    unknown_whole = run("explain", "msg_2", LEDGER_DATABASE_URL=store_url)
+
+    caution = "The event at 0-2 cannot be read by this version of the ledger: all of this is told without it."
+    assert (told.status, shown["status"], shown["caution"]) == (0, "delivered", caution)
+    assert told.stdout.splitlines()[:2] == ["msg_1  delivered", f"  {caution}"]
+    assert [each["effect"] for each in shown["events"]] == ["applied", "unreadable", "applied"]
+    assert shown["remarks"][0] == "Missing: sequence 2 lies between others and was never read."
+    assert shown["nextSteps"] == [
+        f"Tell the operator of this ledger that the event at 0-2 cannot be read: {WHY_UNREADABLE}."
+    ]
+    assert "Something was recorded, and stored as 'message.of-the-future'." in told.stdout
+    assert (unknown_whole.status, unknown_whole.stdout.splitlines()[0]) == (0, "msg_2  unknown")

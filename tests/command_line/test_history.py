@@ -5,14 +5,10 @@ import json
 from pathlib import Path
 from subprocess import PIPE
 
-from eventsourcing.persistence import StoredEvent
-
 from api.command_line.history import COLUMNS
-from ledger.events import stream_id
 from ledger.ledger import Ledger
-from ledger.store.recorder import LogRecorder
 from tests import forks
-from tests.builders import body
+from tests.builders import append_unreadable, body
 from tests.command_line.conftest import Run, in_a_terminal, record
 
 QUEUED = body("message.queued", sequence=1)
@@ -139,16 +135,12 @@ def test_an_event_that_cannot_be_read_has_its_line(run: Run, tmp_path: Path) -> 
     url = f"sqlite:///{tmp_path}/ledger.db"
     record(url, QUEUED)
     with Ledger.open_existing(url) as ledger:
-        future = StoredEvent(stream_id("msg_1"), 2, "message.of-the-future", b"\1")
-        LogRecorder(ledger.database).insert_events([future])
+        append_unreadable(ledger, "msg_1", version=2)
 
     history = run("history", "msg_1", LEDGER_DATABASE_URL=url)
     tail = run("tail", "--no-follow", LEDGER_DATABASE_URL=url)
-    explained = run("explain", "msg_1", LEDGER_DATABASE_URL=url)
 
     unreadable = ["2", "0-2", "(message.of-the-future)", "", "unreadable", "", "", ""]
     assert (history.status, history.lines[1][: len(COLUMNS)]) == (0, unreadable)
     assert tail.stdout.splitlines()[1].split("\t")[1:] == ["0-2", "(message.of-the-future)", "", "unreadable", "msg_1"]
     assert "the event at 0-2 cannot be read" in tail.stderr
-    assert (explained.status, explained.stdout) == (1, "")
-    assert "the event at 0-2 cannot be read: unknown topic 'message.of-the-future'" in explained.stderr

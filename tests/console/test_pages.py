@@ -16,8 +16,18 @@ from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, t
 from tests.api.running import Running, running, settings_at, until
 from tests.benchmarks.subjects.console import EXPORT
 from tests.benchmarks.subjects.console import PAGES as MEASURED
-from tests.builders import body, send_body
-from tests.console.visitors import CUSTOMER, NASTY_TEXTS, ORDER, PHONE, Visitor, deliver, message_path, signed_in
+from tests.builders import append_unreadable, body, send_body
+from tests.console.visitors import (
+    CUSTOMER,
+    NASTY_TEXTS,
+    ORDER,
+    PHONE,
+    Visitor,
+    deliver,
+    message_path,
+    signed_in,
+    words_of,
+)
 
 LONG_AGO = "1732377600"
 
@@ -387,3 +397,24 @@ def test_a_page_that_ends_before_its_message_does_has_the_status_of_all_of_it(tm
     assert told.lstrip().startswith("Messages Delivered : delivery was confirmed")
     assert re.search(r"the first [0-9]{2} of 41 ", told)
     assert re.search(r"Delivered a delivery confirmation came [0-9]", told)
+
+
+def test_a_message_with_an_event_that_cannot_be_read_is_shown_without_it_and_says_so(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        server.deliver(body("message.queued", "msg_1", sequence=1))
+        append_unreadable(server.service.ledger, "msg_1", version=2)
+        server.deliver(body("message.delivery", "msg_1", sequence=3))
+        append_unreadable(server.service.ledger, "msg_2", version=1)
+
+        page = signed_in(server, "reader").text(message_path("msg_1"))
+        alone = signed_in(server, "reader").text(message_path("msg_2"))
+        event = signed_in(server, "reader").get(message_path("msg_1") + "/events/2")
+
+    assert "Delivered : delivery was confirmed The event at 0-2 cannot be read by this version of the ledger" in page
+    assert "message.of-the-future unreadable at 0-2: this version of the ledger cannot read it" in page
+    assert "Tell the operator of this ledger that the event at 0-2 cannot be read" in page
+    assert page.count("Body & proof") == 2
+    assert "message.of-the-future unreadable at 0-4" in alone
+    assert "ago" not in alone
+    assert event.status_code == 503
+    assert "the event at 0-2 cannot be read" in words_of(event.text)
