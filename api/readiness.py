@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from collections.abc import Callable
 from threading import Lock
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,9 +23,10 @@ PROOF_TOO_OLD_S = 10.0
 class Readiness:
     """Whether the server can do its work. A proof holds for a second, so that asking often costs no writes."""
 
-    def __init__(self, ledger: Ledger, read_models: ReadModels) -> None:
+    def __init__(self, ledger: Ledger, read_models: ReadModels, projecting_error: Callable[[], str | None]) -> None:
         self._ledger = ledger
         self._read_models = read_models
+        self._projecting_error = projecting_error
         self._proving = Lock()
         self._proved_at_s = 0.0
         self._reasons: list[str] = []
@@ -75,10 +77,12 @@ class Readiness:
         return []
 
     def _projection_reasons(self) -> list[str]:
+        projecting_error = self._projecting_error()
         try:
-            found = self._read_models.readiness()
+            found = self._read_models.readiness(projecting_error)
         except (LedgerError, SQLAlchemyError):
-            return ["the read models cannot be read"]
+            fails = "" if projecting_error is None else f", and projecting fails with {projecting_error}"
+            return [f"the read models cannot be read{fails}"]
         self._warnings = [*found.warnings, *self._log_warnings()]
         return found.reasons
 

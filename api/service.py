@@ -85,7 +85,7 @@ class Service:
     _threads: list[threading.Thread] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.readiness = Readiness(self.ledger, self.read_models)
+        self.readiness = Readiness(self.ledger, self.read_models, lambda: self.projecting_error)
 
     @classmethod
     def open(
@@ -102,6 +102,11 @@ class Service:
         return cls(
             settings, ledger, read_models, trail, reception, access, traces=traces, writer_process=writer_process
         )
+
+    @property
+    def projecting_error(self) -> str | None:
+        """What projecting fails with, in whichever of our processes does it; None while it does not."""
+        return (self.writer_process or self.read_models).projecting_error
 
     def start(self) -> None:
         """Starts who commits and projects, and a queue a partition in front of them; and the writer of the audit trail."""

@@ -4,6 +4,7 @@ It is forked before anything is open, waits to be told that the ledger is there,
 ends in whatever way. When it ends by itself, the server ends as well: a supervisor starts both again.
 """
 
+import ctypes
 import logging
 import multiprocessing
 import signal
@@ -11,6 +12,8 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import SynchronizedString
+from threading import Thread
 
 from api.interpreter import rare_collections, short_turns
 from api.tracing import spans_of, tracing
@@ -25,15 +28,24 @@ READY = b"r"
 THE_SERVERS_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A terminal and systemd send them to every process of a group; what they mean reaches the writer through its channels."""
 
+ERROR_BYTES_MAX = 256
+TELL_EVERY_S = 0.5
+
 log = logging.getLogger(__name__)
 
 
 class WriterProcess:
     """The server's hold on it."""
 
-    def __init__(self, process: BaseProcess, control: socket.socket) -> None:
+    def __init__(self, process: BaseProcess, control: socket.socket, projecting_error: SynchronizedString) -> None:
         self._process = process
         self._control = control
+        self._projecting_error = projecting_error
+
+    @property
+    def projecting_error(self) -> str | None:
+        """What projecting fails with there; None while it does not."""
+        return self._projecting_error.value.decode("utf-8", "ignore") or None
 
     @property
     def ended(self) -> int:
@@ -61,17 +73,20 @@ class WriterProcess:
 def writer_process(database_url: str) -> Iterator[WriterProcess]:
     """A process that will commit to a ledger, until the block ends. Begun before there are threads, files and connections."""
     ours, theirs = socket.socketpair()
-    process = multiprocessing.get_context("fork").Process(target=_write, args=(database_url, ours, theirs))
+    fork = multiprocessing.get_context("fork")
+    # Shared memory, because the read models' own file may be what fails.
+    projecting_error = fork.Array(ctypes.c_char, ERROR_BYTES_MAX)
+    process = fork.Process(target=_write, args=(database_url, ours, theirs, projecting_error))
     process.start()
     theirs.close()
     try:
-        yield WriterProcess(process, ours)
+        yield WriterProcess(process, ours, projecting_error)
     finally:
         ours.close()
         process.join()
 
 
-def _write(database_url: str, ours: socket.socket, theirs: socket.socket) -> None:
+def _write(database_url: str, ours: socket.socket, theirs: socket.socket, projecting_error: SynchronizedString) -> None:
     ours.close()
     for number in THE_SERVERS_OWN:
         signal.signal(number, signal.SIG_IGN)
@@ -79,7 +94,7 @@ def _write(database_url: str, ours: socket.socket, theirs: socket.socket) -> Non
         ends = _ends_from(theirs)
         try:
             if ends:
-                _commit_and_project(database_url, ends, theirs)
+                _commit_and_project(database_url, ends, theirs, projecting_error)
         except LedgerError as error:
             log.critical("the process that commits could not begin: %s", error)
 
@@ -94,7 +109,9 @@ def _ends_from(control: socket.socket) -> list[socket.socket]:
             return ends
 
 
-def _commit_and_project(database_url: str, ends: Sequence[socket.socket], control: socket.socket) -> None:
+def _commit_and_project(
+    database_url: str, ends: Sequence[socket.socket], control: socket.socket, projecting_error: SynchronizedString
+) -> None:
     with (
         tracing() as traces,
         Ledger.open_existing(database_url) as ledger,
@@ -105,4 +122,11 @@ def _commit_and_project(database_url: str, ends: Sequence[socket.socket], contro
         threads = start_writing(ledger, read_models, ends)
         control.sendall(READY)
         for thread in threads:
-            thread.join()
+            _join(thread, read_models, projecting_error)
+
+
+def _join(thread: Thread, read_models: ReadModels, projecting_error: SynchronizedString) -> None:
+    """Returns once a thread has ended, and tells meanwhile what projecting fails with."""
+    while thread.is_alive():
+        projecting_error.value = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
+        thread.join(TELL_EVERY_S)

@@ -79,15 +79,15 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
 
 
 def readiness(
-    statuses: Sequence[ProjectionStatus], *, own_runner_alive: bool | None, own_error: str | None
+    statuses: Sequence[ProjectionStatus], *, own_runner_alive: bool | None, projecting_error: str | None
 ) -> Readiness:
     """Whether the projections are alive and not lagging. `own_runner_alive` is None where this process runs none."""
     reasons: list[str] = []
     warnings: list[str] = []
     if own_runner_alive is False:
         reasons.append("the projections' runner of this server is dead")
-    if own_error is not None:
-        reasons.append(f"projecting fails with {own_error}")
+    if projecting_error is not None:
+        reasons.append(f"projecting fails with {projecting_error}")
     for status in statuses:
         if status.runner_seen_s is None or status.runner_seen_s > RUNNER_SILENT_S_MAX:
             reasons.append(f"{status.name}: no runner has shown that it is alive for {RUNNER_SILENT_S_MAX:.0f} s")

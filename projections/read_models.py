@@ -249,11 +249,16 @@ class ReadModels:
         """The state of every projection, from any process."""
         return [self.projection_status(name) for name in self._projections]
 
-    def readiness(self) -> Readiness:
-        """Whether the projections are alive and not lagging."""
+    @property
+    def projecting_error(self) -> str | None:
+        """What projecting fails with in this process; None while it does not, or another process does it."""
+        return None if self._runner is None else self._runner.last_error
+
+    def readiness(self, projecting_error: str | None) -> Readiness:
+        """Whether the projections are alive and not lagging, and do not fail: with what, if they do, tells who runs them."""
         runner = self._runner
         alive = None if runner is None else runner.is_alive and runner.silent_s < RUNNER_SILENT_S_MAX
-        return readiness(self.projections(), own_runner_alive=alive, own_error=runner.last_error if runner else None)
+        return readiness(self.projections(), own_runner_alive=alive, projecting_error=projecting_error)
 
     def claim_rebuild(self, name: str) -> Rebuild:
         """The right to rebuild a projection; goes on with one that was killed or paused. RebuildRunning, NotFound."""

@@ -267,9 +267,10 @@ class Projection(Shape):
 
 
 class Projections(Shape):
-    """All read models."""
+    """All read models, and what projecting fails with in this server; null while it does not."""
 
     items: list[Projection]
+    error: str | None
 
 
 class RebuildStarted(Shape):

@@ -1,14 +1,17 @@
 """`ledger serve`: starts in order or says in one line why not, and ends in order."""
 
+import contextlib
 import json
 import os
 import select
 import signal
 import socket
+import sqlite3
 import sys
 import threading
 from pathlib import Path
 from subprocess import PIPE
+from typing import Any
 
 import httpx2
 import pytest
@@ -17,12 +20,16 @@ from api.one_server import claimed, refuse_network_file_system
 from api.server import listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
+from ledger.store.place import READ_MODELS
 from tests import forks
+from tests.api.running import until
 from tests.builders import body, signed_headers
 from tests.command_line.conftest import Run, serving
 from tests.engines import PrivatePostgres
+from tests.serving import Serving
 
 PATIENCE_S = 10
+PROJECTING_FAILS = "projecting fails with IntegrityError"
 SECRETS = {"LEDGER_WEBHOOK_SECRETS": "main:secret"}
 
 REFUSED = [
@@ -137,6 +144,23 @@ def test_a_server_whose_writer_is_killed_ends_and_says_so(tmp_path: Path) -> Non
         assert "Start it again" in said
     with serving(tmp_path) as following:
         assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
+
+
+def test_a_server_whose_writer_fails_to_project_says_with_what_until_it_succeeds(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, contextlib.closing(sqlite3.connect(tmp_path / f"ledger.db{READ_MODELS}")) as rows:
+        rows.execute("CREATE TRIGGER refuse BEFORE UPDATE ON heartbeats BEGIN SELECT RAISE(FAIL, 'refused'); END")
+        until(lambda: PROJECTING_FAILS in asked(server, "/readyz")["reasons"])
+        told = asked(server, "/projections")["error"]
+        rows.execute("DROP TRIGGER refuse")
+        until(lambda: asked(server, "/readyz")["status"] == "ready")
+
+        assert PROJECTING_FAILS.endswith(told)
+        assert asked(server, "/projections")["error"] is None
+
+
+def asked(server: Serving, path: str) -> dict[str, Any]:
+    answer: dict[str, Any] = httpx2.get(f"{server.url}{path}", verify=False).json()
+    return answer
 
 
 def test_a_writer_does_not_outlive_its_server(tmp_path: Path) -> None:

@@ -177,11 +177,11 @@ def test_the_liveness_check_goes_red_when_no_runner_is_alive_though_the_lag_read
 
     status = scene.read_models.projection_status(MESSAGE_STATUS)
     assert (status.lag_events, status.state) == (0, "stopped")
-    assert scene.read_models.readiness().reasons != []
+    assert scene.read_models.readiness(None).reasons != []
 
     scene.read_models.start()
     assert reached(scene, position)
-    assert scene.read_models.readiness().reasons == []
+    assert scene.read_models.readiness(None).reasons == []
     assert scene.read_models.projection_status(MESSAGE_STATUS).state == "live"
 
 
