@@ -88,7 +88,7 @@ class WebhookEndpoint:
         self._service.metrics.webhook_refused(kind_of(error).slug)
         with structlog.contextvars.bound_contextvars(request_id=request_id.decode("ascii")):
             if isinstance(error, SignatureRefused):
-                log.warning("a delivery was refused", reason=str(error))
+                self._warn("a delivery was refused", request_id, reason=str(error))
             elif isinstance(error, SenderMustFix):
                 self._warn("a delivery was refused", request_id, reason=kind_of(error).slug)
             elif not isinstance(error, LedgerError):

@@ -1,12 +1,13 @@
 """What Red Cloud is answered: the table "Receiving" of the contract, each case as a whole value."""
 
+import time
 from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
 
-from api.http.seldom import Seldom
-from tests.api.running import WEBHOOKS, Running, as_json, running, settings_at, signed
+from api.http.seldom import EVERY_S, Seldom
+from tests.api.running import WEBHOOKS, Running, as_json, running, settings_at, signed, until
 from tests.api.wire import request
 from tests.builders import body
 
@@ -229,6 +230,24 @@ def test_what_was_kept_but_should_be_looked_at_and_what_was_refused_leave_a_line
     }
     assert {line["reason"] for line in told if "reason" in line} == {"encoding-refused", "body-too-large"}
     assert "+15557654321" not in str(told)
+
+
+def test_forged_deliveries_fill_no_disk_with_log_lines_and_are_all_counted(fresh: Running) -> None:
+    raw = body("message.sent", "msg_1", sequence=1)
+    forged = signed(raw) | {"X-RedCloud-Signature": "0" * 64}
+    with capture_logs() as lines:
+        began_s = time.monotonic()
+        for _ in range(50):
+            assert fresh.http.post(WEBHOOKS, content=raw, headers=forged).status_code == 401
+        until(lambda: time.monotonic() - began_s > EVERY_S)
+        fresh.http.post(WEBHOOKS, content=raw, headers=forged)
+        lasted_s = time.monotonic() - began_s
+
+    told = [line for line in lines if line.get("reason") == "no active secret made this signature"]
+    assert 2 <= len(told) <= lasted_s / EVERY_S + 1
+    assert len(told) + sum(line.get("left_out_before", 0) for line in told) == 51
+    refused = 'ledger_webhooks_refused_total{problem="signature-refused"} 51.0'
+    assert refused in fresh.http.get("/metrics").text
 
 
 def test_lines_of_a_kind_are_counted_while_they_are_left_out() -> None:

@@ -284,7 +284,7 @@ def test_log_lines_name_the_trace(watched: Watched, capsys: pytest.CaptureFixtur
     handlers, level = root.handlers[:], root.level
     configure_logs("debug", as_json=True)
     try:
-        watched.server.http.post(WEBHOOKS, content=b"{}")
+        watched.server.http.post(WEBHOOKS, content=b"{}", headers=signed(b"another body"))
         watched.server.get("/messages/msg_1")
         until(lambda: sum(each.kind is SpanKind.SERVER for each in watched.spans()) == 2)
     finally:
