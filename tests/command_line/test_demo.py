@@ -54,6 +54,21 @@ def test_demo_tells_where_to_look_and_stays_until_it_is_told_to_end(tmp_path: Pa
     assert status == 0
 
 
+def test_ctrl_c_while_the_program_is_still_being_loaded_is_no_traceback(tmp_path: Path) -> None:
+    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "api.command_line", "demo"],
+        env=forks.environment(PYTHONPATH=str(tmp_path)),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 def test_demo_takes_another_port_where_8080_is_taken() -> None:
     with contextlib.ExitStack() as taken:
         with contextlib.suppress(OSError):  # somebody else has it, which is as good
