@@ -9,7 +9,7 @@ import gc
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -58,11 +58,19 @@ def work_in_memory() -> None:
         tempfile.tempdir = os.environ["TMPDIR"] = str(MEMORY)
 
 
+@pytest.hookimpl(wrapper=True, optionalhook=True)
+def pytest_xdist_auto_num_workers() -> Generator[None, int, int]:
+    """Half as many again as there are cores: tests wait for processes, sockets and timers as well."""
+    cores = yield
+    return cores + cores // 2
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "store_url" in metafunc.fixturenames:
-        places = metafunc.config.getoption("store_url") or ["sqlite", "postgresql"]
-        names = [make_url(place).render_as_string() if "://" in place else place for place in places]
-        metafunc.parametrize("store_url", places, ids=names, indirect=True)
+    for fixture in ("store_url", "shared_store_url"):
+        if fixture in metafunc.fixturenames:
+            places = metafunc.config.getoption("store_url") or ["sqlite", "postgresql"]
+            names = [make_url(place).render_as_string() if "://" in place else place for place in places]
+            metafunc.parametrize(fixture, places, ids=names, indirect=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -83,9 +91,23 @@ def garbage_is_not_looked_for_among_the_tests() -> Iterator[None]:
 @pytest.fixture
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """The SQLAlchemy URL of an empty database, once for each engine."""
+    with empty_place(request, tmp_path) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_store_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The same, empty only before the first test of a module: for tests that only read, or that meet no other's message."""
+    with empty_place(request, tmp_path_factory.mktemp("shared")) as url:
+        yield url
+
+
+@contextmanager
+def empty_place(request: pytest.FixtureRequest, folder: Path) -> Iterator[str]:
+    """Lend an empty database of the engine that a fixture is asked for, or at the place that it is given."""
     place: str = request.param
     if place == "sqlite":
-        yield f"sqlite:///{tmp_path}/ledger.db"
+        yield f"sqlite:///{folder}/ledger.db"
     elif place == "postgresql":
         server: PrivatePostgres = request.getfixturevalue("postgres")
         with server.fresh_database() as url:

@@ -35,6 +35,13 @@ def url(store_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
     return store_url
 
 
+@pytest.fixture(scope="module")
+def of_two_messages(shared_store_url: str) -> str:
+    """A ledger that holds two messages, for whoever only looks."""
+    receive(shared_store_url, 0, SENT, INBOUND)
+    return shared_store_url
+
+
 @pytest.mark.parametrize(
     "known, told",
     [
@@ -44,11 +51,9 @@ def url(store_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
         ("conv_1", "it is a conversation: ledger conversation conv_1"),
     ],
 )
-def test_what_is_no_message_id_is_told_what_it_is(run: Run, url: str, known: str, told: str) -> None:
-    receive(url, 0, SENT, INBOUND)
-
+def test_what_is_no_message_id_is_told_what_it_is(run: Run, of_two_messages: str, known: str, told: str) -> None:
     for command in ("status", "explain", "history"):
-        ended = run(command, known)
+        ended = run(command, known, LEDGER_DATABASE_URL=of_two_messages)
 
         assert (ended.status, ended.stdout) == (1, "")
         assert ended.stderr.endswith(f"; {told}\n"), ended.stderr
@@ -70,10 +75,12 @@ def test_what_nothing_is_known_of_is_told_as_that_alone(run: Run, url: str) -> N
         (["--status", "failed"], []),
     ],
 )
-def test_messages_are_found_by_what_one_has(run: Run, url: str, option: list[str], found: list[str]) -> None:
-    receive(url, 0, SENT, INBOUND)
+def test_messages_are_found_by_what_one_has(
+    run: Run, of_two_messages: str, option: list[str], found: list[str]
+) -> None:
+    listed = run("messages", *option, LEDGER_DATABASE_URL=of_two_messages)
 
-    assert [line[0] for line in run("messages", *option).lines] == found
+    assert [line[0] for line in listed.lines] == found
 
 
 def test_nothing_is_stuck_or_lost(run: Run, url: str) -> None:

@@ -26,6 +26,14 @@ def project(url: str) -> None:
         read_models.catch_up()
 
 
+@pytest.fixture(scope="module")
+def projected_url(shared_store_url: str) -> str:
+    """A ledger with one message, for orders that change nothing."""
+    record(shared_store_url, QUEUED)
+    project(shared_store_url)
+    return shared_store_url
+
+
 def test_a_status_is_what_the_read_model_says(run: Run, store_url: str) -> None:
     record(store_url, QUEUED, FAILED)
     project(store_url)
@@ -156,12 +164,9 @@ def test_one_message_is_rebuilt_alone(run: Run, store_url: str) -> None:
     ],
 )
 def test_an_order_that_cannot_be_followed_is_refused(
-    run: Run, store_url: str, arguments: list[str], status: int
+    run: Run, projected_url: str, arguments: list[str], status: int
 ) -> None:
-    record(store_url, QUEUED)
-    project(store_url)
-
-    ended = run(*arguments, LEDGER_DATABASE_URL=store_url)
+    ended = run(*arguments, LEDGER_DATABASE_URL=projected_url)
 
     assert ended.status == status
 

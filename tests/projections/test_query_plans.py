@@ -36,9 +36,15 @@ FILTERS = {
 }
 
 
-@pytest.fixture
-def filled(scene: Scene) -> Scene:
+@pytest.fixture(scope="module")
+def filled(shared_store_url: str) -> Iterator[Scene]:
     """Enough rows for a planner to have a choice, and statistics as a server would have made them by itself."""
+    with Scene(shared_store_url) as scene:
+        fill(scene)
+        yield scene
+
+
+def fill(scene: Scene) -> None:
     webhooks = []
     for number in range(400):
         webhooks += [
@@ -51,7 +57,6 @@ def filled(scene: Scene) -> Scene:
     if not scene.read_models.stores.rows.is_sqlite:
         with scene.read_models.stores.rows.writing() as connection:
             connection.exec_driver_sql("ANALYZE")
-    return scene
 
 
 def plans(scene: Scene, statements: Iterator[tuple[str, Row]]) -> list[str]:
