@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import pytest
 
 from tests.engines import NotInstalled, postgres_binaries
-from tests.faults import fuzz, kill, projecting, steps, stopping
+from tests.faults import fuzz, kill, postgres, projecting, steps, stopping
 from tests.faults.campaigns import CAMPAIGNS
 from tests.faults.disk import can_mount
 from tests.faults.figures import Figures
@@ -21,12 +21,12 @@ SHORT = {
     "crash-points": 1,
     "disk-errors": 1,
     "disk-full": 1,
-    "fuzz-postgresql": 50,
-    "fuzz-sqlite": 100,
-    "kill-postgresql": 2,
+    "fuzz-postgresql": 25,
+    "fuzz-sqlite": 50,
+    "kill-postgresql": 1,
     "kill-sqlite": 3,
     "postgresql-faults": 3,
-    "power-loss": 40,
+    "power-loss": 20,
     "power-loss-postgresql": 2,
     "projecting-postgresql": 1,
     "projecting-sqlite": 2,
@@ -48,8 +48,11 @@ LIVED_ELSEWHERE = {"months"}
 ONLY_IN_CI = {"power-loss-postgresql"}
 """It records a PostgreSQL of its own: a tenth of what all tests take."""
 
-SHORT_EVENTS = 400
-"""Half of what is projected in the campaigns."""
+SHORT_EVENTS = 100
+"""An eighth of what is projected in the campaigns."""
+
+SHORT_LOAD_S = 0.1
+"""A third of the load before a fault, and of that after it, at most."""
 
 OWN_SERVER = {"power-loss-postgresql"}
 TRACED = {"crash-points", "disk-errors", "power-loss", "power-loss-postgresql", "read-models-power-loss"}
@@ -66,6 +69,9 @@ def test_a_fault_hits_and_violates_nothing(
 ) -> None:
     _require(name)
     monkeypatch.setattr(projecting, "EVENTS", SHORT_EVENTS)
+    monkeypatch.setattr(postgres, "LOAD_S", (SHORT_LOAD_S / 2, SHORT_LOAD_S))
+    for module in (kill, stopping):
+        monkeypatch.setattr(module, "LOAD_S_MAX", SHORT_LOAD_S)
     if name.endswith("-postgresql") and name not in OWN_SERVER:
         server = request.getfixturevalue("postgres")
         for module in (fuzz, kill, steps, stopping):  # the server that all tests share will do: these leave it running
