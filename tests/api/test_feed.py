@@ -120,7 +120,7 @@ def test_the_effect_of_an_event_does_not_depend_on_the_page(fresh: Running) -> N
 def test_pages_neither_skip_nor_repeat_while_events_arrive(store_url: str, partitions: int) -> None:
     is_done = threading.Event()
     with running(settings_at(store_url, partitions=partitions)) as server:
-        writers = [threading.Thread(target=deliver_some, args=(server, 60, f"w{number}")) for number in range(4)]
+        writers = [threading.Thread(target=deliver_some, args=(server, 30, f"w{number}")) for number in range(4)]
         for writer in writers:
             writer.start()
         found: list[str] = []
@@ -135,7 +135,7 @@ def test_pages_neither_skip_nor_repeat_while_events_arrive(store_url: str, parti
     for position in found:
         partition, _, number = position.partition("-")
         numbers.setdefault(partition, []).append(int(number))
-    assert sum(map(len, numbers.values())) == 240
+    assert sum(map(len, numbers.values())) == 120
     assert all(each == list(range(1, len(each) + 1)) for each in numbers.values())
     assert len(numbers) == partitions
 

@@ -237,6 +237,7 @@ def test_the_request_in_the_text_is_recorded_and_found_again(ledger: Running) ->
     answers = [ledger.http.request(method, path, content=content.encode()).json()["outcome"] for _ in range(2)]
 
     assert answers == ["recorded", "duplicate"]
+    until(lambda: all(each.lag_events == 0 for each in ledger.service.read_models.projections()))
     found = ledger.get("/messages?externalReference=789&phone=%2B15551234567").json()["items"]
     assert [message["messageId"] for message in found] == ["msg_abc123"]
 
