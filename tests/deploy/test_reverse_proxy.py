@@ -137,7 +137,7 @@ def test_ids_with_encoded_slashes_and_a_doubled_slash_reach_the_ledger_as_they_a
 def test_a_request_has_one_id_in_the_answer_and_in_both_logs_and_it_is_never_a_stranger_s(
     proxy: Proxy, provider: httpx2.Client
 ) -> None:
-    strange = {**signed(b"{ }"), "X-Request-Id": "chosen-by-a-stranger"}
+    strange = {**signed(b"{}"), "X-RedCloud-Signature": "no digits", "X-Request-Id": "chosen-by-a-stranger"}
     with capture_logs([merge_contextvars]) as logged:
         answer = provider.post(WEBHOOKS, content=b"{}", headers=strange)
 
