@@ -19,6 +19,8 @@ from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
 from ledger.store.driver import said
+from ledger.store.place import what_to_do_about_damage
+from ledger.store.sqlite import DAMAGED
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother
 from projections.heartbeats import beat
 from projections.log_batches import LIVE, Batch, is_of_the_log, reading_log
@@ -38,9 +40,6 @@ at most while it keeps up, and a pass grows with the load; what is left over in 
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
 HEARTBEAT_S = 1.0
-
-DAMAGED = ("database disk image is malformed", "file is not a database", "file is damaged")
-"""What SQLite says of a damaged file, and what we say after a check."""
 
 log = logging.getLogger(__name__)
 
@@ -236,11 +235,8 @@ class Runner:
             self._log.after_failure(error)
             return
         self._rows.after_failure(error)
-        if self._rows.is_sqlite and any(words in str(error) for words in DAMAGED):
-            log.error(
-                "the read models' file is damaged: delete %s* and start again, they are made from the log",
-                self._rows.file,
-            )
+        if self._rows.file is not None and any(words in str(error) for words in DAMAGED):
+            log.error("projecting cannot go on: %s", what_to_do_about_damage(self._rows.file))
 
     def _beat(self) -> None:
         self.last_seen = time.monotonic()

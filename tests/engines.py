@@ -16,7 +16,6 @@ import re
 import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from base64 import b64encode
@@ -27,6 +26,8 @@ from typing import Self
 
 import psycopg
 from sqlalchemy import URL, make_url
+
+from tests.ports import free_port
 
 CONNECTIONS_MAX = 100
 COMMAND_TIMEOUT_S = 60
@@ -239,7 +240,7 @@ class PrivatePostgres(PostgresServer):
 
     def _start_on_a_free_port(self) -> None:
         for attempt in range(1, START_ATTEMPTS_MAX + 1):
-            self._port = _free_port()
+            self._port = free_port()
             try:
                 self.start()
                 break
@@ -278,9 +279,3 @@ def _ordinary_user() -> str | None:
         return None
     known = {user.pw_name for user in pwd.getpwall()}
     return "postgres" if "postgres" in known else "nobody"
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

@@ -31,7 +31,8 @@ SQLITE: ModuleType = bundled_sqlite or sqlite3
 WAL_BUG = ((3, 7, 0), (3, 51, 3))
 """SQLite from the first to before the second can corrupt a WAL database when connections checkpoint at once."""
 
-DAMAGED = ("database disk image is malformed", "file is not a database")
+DAMAGED = ("database disk image is malformed", "file is not a database", "file is damaged")
+"""What SQLite says of a damaged file, and what we say after a check."""
 FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
 BUSY_TIMEOUT_MS = 10_000

@@ -2,7 +2,6 @@
 
 import http.client
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.benchmarks.prepared import SECRET, SECRET_ID
+from tests.ports import free_port
 
 ROOT = Path(__file__).parent.parent.parent
 STARTS_WITHIN_S = 60.0
@@ -127,13 +127,6 @@ def ledger_environment(url: str, **settings: str) -> dict[str, str]:
     """The settings of every server that is measured here."""
     secrets = f"{SECRET_ID}:{SECRET.decode()}"
     return {"LEDGER_DATABASE_URL": url, "LEDGER_WEBHOOK_SECRETS": secrets, "LEDGER_LOG_LEVEL": "warning", **settings}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_until_it_answers(process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:

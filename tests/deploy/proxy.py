@@ -18,6 +18,7 @@ import httpx2
 from tests.api.running import until
 from tests.api.wire import Wire
 from tests.pages import ROOT, replaced
+from tests.ports import free_port
 from tests.requirements import program
 
 CONF = ROOT / "docs" / "deploy" / "nginx.conf"
@@ -98,7 +99,7 @@ def proxied(folder: Path, ledger: str | None = None, **changes: str) -> Iterator
 
     `changes` are further pieces of the file, and what is there instead to begin with.
     """
-    port = _free_port()
+    port = free_port()
     _make_certificate(folder)
     conf = replaced(
         CONF.read_text(),
@@ -141,9 +142,3 @@ def _make_certificate(folder: Path) -> None:
 def _listens(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

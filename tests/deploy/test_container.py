@@ -1,7 +1,6 @@
 """docs/deploy/container.md, word for word, with podman: built, run, stopped, killed, backed up, restored and upgraded."""
 
 import json
-import socket
 from collections.abc import Iterator
 from datetime import date
 
@@ -12,6 +11,7 @@ from tests.api.running import SECRETS, WEBHOOKS, key_of, signed, until
 from tests.builders import body
 from tests.deploy.containers import Podman, podman
 from tests.pages import block, replaced
+from tests.ports import free_port
 
 PAGE = "docs/deploy/container.md"
 
@@ -20,9 +20,7 @@ pytestmark = pytest.mark.campaign
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        number: int = listener.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture(scope="module")

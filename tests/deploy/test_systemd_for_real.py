@@ -1,6 +1,5 @@
 """docs/deploy/systemd.md, word for word, with a real systemd in a throw-away copy of this machine."""
 
-import socket
 from collections.abc import Iterator
 
 import httpx2
@@ -10,6 +9,7 @@ from tests.api.running import MAIN, WEBHOOKS, signed
 from tests.builders import body
 from tests.deploy.machine import Machine, booted
 from tests.pages import block, replaced
+from tests.ports import free_port
 
 PAGE = "docs/deploy/systemd.md"
 SECRET, KEY = "secret_of_the_tests", "support-key"
@@ -19,9 +19,7 @@ pytestmark = pytest.mark.campaign
 
 @pytest.fixture(scope="module")
 def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        number: int = listener.getsockname()[1]
-        return number
+    return free_port()
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from tests.api.running import SECRETS, Running, running, settings_at, until
 from tests.builders import SECRET, body, signed_headers
 from tests.deploy.host import host
 from tests.pages import ROOT, block, replaced
+from tests.ports import free_port
 from tests.requirements import program
 from tests.serving import LISTENING_WITHIN_S, url_in
 
@@ -278,9 +278,3 @@ def test_the_ledger_can_be_used_as_a_library(tmp_path: Path, capsys: pytest.Capt
     taken, not_genuine, later = own.Answer
     assert answers == [taken, taken, taken, not_genuine, later]
     assert capsys.readouterr().out == "msg_1: sent after 2 events\n"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port

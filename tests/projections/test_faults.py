@@ -55,17 +55,19 @@ def test_a_fault_of_the_log_is_told_to_it_alone(filled: Scene, monkeypatch: pyte
     assert set(blamed(filled, monkeypatch, failing)) == {"log"}
 
 
-def test_whoever_reads_of_a_damaged_file_of_read_models_is_told_to_delete_it(
+def test_whoever_reads_of_a_damaged_file_of_read_models_is_told_to_move_it_away(
     filled: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     blamed(filled, monkeypatch, "runner.entry", "database disk image is malformed")
 
-    assert f"delete {filled.read_models.stores.rows.file}* and start again" in caplog.text
+    file = filled.read_models.stores.rows.file
+    assert file is not None
+    assert f"the damaged file is {file.absolute()}; stop the server, move {file.name}* away" in caplog.text
 
 
-def test_a_damaged_log_is_never_to_be_deleted(
+def test_a_damaged_log_is_never_to_be_moved_away(
     filled: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     blamed(filled, monkeypatch, "log_batches._some", "database disk image is malformed")
 
-    assert "delete" not in caplog.text
+    assert "away" not in caplog.text
