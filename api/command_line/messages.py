@@ -1,7 +1,8 @@
 """`ledger messages` and `ledger conversations`: finding what one has no id of, and what is stuck."""
 
 import time
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -30,6 +31,15 @@ from projections.stuck import STUCK_AFTER_S, stuck_filters
 COLUMNS = ("messageId", "status", "updated (UTC)", "reference", "phone", "code")
 SPARED = ("code", "updated (UTC)", "phone")
 CONVERSATION_COLUMNS = ("conversationId", "last message (UTC)", "messages", "participants")
+
+
+class Listed(NamedTuple):
+    """What is shown, the cursor after it where there is one, and whether there is more."""
+
+    items: Sequence[MessageStatus]
+    next: str | None
+    has_more: bool
+
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=LIMIT_MAX, help="How many at most.")]
 
@@ -64,21 +74,16 @@ def messages(
     Exit status: 0 listed; 1 with --stuck: there are some; 2 wrong usage or
     settings.
     """
+    filters = MessageFilters(
+        status=status,
+        external_reference=reference,
+        provider_message_ref=provider_reference,
+        phone=phone,
+        failure_code=code,
+    )
     with opened_read_models() as read_models:
         warn_if_behind(read_models, MESSAGE_STATUS)
-        if stuck:
-            found, has_more = _stuck(read_models, status, limit)
-            following = None
-        else:
-            filters = MessageFilters(
-                status=status,
-                external_reference=reference,
-                provider_message_ref=provider_reference,
-                phone=phone,
-                failure_code=code,
-            )
-            found, following = read_models.messages(filters, limit=limit)
-            has_more = following is not None
+        listed = _stuck(read_models, status, limit) if stuck else _found(read_models, filters, limit)
     asked = {
         "status": status,
         "externalReference": reference,
@@ -86,12 +91,12 @@ def messages(
         "failureCode": code,
         "stuck": stuck or None,
     }
-    note(Act.LIST_MESSAGES, asked=asked, items=len(found))
+    note(Act.LIST_MESSAGES, asked=asked, items=len(listed.items))
     if as_json:
-        print_json({"items": [status_json(each) for each in found], "next": following})
+        print_json({"items": [status_json(each) for each in listed.items], "next": listed.next})
     else:
-        _print(COLUMNS, [_row(each) for each in found], cut_off=has_more)
-    if stuck and found:
+        _print(COLUMNS, [_row(each) for each in listed.items], cut_off=listed.has_more)
+    if stuck and listed.items:
         raise typer.Exit(SOMETHING_WRONG)
 
 
@@ -122,8 +127,12 @@ def conversations(
         _print(CONVERSATION_COLUMNS, [_conversation_row(each) for each in page.items], cut_off=page.next is not None)
 
 
-def _stuck(read_models: ReadModels, status: Status | None, limit: int) -> tuple[list[MessageStatus], bool]:
-    """The first `limit` of them, and whether there are more."""
+def _found(read_models: ReadModels, filters: MessageFilters, limit: int) -> Listed:
+    page = read_models.messages(filters, limit=limit)
+    return Listed(page.items, page.next, has_more=page.next is not None)
+
+
+def _stuck(read_models: ReadModels, status: Status | None, limit: int) -> Listed:
     now_us = time.time_ns() // 1_000
     found, has_more = list[MessageStatus](), False
     for each in STUCK_AFTER_S:
@@ -131,7 +140,7 @@ def _stuck(read_models: ReadModels, status: Status | None, limit: int) -> tuple[
             page = read_models.messages(stuck_filters(each, now_us), limit=limit)
             found += page.items
             has_more = has_more or page.next is not None
-    return found[:limit], has_more or len(found) > limit
+    return Listed(found[:limit], None, has_more=has_more or len(found) > limit)
 
 
 def _print(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, cut_off: bool) -> None:

@@ -67,13 +67,7 @@ def rebuild(
         if message is not None:
             _rebuild_message(read_models, name or MESSAGE_STATUS, message, as_json=as_json)
         elif rollback:
-            with administering(Act.ROLLBACK, names[0]):
-                read_models.rollback(names[0])
-            _tell(
-                f"{names[0]}: what was live before the last rebuild is live again, since {when_about(now_us())} (UTC)",
-                {"name": names[0], "rolledBack": True},
-                as_json=as_json,
-            )
+            _roll_back(read_models, names[0], as_json=as_json)
         elif cancel:
             _cancel(read_models, names[0], as_json=as_json)
         else:
@@ -114,6 +108,13 @@ def _rebuild_message(read_models: ReadModels, name: str, message_id: str, *, as_
         result |= {"changed": changed}
     told = f"{name}: the row of {message_id} {'was wrong, and is right now' if changed else 'was right'}"
     _tell(told, {"name": name, "messageId": message_id, "changed": changed}, as_json=as_json)
+
+
+def _roll_back(read_models: ReadModels, name: str, *, as_json: bool) -> None:
+    with administering(Act.ROLLBACK, name):
+        read_models.rollback(name)
+    told = f"{name}: what was live before the last rebuild is live again, since {when_about(now_us())} (UTC)"
+    _tell(told, {"name": name, "rolledBack": True}, as_json=as_json)
 
 
 def _cancel(read_models: ReadModels, name: str, *, as_json: bool) -> None:
