@@ -242,7 +242,6 @@ class Runner:
         self.last_seen = time.monotonic()
         if self.last_seen < self._heartbeat_due:
             return
-        self._heartbeat_due = self.last_seen + HEARTBEAT_S
         # A rebuild in any process may have put another generation in place, and a crash of PostgreSQL may have taken back
         # what was committed here: look at the checkpoints again.
         self._heads_done = []
@@ -250,3 +249,4 @@ class Runner:
             projector.look_again()
         with self._rows.writing() as connection:
             beat(connection, [projection.name for projection in self._projections], self.name)
+        self._heartbeat_due = self.last_seen + HEARTBEAT_S
