@@ -129,6 +129,13 @@ class Service:
         self.trail.close()
         self.ledger.close()
 
+    def rebuild(self, name: str) -> None:
+        """Begins to build a read model again, where read models are projected. RebuildRunning, NotFound."""
+        if self.writer_process is None:
+            self.read_models.claim_rebuild(name).start()
+        else:
+            self.writer_process.rebuild(name)
+
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item once it is on disk, by the writer of its partition."""
         writer = self.writers[item.partition]

@@ -11,9 +11,10 @@ import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.sharedctypes import SynchronizedString
-from threading import Thread
+from threading import Lock
 
 from api.interpreter import rare_collections, short_turns
 from api.tracing import spans_of, tracing
@@ -30,6 +31,7 @@ THE_SERVERS_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 ERROR_BYTES_MAX = 256
 TELL_EVERY_S = 0.5
+NOT_RUNNING = "the process that commits and projects does not run"
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ class WriterProcess:
         self._process = process
         self._control = control
         self._projecting_error = projecting_error
+        self._orders: Connection | None = None
+        self._ordering = Lock()
 
     @property
     def projecting_error(self) -> str | None:
@@ -61,11 +65,28 @@ class WriterProcess:
             for end in ends:
                 end.close()
             if self._control.recv(1) == READY:
+                self._orders = Connection(self._control.detach())
                 return
         raise StoreUnavailable("the process that commits could not begin; the lines above say why")
 
+    def rebuild(self, name: str) -> None:
+        """Has it begin to build a read model again. RebuildRunning, NotFound, StoreUnavailable."""
+        if self._orders is None:
+            raise StoreUnavailable(NOT_RUNNING)
+        with self._ordering:
+            try:
+                self._orders.send(name)
+                refusal: LedgerError | None = self._orders.recv()
+            except (EOFError, OSError):
+                raise StoreUnavailable(NOT_RUNNING) from None
+        if refusal is not None:
+            raise refusal
+
     def join(self) -> None:
-        """Returns once it has ended."""
+        """Tells it that no more orders come; returns once it has ended, as it does when its channels are closed as well."""
+        self._control.close()
+        if self._orders is not None:
+            self._orders.close()
         self._process.join()
 
 
@@ -79,11 +100,11 @@ def writer_process(database_url: str) -> Iterator[WriterProcess]:
     process = fork.Process(target=_write, args=(database_url, ours, theirs, projecting_error))
     process.start()
     theirs.close()
+    writer = WriterProcess(process, ours, projecting_error)
     try:
-        yield WriterProcess(process, ours, projecting_error)
+        yield writer
     finally:
-        ours.close()
-        process.join()
+        writer.join()
 
 
 def _write(database_url: str, ours: socket.socket, theirs: socket.socket, projecting_error: SynchronizedString) -> None:
@@ -121,12 +142,22 @@ def _commit_and_project(
     ):
         threads = start_writing(ledger, read_models, ends)
         control.sendall(READY)
+        with Connection(control.detach()) as orders, suppress(EOFError, OSError):
+            while any(thread.is_alive() for thread in threads):
+                projecting_error.value = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
+                if orders.poll(TELL_EVERY_S):
+                    orders.send(_refusal(read_models, orders.recv()))
         for thread in threads:
-            _join(thread, read_models, projecting_error)
+            thread.join()
 
 
-def _join(thread: Thread, read_models: ReadModels, projecting_error: SynchronizedString) -> None:
-    """Returns once a thread has ended, and tells meanwhile what projecting fails with."""
-    while thread.is_alive():
-        projecting_error.value = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
-        thread.join(TELL_EVERY_S)
+def _refusal(read_models: ReadModels, name: str) -> LedgerError | None:
+    """Begins to build a read model again; why not, where it cannot."""
+    try:
+        read_models.claim_rebuild(name).start()
+    except LedgerError as error:
+        return error
+    except Exception as error:  # who commits must outlive whatever happens to an order
+        log.exception("a rebuild could not be begun")
+        return StoreUnavailable(f"the rebuild could not be begun: {type(error).__name__}")
+    return None

@@ -52,7 +52,7 @@ def rebuild(visit: Visit) -> Response:
     """Begins to build a read model again beside the live one; RebuildRunning while somebody does."""
     name = visit.form().get("name", "")
     visit.tell(subject=name)
-    visit.service.read_models.claim_rebuild(name).start()
+    visit.service.rebuild(name)
     return see_other("/console/operations?rebuilding=1")
 
 

@@ -28,6 +28,6 @@ def get_verification(service: Service, _caller: Caller, _request: Request) -> Re
 def post_rebuild(service: Service, _caller: Caller, request: Request) -> Response:
     """Begins to build a read model again beside the live one; 409 while a rebuild of it runs, here or in another process."""
     name = path_text(request, "name")
-    service.read_models.claim_rebuild(name).start()
+    service.rebuild(name)
     started = {"name": name, "state": "rebuilding", "progress": PROJECTIONS_PATH}
     return json_answer(started, 202, {"Location": PROJECTIONS_PATH})

@@ -21,6 +21,8 @@ from api.server import listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.place import READ_MODELS
+from projections.read_models import MESSAGE_STATUS, ReadModels
+from projections.register import entry
 from tests import forks
 from tests.api.running import until
 from tests.builders import body, signed_headers
@@ -156,6 +158,31 @@ def test_a_server_whose_writer_fails_to_project_says_with_what_until_it_succeeds
 
         assert PROJECTING_FAILS.endswith(told)
         assert asked(server, "/projections")["error"] is None
+
+
+def test_a_rebuild_is_ordered_from_the_writer_and_refused_where_it_cannot_begin(tmp_path: Path) -> None:
+    with (
+        serving(tmp_path) as server,
+        Ledger.open_existing(f"sqlite:///{tmp_path}/ledger.db") as ledger,
+        contextlib.closing(ReadModels.open(ledger)) as read_models,
+    ):
+
+        def ordered(name: str) -> int:
+            return httpx2.post(f"{server.url}/projections/{name}/rebuild", verify=False).status_code
+
+        def live() -> int:
+            with read_models.stores.rows.reading() as connection:
+                return entry(connection, MESSAGE_STATUS).live
+
+        other = read_models.claim_rebuild(MESSAGE_STATUS)
+        while_another_runs, unknown = ordered(MESSAGE_STATUS), ordered("nothing")
+        other.run()
+        before = live()
+        after_it = ordered(MESSAGE_STATUS)
+        until(lambda: live() > before)
+
+        assert (while_another_runs, unknown, after_it) == (409, 404, 202)
+        assert server.stop() == 0
 
 
 def asked(server: Serving, path: str) -> dict[str, Any]:
