@@ -33,9 +33,10 @@ from projections.spans import Attributes, Spans, unseen
 LOOK_FIRST_S = 0.25
 LOOK_LAST_S = 1.0
 REST_OF_A_PASS = 5
-REST_S_MAX = 0.05
-"""Under load it rests five times as long as its last pass took, and takes together what came meanwhile. So it has a sixth of the time
-at most while it keeps up, and a pass grows with the load; what is left over in a pass is gone on with at once."""
+REST_S_MIN, REST_S_MAX = 0.02, 0.05
+"""After a pass it rests five times as long as that took, within these bounds, and takes together what came meanwhile. So it has a sixth
+of the time at most while it keeps up, a pass grows with the load, and its transactions, which cost as much as many events, are few.
+What is left over in a pass is gone on with at once."""
 
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
@@ -217,11 +218,11 @@ class Runner:
             else:
                 self.last_error, retry_s = None, RETRY_FIRST_S
                 look_s = LOOK_FIRST_S if worked else min(2 * look_s, LOOK_LAST_S)
-                self._rest(look_s, REST_OF_A_PASS * (time.monotonic() - began_s) if worked else 0.0)
+                self._rest(look_s, _rest_s(time.monotonic() - began_s) if worked else 0.0)
 
     def _rest(self, look_s: float, rest_s: float) -> None:
         if self._heads_done and not self._stopping:
-            time.sleep(min(rest_s, REST_S_MAX))
+            time.sleep(rest_s)
             self._wake.wait(look_s)
 
     def _failed(self, error: Exception) -> None:
@@ -250,3 +251,7 @@ class Runner:
         with self._rows.writing() as connection:
             beat(connection, [projection.name for projection in self._projections], self.name)
         self._heartbeat_due = self.last_seen + HEARTBEAT_S
+
+
+def _rest_s(pass_s: float) -> float:
+    return min(max(REST_OF_A_PASS * pass_s, REST_S_MIN), REST_S_MAX)

@@ -26,6 +26,7 @@ from projections.message_status import MessageStatusProjection, row_of
 from projections.projection import Projection
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from projections.register import live
+from projections.spans import Spans, unseen
 
 START_US = 1_763_900_000_000_000
 
@@ -35,10 +36,10 @@ JSON = dict[str, object]
 class Scene(AbstractContextManager["Scene"]):
     """One ledger and its read models; `deliver` and `send` append at a clock that moves a second each time."""
 
-    def __init__(self, store_url: str, *, partitions: int = 1) -> None:
+    def __init__(self, store_url: str, *, partitions: int = 1, spans: Spans = unseen) -> None:
         self.store_url = store_url
         self.ledger = Ledger.open(store_url, partitions=partitions)
-        self.read_models = ReadModels.open(self.ledger)
+        self.read_models = ReadModels.open(self.ledger, spans)
         self.now_us = START_US
         self.unreadable: set[str] = set()
         self._reception = Reception(None, partitions=partitions)

@@ -2,7 +2,9 @@
 
 import asyncio
 import threading
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,7 +19,8 @@ from projections.checkpoints import OvertakenByAnother
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
 from projections.register import Entry, entry
-from projections.runner import Runner
+from projections.runner import REST_S_MIN, Runner
+from projections.spans import Attributes
 from tests.projections.scene import START_US, Scene, inbound, outbound, projection_of
 
 SCENE_RECEPTION = Reception(None)
@@ -36,6 +39,27 @@ def test_an_append_is_projected_as_soon_as_the_runner_is_woken(scene: Scene) -> 
 
         assert reached(scene, position)
         assert scene.read_models.current_status(f"msg_{number}").position == position
+
+
+def test_appends_that_follow_one_another_share_passes(tmp_path: Path) -> None:
+    events_of_a_pass: list[object] = []
+
+    @contextmanager
+    def noted(_name: str, told: Attributes) -> Iterator[None]:
+        yield
+        events_of_a_pass.append(told["events"])
+
+    with Scene(f"sqlite:///{tmp_path}/ledger.db", spans=noted) as scene:
+        scene.read_models.start()
+        began_s = time.monotonic()
+        positions: list[Position] = []
+        for number in range(200):
+            positions += scene.deliver(outbound("sent", f"msg_{number}", 1))
+            scene.read_models.wake()
+        assert reached(scene, positions[-1])
+        took_s = time.monotonic() - began_s
+
+    assert len(events_of_a_pass) <= 2 + took_s / REST_S_MIN
 
 
 def test_an_append_of_another_process_is_found_by_looking(scene: Scene) -> None:
