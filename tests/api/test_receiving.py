@@ -239,7 +239,8 @@ def test_forged_deliveries_fill_no_disk_with_log_lines_and_are_all_counted(fresh
         began_s = time.monotonic()
         for _ in range(50):
             assert fresh.http.post(WEBHOOKS, content=raw, headers=forged).status_code == 401
-        until(lambda: time.monotonic() - began_s > EVERY_S)
+        answered_s = time.monotonic()
+        until(lambda: time.monotonic() - answered_s > EVERY_S)
         fresh.http.post(WEBHOOKS, content=raw, headers=forged)
         lasted_s = time.monotonic() - began_s
 

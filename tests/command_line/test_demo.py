@@ -55,7 +55,11 @@ def test_demo_tells_where_to_look_and_stays_until_it_is_told_to_end(tmp_path: Pa
 
 
 def test_ctrl_c_while_the_program_is_still_being_loaded_is_no_traceback(tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    # What a shell starts in the background ignores SIGINT, and so would this.
+    interrupt = (
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\nsignal.raise_signal(signal.SIGINT)\n"
+    )
+    (tmp_path / "typer.py").write_text(interrupt)
 
     ended = subprocess.run(
         [sys.executable, "-m", "api.command_line", "demo"],

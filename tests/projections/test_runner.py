@@ -21,6 +21,7 @@ from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, Messa
 from projections.register import Entry, entry
 from projections.runner import REST_S_MIN, Runner
 from projections.spans import Attributes
+from tests.api.running import until
 from tests.projections.scene import START_US, Scene, inbound, outbound, projection_of
 
 SCENE_RECEPTION = Reception(None)
@@ -205,7 +206,7 @@ def test_the_liveness_check_goes_red_when_no_runner_is_alive_though_the_lag_read
 
     scene.read_models.start()
     assert reached(scene, position)
-    assert scene.read_models.readiness(None).reasons == []
+    until(lambda: scene.read_models.readiness(None).reasons == [])
     assert scene.read_models.projection_status(MESSAGE_STATUS).state == "live"
 
 
