@@ -224,7 +224,7 @@ class PrivatePostgres(PostgresServer):
         os.kill(pid, signal.SIGKILL)
 
     def _create_cluster(self) -> None:
-        password_file = self.folder / "password"
+        password_file = self.folder / "verifier"
         password_file.write_text(_scram_verifier(self._password))
         password_file.chmod(0o600)
         if self._user:

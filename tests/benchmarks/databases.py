@@ -21,12 +21,15 @@ class KeptPostgres(PrivatePostgres):
         self.folder = folder.absolute()
 
     def __enter__(self) -> Self:
+        password_file = self.folder / "password"
         if self.data.exists():
-            self._password = (self.folder / "password").read_text()
+            self._password = password_file.read_text()
             self._stop_what_still_runs()
         else:
             self.folder.mkdir(parents=True)
             self._create_cluster()
+            password_file.touch(mode=0o600)
+            password_file.write_text(self._password)
         self._start_on_a_free_port()
         return self
 

@@ -1,6 +1,9 @@
 from collections.abc import Iterator
 from itertools import chain, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
 
 from api.simulator.signing import signed_headers
 from ledger.facts import Item, UnreadableDelivery
@@ -10,7 +13,7 @@ from ledger.signatures import Secret
 from ledger.store.driver import Row, fetch
 from ledger.verification import verify
 from projections.read_models import MessageFilters, MessageStatus, ReadModels
-from tests.benchmarks.databases import ENGINES, Engine
+from tests.benchmarks.databases import ENGINES, Engine, KeptPostgres
 from tests.benchmarks.filled import BATCH, BEGAN_US, BLOCK_EVENTS, EACH_US, facts_between, fill, past
 from tests.benchmarks.filling import ALONE_PARTS_MAX, made_ahead
 from tests.benchmarks.pasts import Pasts
@@ -118,3 +121,13 @@ def log_of(ledger: Ledger) -> list[Row]:
 def read_model_of(ledger: Ledger) -> list[MessageStatus]:
     with ReadModels.open(ledger) as read_models:
         return read_models.messages(MessageFilters(), limit=MORE).items
+
+
+@pytest.mark.usefixtures("postgres")  # skips with the reason where none is installed
+def test_a_kept_server_is_found_with_its_data_by_the_next_run() -> None:
+    with TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        with KeptPostgres(Path(folder) / "kept") as first:
+            first.execute("CREATE DATABASE kept")
+        with KeptPostgres(Path(folder) / "kept") as again:
+            again.execute("SELECT 1", database="kept")
