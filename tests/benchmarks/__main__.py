@@ -43,7 +43,8 @@ def _measure(bench: Bench, name: str, subject: Callable[[Bench], Section], *, ke
     tell(f"  {name} took {(time.monotonic() - began_s) / 60:.1f} min")
     syncs = syncs_per_second(bench.folder, seconds=1)
     at = time.strftime("%Y-%m-%d %H:%M", time.gmtime())
-    section.notes.append(f"<sub>{at} UTC; right after it the disk did {syncs:,.0f} syncs/s.</sub>")
+    processor = machine().partition(",")[0]
+    section.notes.append(f"<sub>{at} UTC, {processor}; right after it the disk did {syncs:,.0f} syncs/s.</sub>")
     print(f"\n{section}\n", flush=True)  # noqa: T201 - this is a command
     if keep:
         order = ("machine", *SUBJECTS)
