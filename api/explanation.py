@@ -146,20 +146,14 @@ def explain(known: Known, entries: Sequence[Entry], *, now_us: int) -> Explanati
 
 
 def _caution(unreadable: Sequence[Position]) -> str | None:
-    match unreadable:
-        case []:
-            return None
-        case [position]:
-            return (
-                f"The event at {position} cannot be read by this version of the ledger: all of this is told without it."
-            )
-        case [position, *_]:
-            return (
-                f"{len(unreadable)} events cannot be read by this version of the ledger, the first of them at {position}:"
-                " all of this is told without them."
-            )
-        case _:
-            raise AssertionError(unreadable)
+    if not unreadable:
+        return None
+    if len(unreadable) == 1:
+        return f"The event at {unreadable[0]} cannot be read by this version of the ledger: all of this is told without it."
+    return (
+        f"{len(unreadable)} events cannot be read by this version of the ledger, the first of them at {unreadable[0]}:"
+        " all of this is told without them."
+    )
 
 
 def _happenings(entries: Sequence[Entry]) -> Iterator[Happening]:

@@ -4,8 +4,8 @@ It is forked before anything is open, waits to be told that the ledger is there,
 ends in whatever way. When it ends by itself, the server ends as well: a supervisor starts both again.
 """
 
-import ctypes
 import logging
+import mmap
 import multiprocessing
 import signal
 import socket
@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from multiprocessing.sharedctypes import SynchronizedString
 from threading import Lock
 
 from api.interpreter import rare_collections, short_turns
@@ -39,7 +38,7 @@ log = logging.getLogger(__name__)
 class WriterProcess:
     """The server's hold on it."""
 
-    def __init__(self, process: BaseProcess, control: socket.socket, projecting_error: SynchronizedString) -> None:
+    def __init__(self, process: BaseProcess, control: socket.socket, projecting_error: mmap.mmap) -> None:
         self._process = process
         self._control = control
         self._projecting_error = projecting_error
@@ -49,7 +48,7 @@ class WriterProcess:
     @property
     def projecting_error(self) -> str | None:
         """What projecting fails with there; None while it does not."""
-        return self._projecting_error.value.decode("utf-8", "ignore") or None
+        return self._projecting_error[:].rstrip(b"\0").decode("utf-8", "ignore") or None
 
     @property
     def ended(self) -> int:
@@ -95,8 +94,8 @@ def writer_process(database_url: str) -> Iterator[WriterProcess]:
     """A process that will commit to a ledger, until the block ends. Begun before there are threads, files and connections."""
     ours, theirs = socket.socketpair()
     fork = multiprocessing.get_context("fork")
-    # Shared memory, because the read models' own file may be what fails.
-    projecting_error = fork.Array(ctypes.c_char, ERROR_BYTES_MAX)
+    # Shared memory, because the read models' own file may be what fails; without a lock, which a killed writer would never give back.
+    projecting_error = mmap.mmap(-1, ERROR_BYTES_MAX)
     process = fork.Process(target=_write, args=(database_url, ours, theirs, projecting_error))
     process.start()
     theirs.close()
@@ -107,7 +106,7 @@ def writer_process(database_url: str) -> Iterator[WriterProcess]:
         writer.join()
 
 
-def _write(database_url: str, ours: socket.socket, theirs: socket.socket, projecting_error: SynchronizedString) -> None:
+def _write(database_url: str, ours: socket.socket, theirs: socket.socket, projecting_error: mmap.mmap) -> None:
     ours.close()
     for number in THE_SERVERS_OWN:
         signal.signal(number, signal.SIG_IGN)
@@ -131,7 +130,7 @@ def _ends_from(control: socket.socket) -> list[socket.socket]:
 
 
 def _commit_and_project(
-    database_url: str, ends: Sequence[socket.socket], control: socket.socket, projecting_error: SynchronizedString
+    database_url: str, ends: Sequence[socket.socket], control: socket.socket, projecting_error: mmap.mmap
 ) -> None:
     with (
         tracing() as traces,
@@ -144,7 +143,8 @@ def _commit_and_project(
         control.sendall(READY)
         with Connection(control.detach()) as orders, suppress(EOFError, OSError):
             while any(thread.is_alive() for thread in threads):
-                projecting_error.value = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
+                error = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
+                projecting_error[:] = error.ljust(ERROR_BYTES_MAX, b"\0")
                 if orders.poll(TELL_EVERY_S):
                     orders.send(_refusal(read_models, orders.recv()))
         for thread in threads:

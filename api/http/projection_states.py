@@ -14,9 +14,8 @@ PROJECTIONS_PATH = "/projections"
 
 
 def get_projections(service: Service, _caller: Caller, _request: Request) -> Response:
-    """The state of every read model, the progress of rebuilds, and what projecting fails with here, if it does."""
-    items = [projection_json(each) for each in service.read_models.projections()]
-    return json_answer({"items": items, "error": service.projecting_error})
+    """The state of every read model, and the progress of rebuilds."""
+    return json_answer({"items": [projection_json(each) for each in service.read_models.projections()]})
 
 
 def get_verification(service: Service, _caller: Caller, _request: Request) -> Response:

@@ -267,10 +267,9 @@ class Projection(Shape):
 
 
 class Projections(Shape):
-    """All read models, and what projecting fails with in this server; null while it does not."""
+    """All read models."""
 
     items: list[Projection]
-    error: str | None
 
 
 class RebuildStarted(Shape):
