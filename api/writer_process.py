@@ -18,7 +18,7 @@ from threading import Lock
 from api.interpreter import rare_collections, short_turns
 from api.tracing import spans_of, tracing
 from api.writing import start_writing
-from ledger.errors import LedgerError, StoreUnavailable
+from ledger.errors import LedgerError, StoreUnavailable, TryAgain
 from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 
@@ -31,8 +31,21 @@ THE_SERVERS_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 ERROR_BYTES_MAX = 256
 TELL_EVERY_S = 0.5
 NOT_RUNNING = "the process that commits and projects does not run"
+ANSWERS_WITHIN_S = 15.0
+"""It may have to wait for another process's turn at the read models first, at most 10 s."""
+ORDERED = (
+    "the process that commits and projects did not answer in time; it begins the rebuild once it goes on, which"
+    " GET /projections shows then"
+)
+NOT_ORDERED = (
+    "the process that commits and projects has not answered an earlier order yet, so it was not given this one"
+)
 
 log = logging.getLogger(__name__)
+
+
+class WriterSilent(TryAgain):
+    """The process that commits and projects does not answer."""
 
 
 class WriterProcess:
@@ -44,6 +57,7 @@ class WriterProcess:
         self._projecting_error = projecting_error
         self._orders: Connection | None = None
         self._ordering = Lock()
+        self._owes_an_answer = False
 
     @property
     def projecting_error(self) -> str | None:
@@ -69,17 +83,32 @@ class WriterProcess:
         raise StoreUnavailable("the process that commits could not begin; the lines above say why")
 
     def rebuild(self, name: str) -> None:
-        """Has it begin to build a read model again. RebuildRunning, NotFound, StoreUnavailable."""
+        """Has it begin to build a read model again. RebuildRunning, NotFound, StoreUnavailable, WriterSilent."""
         if self._orders is None:
             raise StoreUnavailable(NOT_RUNNING)
-        with self._ordering:
-            try:
-                self._orders.send(name)
-                refusal: LedgerError | None = self._orders.recv()
-            except (EOFError, OSError):
-                raise StoreUnavailable(NOT_RUNNING) from None
+        if not self._ordering.acquire(timeout=ANSWERS_WITHIN_S):
+            raise WriterSilent(NOT_ORDERED)
+        try:
+            refusal = self._answer(self._orders, name)
+        except (EOFError, OSError):
+            raise StoreUnavailable(NOT_RUNNING) from None
+        finally:
+            self._ordering.release()
         if refusal is not None:
             raise refusal
+
+    def _answer(self, orders: Connection, name: str) -> LedgerError | None:
+        # At most one order is unanswered, so an answer belongs to the order before it, and sending never waits.
+        if self._owes_an_answer:
+            if not orders.poll():
+                raise WriterSilent(NOT_ORDERED)
+            orders.recv()
+        orders.send(name)
+        self._owes_an_answer = not orders.poll(ANSWERS_WITHIN_S)
+        if self._owes_an_answer:
+            raise WriterSilent(ORDERED)
+        refusal: LedgerError | None = orders.recv()
+        return refusal
 
     def join(self) -> None:
         """Tells it that no more orders come; returns once it has ended, as it does when its channels are closed as well."""

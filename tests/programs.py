@@ -2,6 +2,7 @@
 
 import sys
 
+from api import writer_process
 from api.command_line import demo, main
 
 DEMO_MESSAGES = 60
@@ -10,6 +11,12 @@ DEMO_MESSAGES = 60
 def short_demo() -> None:
     """A demonstration with a fifth of the messages."""
     demo.MESSAGES = DEMO_MESSAGES
+    main()
+
+
+def main_with_little_patience() -> None:
+    """A server that soon gives its writer up."""
+    writer_process.ANSWERS_WITHIN_S = 0.2
     main()
 
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Forbidden, TooManyFailures, Unauthenticated
+from api.writer_process import WriterSilent
 from ledger import errors
 from projections.errors import RebuildRunning
 
@@ -81,6 +82,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.ShuttingDown: Kind(503, "shutting-down", "The server is shutting down"),
     NotReachedInTime: Kind(504, "read-model-behind", "The read model is behind"),
     TooManyStreams: Kind(503, "too-many-streams", "Too many streams are open"),
+    WriterSilent: Kind(503, "writer-silent", "The process that writes does not answer"),
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     errors.UnreadableEvent: Kind(503, "unreadable-event", "A stored event cannot be read"),

@@ -91,11 +91,11 @@ def record(url: str, *bodies: bytes) -> None:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, **settings: str) -> Iterator[Serving]:
+def serving(folder: Path, program: str = forks.LEDGER, **settings: str) -> Iterator[Serving]:
     """`ledger serve` on a free port and in a folder, until the block ends."""
     secrets = f"{SECRET.id}:{SECRET.key.decode()}"
     environment = forks.environment(**{"LEDGER_WEBHOOK_SECRETS": secrets, "LEDGER_PORT": "0", **settings})
-    with tests.serving.serving(folder / "serve.log", environment, folder=folder) as server:
+    with tests.serving.serving(folder / "serve.log", environment, folder=folder, program=program) as server:
         yield server
 
 

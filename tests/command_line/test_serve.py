@@ -181,6 +181,28 @@ def test_a_rebuild_is_ordered_from_the_writer_and_refused_where_it_cannot_begin(
         assert server.stop() == 0
 
 
+def test_a_writer_that_does_not_answer_holds_no_request_and_no_answer_is_taken_for_another(tmp_path: Path) -> None:
+    with serving(tmp_path, "tests.programs:main_with_little_patience") as server:
+
+        def ordered(name: str) -> tuple[int, str]:
+            answer = httpx2.post(f"{server.url}/projections/{name}/rebuild", verify=False)
+            return answer.status_code, answer.json().get("type", "").partition("#problem-")[2]
+
+        def is_answered() -> bool:
+            later.append(ordered("nothing"))
+            return later[-1] != silent
+
+        later: list[tuple[int, str]] = []
+        silent = (503, "writer-silent")
+        os.kill(server.writer_pid, signal.SIGSTOP)
+        given, not_given = ordered(MESSAGE_STATUS), ordered(MESSAGE_STATUS)
+        os.kill(server.writer_pid, signal.SIGCONT)
+        until(is_answered)
+
+        assert (given, not_given, later[-1]) == (silent, silent, (404, "not-found"))
+        assert server.stop() == 0
+
+
 def asked(server: Serving, path: str) -> dict[str, Any]:
     answer: dict[str, Any] = httpx2.get(f"{server.url}{path}", verify=False).json()
     return answer
