@@ -181,6 +181,19 @@ def test_a_rebuild_is_ordered_from_the_writer_and_refused_where_it_cannot_begin(
         assert server.stop() == 0
 
 
+def test_a_rebuild_that_is_asked_for_over_http_runs_in_the_writer(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, contextlib.closing(sqlite3.connect(tmp_path / f"ledger.db{READ_MODELS}")) as rows:
+        rows.executescript(
+            "CREATE TABLE seen (rebuilder TEXT);"
+            "CREATE TRIGGER see AFTER UPDATE ON read_models WHEN NEW.rebuilder IS NOT NULL"
+            " BEGIN INSERT INTO seen VALUES (NEW.rebuilder); END"
+        )
+        httpx2.post(f"{server.url}/projections/{MESSAGE_STATUS}/rebuild", verify=False).raise_for_status()
+        rebuilders = {rebuilder.rpartition(":")[0] for (rebuilder,) in rows.execute("SELECT rebuilder FROM seen")}
+
+        assert rebuilders == {f"{socket.gethostname()}:{server.writer_pid}"}
+
+
 def test_a_writer_that_does_not_answer_holds_no_request_and_no_answer_is_taken_for_another(tmp_path: Path) -> None:
     with serving(tmp_path, "tests.programs:main_with_little_patience") as server:
 
