@@ -92,7 +92,7 @@ class Database:
     def after_failure(self, error: Exception) -> None:
         """Drops every connection after an I/O error: such a handle is never trusted again, and the next one checks the file."""
         if self.is_sqlite and any(words in str(error) for words in sqlite.FILE_ERRORS):
-            log.error("the ledger's file failed; it is closed, and will be checked when it is opened again")
+            log.error("%s failed; it is closed, and will be checked when it is opened again", self.file)
             self._suspect.set()
             self.close()
 

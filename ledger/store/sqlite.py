@@ -76,7 +76,7 @@ def sqlite_engine(url: URL, suspect: Event, held: HeldFile, *, writes: bool, dur
         connection.isolation_level = None
         _set_pragmas(connection, writes=writes, durable=durable)
         if writes and suspect.is_set():
-            _check_file(connection)
+            _check_file(connection, url.database)
             suspect.clear()
         elif writes and durable:
             _sync_what_was_recovered(connection)
@@ -155,13 +155,11 @@ def _sync_what_was_recovered(connection: Any) -> None:  # noqa: ANN401 - a DBAPI
     connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
 
-def _check_file(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+def _check_file(connection: Any, path: str | None) -> None:  # noqa: ANN401 - a DBAPI connection has no type
     """After an I/O error: all that is committed goes into the file itself, synced, and the file must be whole."""
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
-        raise StoreUnavailable(
-            "the ledger's file failed, and cannot be made sure of while somebody reads it; try again"
-        )
+        raise StoreUnavailable(f"{path} failed, and cannot be made sure of while somebody reads it; try again")
     found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if found != "ok":
-        raise StoreUnavailable(f"the ledger's file is damaged: {found}; restore it from a backup (docs/RUNBOOK.md)")
+        raise StoreUnavailable(f"the file is damaged: {path}: {found}; what to do is in docs/RUNBOOK.md")

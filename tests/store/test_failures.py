@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
+from ledger.store.database import Database
 from ledger.store.log import Head, lock_head
 from ledger.store.postgres import APPENDER_IDLE_MS_MAX, TIMEOUTS_MS
 from ledger.store.sqlite import SQLITE
@@ -73,6 +74,14 @@ def test_idle_work_that_fails_is_one_line_of_the_log(
     (warned,) = [each for each in caplog.records if each.levelname == "WARNING"]
     assert warned.exc_info is None
     assert warned.getMessage().startswith(f"the write-ahead log of {tmp_path}/ledger.db was not emptied: ")
+
+
+def test_a_file_that_failed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with closing(Database(f"sqlite:///{tmp_path}/ledger.db.read-models", durable=False)) as database:
+        database.after_failure(IO_ERROR)
+
+    (said,) = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    assert said.startswith(f"{tmp_path}/ledger.db.read-models failed; ")
 
 
 @pytest.mark.parametrize("where", list(Sever))
@@ -232,7 +241,7 @@ def test_a_damaged_file_is_not_written_to_after_an_io_error(tmp_path: Path) -> N
         content[6 * 4096 : 12 * 4096] = b"\xff" * (6 * 4096)
         file.write_bytes(content)
 
-        with pytest.raises(StoreUnavailable, match=r"damaged|malformed"):
+        with pytest.raises(StoreUnavailable, match=f"the file is damaged: {file}: "):
             ledger.commit([fact(sent(2))])
 
 
