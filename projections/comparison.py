@@ -4,7 +4,8 @@ The two are compared while events arrive, part by part, each part in one state o
 generation has an event in it that the other has not reached yet; of two equal logs, such rows must be equal.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -22,6 +23,8 @@ POSITIONS_SHOWN_MAX = 20
 EVENTS_A_PART = 4_000
 ROWS_A_PART = 2_000
 PARTS_MAX = 4_096
+PARTS_AT_ONCE = 2
+"""The database compares, and each on a core of its own."""
 STREAM_PREFIXES = 65_536
 SAME_MESSAGE = "there.partition = here.partition AND there.stream_id = here.stream_id"
 
@@ -54,27 +57,46 @@ class Part(NamedTuple):
 Range = tuple[str, tuple[object, object]]
 Tables = tuple[TableKind, str, str]
 """What is compared: the table of one generation with that of another."""
+Find = Callable[[Connection, Tables, Part], tuple[int, int, list[bytes]]]
+
+
+class Sides(NamedTuple):
+    """Two generations, and where they are."""
+
+    rows: Database
+    log: Database
+    generations: tuple[Generation, Generation]
+    tables: Tables
 
 
 def compare(
     rows: Database, log: Database, projection: Projection, old: Generation, new: Generation, partitions: int
 ) -> Iterator[Comparison]:
-    """Compares part by part, so that whoever asks can do something else in between."""
+    """Compares part by part, some at the same time, so that whoever asks can do something else in between."""
     kind = projection.tables[0]
-    tables = (kind, kind.of(old), kind.of(new))
+    sides = Sides(rows, log, (old, new), (kind, kind.of(old), kind.of(new)))
     in_order = rows.is_sqlite and partitions == 1  # of several partitions, each would walk through all rows
-    for partition in range(partitions):
-        with rows.reading() as connection:
-            by_stream = list(_ranges_of_streams(checkpoint(connection, new, partition).position))
-            by_place = _ranges_of_places(connection, tables[2]) if in_order else by_stream
-            parts = [*((_differing_rows, each) for each in by_place), *((_lost_rows, each) for each in by_stream)]
-        for find, (within, bounds) in parts:
+    with ThreadPoolExecutor(PARTS_AT_ONCE, "ledger-comparison") as threads:
+        for partition in range(partitions):
             with rows.reading() as connection:
-                reached = min(checkpoint(connection, each, partition).position for each in (old, new))
-                part = Part(partition, within, bounds, reached)
-                compared, differing, streams = find(connection, tables, part)
-                examples = [_example(connection, log, tables, part, stream) for stream in streams]
-            yield Comparison(compared, differing, examples)
+                by_stream = list(_ranges_of_streams(checkpoint(connection, new, partition).position))
+                by_place = _ranges_of_places(connection, kind.of(new)) if in_order else by_stream
+                parts = [*((_differing_rows, each) for each in by_place), *((_lost_rows, each) for each in by_stream)]
+            compared = [threads.submit(_compared, sides, find, partition, within) for find, within in parts]
+            try:
+                yield from (each.result() for each in compared)
+            finally:
+                for each in compared:
+                    each.cancel()
+
+
+def _compared(sides: Sides, find: Find, partition: int, within: Range) -> Comparison:
+    with sides.rows.reading() as connection:
+        reached = min(checkpoint(connection, each, partition).position for each in sides.generations)
+        part = Part(partition, *within, reached)
+        compared, differing, streams = find(connection, sides.tables, part)
+        examples = [_example(connection, sides.log, sides.tables, part, stream) for stream in streams]
+    return Comparison(compared, differing, examples)
 
 
 def total(comparisons: Iterator[Comparison]) -> Comparison:

@@ -6,6 +6,7 @@
 A crash before the end of `commit` leaves rows and checkpoint as they were; after it, both are new.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -23,19 +24,12 @@ from projections.register import now_us
 
 
 class Prepared(NamedTuple):
-    """What a batch does, computed from the state after `before`; `parked` are events that must be parked with it."""
+    """What a batch does between two checkpoints; `parked` are events that must be parked with it."""
 
-    batch: Batch
     before: Checkpoint
+    after: Checkpoint
     changes: Changes
     parked: list[tuple[Event, str]]
-    revision: int
-
-    @property
-    def after(self) -> Checkpoint:
-        """The checkpoint once this is committed."""
-        parked = self.before.parked + len(self.parked)
-        return Checkpoint(self.batch.last, self.revision, parked, self.batch.last_hash)
 
 
 class Projector:
@@ -131,8 +125,9 @@ class Projector:
             parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event[1] in streams]
             kept = batch._replace(events=[event for event in batch.events if event[1] not in streams])
         changes = self._projection.changes(self._sources(connection, self._recent), kept)
-        self._recent_at = new_revision()
-        return Prepared(batch, before, changes, parked, self._recent_at)
+        after = _after(before, batch, parked)
+        self._recent_at = after.revision
+        return Prepared(before, after, changes, parked)
 
     def commit_within(self, connection: Connection, prepared: Prepared) -> None:
         """`commit`, within the caller's transaction; nothing of it holds before that ends."""
@@ -165,12 +160,17 @@ class Projector:
             before = checkpoint(connection, self.generation, self.partition)
             if before.position != batch.after:
                 raise OvertakenByAnother(f"expected {self.partition}-{batch.after}")
-            prepared = Prepared(batch, before, Changes([], []), [(event, told(error))], new_revision())
+            parked = [(event, told(error))]
+            prepared = Prepared(before, _after(before, batch, parked), Changes([], []), parked)
             self.commit_within(connection, prepared)
         return prepared.after
 
     def _sources(self, connection: Connection, recent: Recent) -> Sources:
         return Sources(connection, self.generation, self._log, self._codec, recent)
+
+
+def _after(before: Checkpoint, batch: Batch, parked: Sequence[object]) -> Checkpoint:
+    return Checkpoint(batch.last, new_revision(), before.parked + len(parked), batch.last_hash)
 
 
 def is_poison(error: Exception) -> bool:

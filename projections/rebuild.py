@@ -1,7 +1,7 @@
 """Rebuilding a projection beside the live one, while appends and reads go on.
 
     claim      one rebuilder at a time, by a lease that it renews; a dead one's work is gone on with
-    catch up   large batches into a shadow generation: the next one is computed while the last one is written and told of
+    catch up   large batches into a shadow generation; of a large log the next one is prepared ahead, in another process
     compare    old rows with new ones
     switch     one transaction: the shadow catches up with what readers see already, and becomes live
 
@@ -12,7 +12,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -22,12 +21,13 @@ from sqlalchemy import Connection
 from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
+from projections.ahead import Prepare, preparing
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
 from projections.generations import drop_all_but_those_kept
 from projections.log_batches import Bounds
-from projections.projecting import Prepared, Projector, is_poison
+from projections.projecting import Projector, is_poison
 from projections.projection import Projection
 from projections.register import Entry, change, entry, now_us
 from projections.spans import Attributes, Spans, unseen
@@ -174,49 +174,38 @@ class Rebuild:
             log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
 
     def _catch_up(self) -> None:
-        with ThreadPoolExecutor(1, "ledger-rebuild-writer") as writer:
+        stores = self._stores
+        left = max(self._events() - self._done(), 0)
+        with preparing(stores.rows, stores.log, self._projection, self._target, BATCH, left) as prepare:
             for projector in self._projectors:
-                self._catch_up_partition(projector, writer)
+                self._catch_up_partition(projector, prepare)
 
-    def _catch_up_partition(self, projector: Projector, writer: ThreadPoolExecutor) -> None:
+    def _catch_up_partition(self, projector: Projector, prepare: Prepare) -> None:
         before = self._position(projector)
-        pending: Future[None] | None = None
         self._tell()
         while True:
             try:
-                batch = projector.batch(before.position, BATCH)
-                if not batch.events:
+                prepared = prepare(projector, before)
+                if prepared is None:
                     break
-                prepared = projector.prepare(batch, before)
-                _finish(pending)
-                pending = writer.submit(self._commit_and_tell, projector, prepared)
+                projector.commit(prepared)
                 before = prepared.after
-            except (RebuildCancelled, RebuildPaused):
-                raise
-            except Exception as error:  # noqa: BLE001 - sorted there into what is an event's fault and what is not
-                before, pending = self._after_poison(projector, pending, error), None
-        _finish(pending)
+            except Exception as error:
+                if not is_poison(error):
+                    raise
+                before = self._apply_with_care(projector)
+            self._tell()
         # One partition's messages at a time; and whoever comes back here looks where it is by now.
         projector.forget_recent()
+
+    def _apply_with_care(self, projector: Projector) -> Checkpoint:
+        """Goes on from what is committed, past an event that cannot be projected."""
+        projector.forget_recent()
+        return projector.apply(projector.batch(self._position(projector).position, BATCH))
 
     def _position(self, projector: Projector) -> Checkpoint:
         with self._stores.rows.reading() as connection:
             return projector.position(connection)
-
-    def _commit_and_tell(self, projector: Projector, prepared: Prepared) -> None:
-        """In the writer's thread: told from the other one, it would wait for the writer's connection, and compute nothing."""
-        projector.commit(prepared)
-        self._tell()
-
-    def _after_poison(self, projector: Projector, pending: Future[None] | None, error: Exception) -> Checkpoint:
-        """Goes on from what is committed with a batch that is applied with care."""
-        if not is_poison(error):
-            raise error
-        if pending is not None:
-            pending.exception()
-        projector.forget_recent()
-        before = self._position(projector)
-        return projector.apply(projector.batch(before.position, BATCH))
 
     def _compare(self) -> Comparison:
         if not self._compares:
@@ -306,10 +295,12 @@ class Rebuild:
 
     def _progress(self) -> RebuildProgress:
         done = self._done()
-        with self._stores.log.reading() as connection:
-            events = sum(head.position for head in reads.heads(connection))
         rate = (done - self._done_before) / max(time.monotonic() - self._started, 0.001)
-        return progress_of(done, events, rate)
+        return progress_of(done, self._events(), rate)
+
+    def _events(self) -> int:
+        with self._stores.log.reading() as connection:
+            return sum(head.position for head in reads.heads(connection))
 
     def _done(self) -> int:
         with self._stores.rows.reading() as connection:
@@ -348,8 +339,3 @@ def _checkpoint_after(rows: Database, pages: int) -> None:
     if rows.is_sqlite:
         with rows.writing() as connection:
             connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")
-
-
-def _finish(pending: Future[None] | None) -> None:
-    if pending is not None:
-        pending.result()

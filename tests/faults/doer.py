@@ -13,9 +13,6 @@ from sqlalchemy import Engine, event
 
 from tests.faults.deeds import DEEDS
 
-COUNTED_THREADS = ("MainThread", "ledger-rebuild-writer")
-"""Those that do the deed: others, which run beside it, take steps without end."""
-
 
 def main() -> None:
     """Its arguments are the deed, the URL of the ledger, and the step to die at (0: none)."""
@@ -30,7 +27,8 @@ def _dying_at(number: int) -> "count[int]":
     steps = count(1)
 
     def step(*_: object) -> None:
-        if threading.current_thread().name.startswith(COUNTED_THREADS) and next(steps) == number:
+        # The main thread does the deed: others, which run beside it, take steps without end.
+        if threading.current_thread() is threading.main_thread() and next(steps) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
     event.listen(Engine, "before_cursor_execute", step)

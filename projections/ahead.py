@@ -1,0 +1,186 @@
+"""The next batch of a rebuild, prepared in a process of its own while the last one is written.
+
+Preparing takes two thirds of a rebuild's time, and Python computes on one core a process. What the two say to each other:
+
+    rebuild        prepare the batch after this checkpoint of this partition   (before it writes the batch before that)
+    this process   the prepared batch; None at the end of the log; or NOT_PREPARED
+
+It only reads, and ends when the rebuild does, however that ends. What it cannot prepare the rebuild prepares by itself,
+and so finds out what is the matter: an event, the database, or that this process is dead.
+"""
+
+import gc
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from multiprocessing.connection import Connection, Pipe
+from typing import NamedTuple, Self
+
+import msgspec
+
+from ledger.mapper import EventCodec
+from ledger.store.database import Database
+from projections.checkpoints import Checkpoint, Generation
+from projections.log_batches import Bounds
+from projections.projecting import Prepared, Projector
+from projections.projection import Projection
+
+AHEAD_EVENTS_MIN = 100_000
+BEGUN_WITHIN_S = 0.0
+"""How long a batch waits for the process: Python takes half a second to start, and meanwhile the rebuild prepares by itself."""
+
+ANSWERS_WITHIN_S = 60.0
+NICENESS = 10
+"""Whoever answers webhooks and questions goes first."""
+
+NOT_PREPARED = "not prepared"
+
+log = logging.getLogger(__name__)
+
+
+class Task(NamedTuple):
+    """What the process is told first: where everything is, and what is built."""
+
+    rows_url: str
+    log_url: str
+    projection: Projection
+    generation: Generation
+    bounds: Bounds
+
+
+class Request(NamedTuple):
+    """Which batch is wanted."""
+
+    partition: int
+    before: Checkpoint
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_request = msgspec.msgpack.Decoder(Request).decode
+_answer = msgspec.msgpack.Decoder(Prepared | str | None).decode
+
+Prepare = Callable[[Projector, Checkpoint], Prepared | None]
+"""The batch after a checkpoint; None at the end of the log."""
+
+
+@contextmanager
+def preparing(
+    rows: Database, log_database: Database, projection: Projection, generation: Generation, bounds: Bounds, left: int
+) -> Iterator[Prepare]:
+    """How batches are prepared: ahead, where so many events are left that a process is worth its start, and else when asked."""
+    prepare: Prepare = partial(_prepare_next, bounds)
+    with ExitStack() as stack:
+        if left >= AHEAD_EVENTS_MIN:
+            task = Task(_url_of(rows), _url_of(log_database), projection, generation, bounds)
+            try:
+                prepare = stack.enter_context(Ahead(task, prepare)).prepare_next
+            except OSError as error:
+                log.warning("no process can be started to prepare batches (%s): the rebuild goes on without it", error)
+        yield prepare
+
+
+def _prepare_next(bounds: Bounds, projector: Projector, before: Checkpoint) -> Prepared | None:
+    batch = projector.batch(before.position, bounds)
+    return projector.prepare(batch, before) if batch.events else None
+
+
+class Ahead:
+    """The rebuild's hold on the process. For one thread. What the process does not do, `prepare` does."""
+
+    def __init__(self, task: Task, prepare: Prepare) -> None:
+        self._prepare = prepare
+        self._asked: Request | None = None
+        self._has_begun = False
+        self._is_over = False
+        self._connection, theirs = Pipe()
+        with theirs:
+            # -P: nothing is imported from the folder that it happens to be started in. A group of its own: Ctrl-C is for
+            # the rebuild, which then ends it.
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-P", "-c", f"from {__name__} import work; work({theirs.fileno()})"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                process_group=0,
+            )
+        self._connection.send(task)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._connection.close()
+        self._process.kill()
+        self._process.wait()
+
+    def prepare_next(self, projector: Projector, before: Checkpoint) -> Prepared | None:
+        """The batch after a checkpoint, and begins with the one after that; None at the end of the log."""
+        try:
+            answer = self._asked_for(Request(projector.partition, before)) if self._is_there() else NOT_PREPARED
+        except (EOFError, OSError):
+            self._is_over = True
+            self._process.kill()  # it may only be slow
+            told = "the process that prepares batches for a rebuild ended with %d; the rebuild goes on without it"
+            log.warning(told, self._process.wait())
+            answer = NOT_PREPARED
+        return self._prepare(projector, before) if isinstance(answer, str) else answer
+
+    def _is_there(self) -> bool:
+        """Whether it can be asked by now."""
+        if not self._has_begun and not self._is_over and self._connection.poll(BEGUN_WITHIN_S):
+            self._connection.recv_bytes()
+            self._has_begun = True
+        return self._has_begun and not self._is_over
+
+    def _asked_for(self, request: Request) -> Prepared | str | None:
+        if self._asked != request:
+            if self._asked is not None:
+                self._connection.recv_bytes()  # the rebuild went another way
+            self._ask(request)
+        if not self._connection.poll(ANSWERS_WITHIN_S):
+            raise TimeoutError
+        answer: Prepared | str | None = _answer(self._connection.recv_bytes())
+        self._asked = None
+        if isinstance(answer, Prepared):
+            self._ask(Request(request.partition, answer.after))
+        return answer
+
+    def _ask(self, request: Request) -> None:
+        self._connection.send_bytes(_encode(request))
+        self._asked = request
+
+
+def work(descriptor: int) -> None:
+    """Answers requests until nobody is there any more: what the process does."""
+    os.nice(NICENESS)
+    with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
+        task: Task = connection.recv()
+        gc.disable()  # it makes trees, which reference counting frees
+        connection.send_bytes(b"begun")
+        _answer_requests(connection, task)
+
+
+def _answer_requests(connection: Connection, task: Task) -> None:
+    rows, log_database = Database(task.rows_url, durable=False), Database(task.log_url)
+    projectors: dict[int, Projector] = {}
+    while True:
+        partition, before = _request(connection.recv_bytes())
+        if partition not in projectors:
+            # One partition at a time: what is remembered of another's messages is of no use any more.
+            projectors = {
+                partition: Projector(rows, log_database, EventCodec(), task.projection, task.generation, partition)
+            }
+        try:
+            answer: object = _prepare_next(task.bounds, projectors[partition], before)
+        except Exception:  # noqa: BLE001 - the rebuild tries it too, and tells what is the matter
+            projectors[partition].forget_recent()
+            answer = NOT_PREPARED
+        connection.send_bytes(_encode(answer))
+
+
+def _url_of(database: Database) -> str:
+    return database.url.render_as_string(hide_password=False)
