@@ -231,6 +231,9 @@ def _order(entries: Sequence[LogEntry]) -> str | None:
 
 def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
     message = known.message
+    if known.unreadable:
+        first = known.unreadable[0]
+        yield f"Behind: GET /messages, ledger status and lists are without the event at {first} and all after it."
     if missing := missing_sequences(message):
         more = " and more" if len(missing) == MISSING_SEQUENCES_SHOWN_MAX else ""
         never = "was never read" if known.unreadable else "has never come"

@@ -15,7 +15,7 @@ from projections.queries_messages import MessageStatus
 
 def status_json(status: MessageStatus, *, masked: bool = False) -> JSONObject:
     """A status in the shape of `GET /messages/{messageId}`."""
-    message, position = status
+    message = status.message
     answer: JSONObject = {
         "messageId": message.message_id,
         "direction": message.direction.value if message.direction else None,
@@ -31,9 +31,11 @@ def status_json(status: MessageStatus, *, masked: bool = False) -> JSONObject:
         "firstRecordedAt": write_time(message.first_recorded_at_us),
         "statusChangedAt": write_time(message.status_changed_at_us),
         "updatedAt": write_time(message.updated_at_us),
-        "position": str(position),
+        "position": str(status.position),
     }
-    return answer if message.inbound is None else answer | _parties(message.inbound, masked=masked)
+    if message.inbound is not None:
+        answer |= _parties(message.inbound, masked=masked)
+    return answer if status.parked_from is None else answer | {"parkedFrom": str(status.parked_from)}
 
 
 def conversation_json(conversation: Conversation, *, masked: bool = False) -> JSONObject:

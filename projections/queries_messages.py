@@ -19,6 +19,7 @@ from projections.message_ranges import Condition, MessageFilters, merged, ranges
 from projections.message_status import MESSAGES, decode_message
 from projections.page_cursors import AfterMessage, check_limit, read_cursor, write_cursor
 from projections.pages import read_page
+from projections.parked import first_parked
 from projections.queries_counts import narrowest
 from projections.rows import select_by_key
 
@@ -26,10 +27,14 @@ T = TypeVar("T")
 
 
 class MessageStatus(NamedTuple):
-    """A message as the read model (or a fold of the log) has it, and the position of its last event there: the ETag."""
+    """A message as the read model (or a fold of the log) has it, and the position of its last event there: the ETag.
+
+    `parked_from`: what it is without, because the event there could not be projected; only `current_status` tells it.
+    """
 
     message: Message
     position: Position
+    parked_from: Position | None = None
 
 
 class Page(NamedTuple, Generic[T]):
@@ -44,12 +49,27 @@ def current_status(connection: Connection, generation: Generation, message_id: s
     stream = stream_key(message_id)
     partition = partition_of(stream, partitions)
     place = placeholder_of(connection)
-    table = MESSAGES.of(generation)
-    statement = f"SELECT position, state FROM {table} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608 - no value in it
-    found = fetch(connection, statement, (partition, stream))
+    parked, table, of_parked = first_parked(place), MESSAGES.of(generation), (partition, stream, *generation)
+    statement = f"SELECT position, state, ({parked}) FROM {table} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608 - no value in it
+    found = fetch(connection, statement, (*of_parked, partition, stream))
     if not found:
-        raise NotFound(f"nothing is known of message {message_id!r}")
-    return MessageStatus(decode_message(found[0][1]), Position(partition, found[0][0]))
+        ((parked_from,),) = fetch(connection, parked, of_parked)
+        raise NotFound(_nothing_of(message_id, partition, parked_from))
+    ((position, state, parked_from),) = found
+    return MessageStatus(
+        decode_message(state),
+        Position(partition, position),
+        None if parked_from is None else Position(partition, parked_from),
+    )
+
+
+def _nothing_of(message_id: str, partition: int, parked_from: int | None) -> str:
+    if parked_from is None:
+        return f"nothing is known of message {message_id!r}"
+    return (
+        f"the read model has nothing of message {message_id!r}: its event at {Position(partition, parked_from)} could not be"
+        " projected; the message's history is read from the log, and has it"
+    )
 
 
 def current_statuses(

@@ -13,7 +13,7 @@ from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
 from api.command_line.opening import opened_read_models, warn_if_behind
-from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout
+from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stderr, to_stdout
 from api.command_line.witnessing import note
 from api.explanation import MEANINGS
 from api.visible import visible
@@ -58,6 +58,12 @@ def status(
             warn_if_behind(read_models, MESSAGE_STATUS)
         found = _status(read_models, message_id, as_of)
     note(Act.READ_MESSAGE, message_id, asked={"asOf": as_of})
+    if found.parked_from is not None:
+        told = (
+            f"the event at {found.parked_from} could not be projected, so this is the message as it was before it;"
+            " `ledger history` and `ledger explain` read the log itself, and `ledger projections` says why"
+        )
+        to_stderr().print(said(told, "yellow"), soft_wrap=True)
     if as_json:
         print_json(status_json(found))
     else:

@@ -55,7 +55,8 @@ def _answer(
 ) -> Response:
     status = _status(service, message_id, as_of)
     etag = etag_of(status.position)
-    if is_known(etag, request.headers.getlist("if-none-match")):
+    # Who knows the answer up to that position may not know that it stays there.
+    if status.parked_from is None and is_known(etag, request.headers.getlist("if-none-match")):
         return not_modified(etag)
     return json_answer(status_json(status, masked=caller.is_masked), headers={"ETag": etag})
 

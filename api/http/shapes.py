@@ -147,7 +147,11 @@ class RequestAcceptance(Shape):
 
 
 class Message(Shape):
-    """The current status of a message. The last four members are there where they are known."""
+    """The current status of a message.
+
+    `parkedFrom` is there where it is told without the event at that position, and those after it, because that one could not be
+    projected; lists do not tell it. The other four of the last members are there where they are known.
+    """
 
     message_id: Identifier
     direction: Direction | None
@@ -169,6 +173,7 @@ class Message(Shape):
     number_id: str | UnsetType | None = UNSET
     from_: str | UnsetType | None = field(default=UNSET, name="from")
     to: str | UnsetType | None = UNSET
+    parked_from: PositionText | UnsetType = UNSET
 
 
 class Signature(Shape):

@@ -241,6 +241,22 @@ def test_as_of_tells_what_was_known_before_an_event_that_cannot_be_read_and_refu
         assert "nothing of the message was known before it" in refusal(server, "/messages/msg_2?asOf=0-9")[1]
 
 
+def test_a_status_names_the_event_that_could_not_be_projected_also_to_who_knows_what_was_before_it(
+    tmp_path: Path,
+) -> None:
+    with running(settings_at(tmp_path)) as server:
+        recorded(server, body("message.queued", "msg_1", sequence=1))
+        before = server.get("/messages/msg_1")
+        append_unreadable(server.service.ledger, "msg_1", version=2)
+        append_unreadable(server.service.ledger, "msg_2", version=1)
+        recorded(server, body("message.sent", "msg_1", sequence=2))
+
+        after = server.get("/messages/msg_1", **{"If-None-Match": before.headers["etag"]})
+        assert (after.status_code, after.json()) == (200, before.json() | {"parkedFrom": "0-2"})
+        status, detail = refusal(server, "/messages/msg_2")
+        assert (status, "its event at 0-3 could not be projected" in detail) == (404, True)
+
+
 def test_a_position_of_another_partition_makes_no_sense(tmp_path: Path) -> None:
     with running(settings_at(tmp_path, partitions=2)) as server:
         home = Position.parse(server.deliver(body("message.sent", "msg_1", sequence=1)).json()["position"]).partition

@@ -243,7 +243,10 @@ def test_a_message_with_an_event_that_cannot_be_read_is_told_without_it_and_says
     assert (told.status, shown["status"], shown["caution"]) == (0, "delivered", caution)
     assert told.stdout.splitlines()[:2] == ["msg_1  delivered", f"  {caution}"]
     assert [each["effect"] for each in shown["events"]] == ["applied", "unreadable", "applied"]
-    assert shown["remarks"][0] == "Missing: sequence 2 lies between others and was never read."
+    assert shown["remarks"][:2] == [
+        "Behind: GET /messages, ledger status and lists are without the event at 0-2 and all after it.",
+        "Missing: sequence 2 lies between others and was never read.",
+    ]
     assert shown["nextSteps"] == [
         f"Tell the operator of this ledger that the event at 0-2 cannot be read: {WHY_UNREADABLE}."
     ]

@@ -9,7 +9,7 @@ import pytest
 from ledger.ledger import Ledger
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from tests import forks
-from tests.builders import body
+from tests.builders import append_unreadable, body
 from tests.command_line.conftest import Run, in_a_terminal, record
 
 QUEUED = body("message.queued", sequence=1, externalReference="order_789")
@@ -77,6 +77,21 @@ def test_a_read_model_that_is_behind_says_so(run: Run, store_url: str) -> None:
 
     assert (ended.status, ended.json["status"]) == (0, "accepted")
     assert ended.stderr == "message-status is 1 event behind the log; it catches up while `ledger serve` runs\n"
+
+
+def test_a_status_that_an_event_is_missing_from_says_so_and_where_to_look(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+    with Ledger.open_existing(store_url) as ledger:
+        append_unreadable(ledger, "msg_1", version=2)
+    project(store_url)
+
+    ended = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.json["status"], ended.json["parkedFrom"]) == (0, "accepted", "0-2")
+    assert ended.stderr == (
+        "the event at 0-2 could not be projected, so this is the message as it was before it; `ledger history` and"
+        " `ledger explain` read the log itself, and `ledger projections` says why\n"
+    )
 
 
 def test_what_is_not_there_is_status_1(run: Run, store_url: str) -> None:

@@ -413,6 +413,7 @@ def test_a_message_with_an_event_that_cannot_be_read_is_shown_without_it_and_say
     assert "Delivered : delivery was confirmed The event at 0-2 cannot be read by this version of the ledger" in page
     assert "message.of-the-future unreadable at 0-2: this version of the ledger cannot read it" in page
     assert "Tell the operator of this ledger that the event at 0-2 cannot be read" in page
+    assert "Behind: GET /messages, ledger status and lists are without the event at 0-2" in page
     assert page.count("Body & proof") == 2
     assert "message.of-the-future unreadable at 0-4" in alone
     assert "ago" not in alone

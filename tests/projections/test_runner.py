@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import Connection
 
+from ledger.errors import NotFound
 from ledger.ledger import Ledger
 from ledger.mapper import EventCodec
 from ledger.positions import Position
@@ -168,6 +169,24 @@ def test_an_event_that_cannot_be_projected_is_parked_and_stops_nothing_else(any_
     ]
 
 
+def test_a_status_tells_from_where_on_it_is_without_what_could_not_be_projected(any_scene: Scene) -> None:
+    scene = any_scene
+    scene.deliver(outbound("queued", "msg_1", 1), outbound("queued", "msg_2", 1))
+    parked_from = scene.append_unreadable("msg_1")
+    scene.append_unreadable("msg_3")
+    scene.deliver(outbound("sent", "msg_1", 2), outbound("sent", "msg_2", 2))
+    scene.read_models.catch_up()
+
+    statuses = [scene.read_models.current_status(f"msg_{number}") for number in (1, 2)]
+    with pytest.raises(NotFound, match=r"its event at .* could not be projected"):
+        scene.read_models.current_status("msg_3")
+    with pytest.raises(NotFound, match="nothing is known"):
+        scene.read_models.current_status("msg_4")
+
+    told = [(each.message.status.value, each.parked_from) for each in statuses]
+    assert told == [("accepted", parked_from), ("sent", None)]
+
+
 def test_retry_heals_what_a_newer_program_can_read(any_scene: Scene) -> None:
     scene = any_scene
     scene.deliver(outbound("queued", "msg_1", 1))
@@ -180,8 +199,8 @@ def test_retry_heals_what_a_newer_program_can_read(any_scene: Scene) -> None:
     scene.reopened()
 
     assert scene.read_models.retry(MESSAGE_STATUS) == (2, 0)
-    status = scene.read_models.current_status("msg_1").message
-    assert (status.status.value, status.event_count) == ("sent", 3)
+    status, _, parked_from = scene.read_models.current_status("msg_1")
+    assert (status.status.value, status.event_count, parked_from) == ("sent", 3, None)
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
