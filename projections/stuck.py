@@ -4,10 +4,12 @@ Red Cloud retries a webhook for 81 minutes. A message that only its request spea
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from ledger.provider import Status
 from projections.message_ranges import MessageFilters
 
+ANY = MessageFilters()
 MINUTE_S = 60
 
 STUCK_AFTER_S: Mapping[Status, int] = {
@@ -18,6 +20,6 @@ STUCK_AFTER_S: Mapping[Status, int] = {
 """Seconds since the last update; the other statuses are ends."""
 
 
-def stuck_filters(status: Status, now_us: int) -> MessageFilters:
-    """The messages of a status that are stuck."""
-    return MessageFilters(status=status, updated_before_us=now_us - STUCK_AFTER_S[status] * 1_000_000)
+def stuck_filters(status: Status, now_us: int, among: MessageFilters = ANY) -> MessageFilters:
+    """The messages of a status that are stuck, among those that other filters name."""
+    return replace(among, status=status, updated_before_us=now_us - STUCK_AFTER_S[status] * 1_000_000)

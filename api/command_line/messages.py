@@ -83,7 +83,7 @@ def messages(
     )
     with opened_read_models() as read_models:
         warn_if_behind(read_models, MESSAGE_STATUS)
-        listed = _stuck(read_models, status, limit) if stuck else _found(read_models, filters, limit)
+        listed = _stuck(read_models, filters, limit) if stuck else _found(read_models, filters, limit)
     asked = {
         "status": status,
         "externalReference": reference,
@@ -95,7 +95,8 @@ def messages(
     if as_json:
         print_json({"items": [status_json(each) for each in listed.items], "next": listed.next})
     else:
-        _print(COLUMNS, [_row(each) for each in listed.items], cut_off=listed.has_more)
+        _print(COLUMNS, [_row(each) for each in listed.items])
+    _tell_of_more(len(listed.items), has_more=listed.has_more)
     if stuck and listed.items:
         raise typer.Exit(SOMETHING_WRONG)
 
@@ -124,7 +125,8 @@ def conversations(
     if as_json:
         print_json({"items": [conversation_json(each) for each in page.items], "next": page.next})
     else:
-        _print(CONVERSATION_COLUMNS, [_conversation_row(each) for each in page.items], cut_off=page.next is not None)
+        _print(CONVERSATION_COLUMNS, [_conversation_row(each) for each in page.items])
+    _tell_of_more(len(page.items), has_more=page.next is not None)
 
 
 def _found(read_models: ReadModels, filters: MessageFilters, limit: int) -> Listed:
@@ -132,23 +134,26 @@ def _found(read_models: ReadModels, filters: MessageFilters, limit: int) -> List
     return Listed(page.items, page.next, has_more=page.next is not None)
 
 
-def _stuck(read_models: ReadModels, status: Status | None, limit: int) -> Listed:
+def _stuck(read_models: ReadModels, filters: MessageFilters, limit: int) -> Listed:
     now_us = time.time_ns() // 1_000
     found, has_more = list[MessageStatus](), False
     for each in STUCK_AFTER_S:
-        if status in (None, each):
-            page = read_models.messages(stuck_filters(each, now_us), limit=limit)
+        if filters.status in (None, each):
+            page = read_models.messages(stuck_filters(each, now_us, filters), limit=limit)
             found += page.items
             has_more = has_more or page.next is not None
     return Listed(found[:limit], None, has_more=has_more or len(found) > limit)
 
 
-def _print(columns: tuple[str, ...], rows: list[tuple[object, ...]], *, cut_off: bool) -> None:
+def _print(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
     print_table(columns, rows, SPARED)
     if not rows:
         to_stderr().print("There are none.")
-    if cut_off:
-        to_stderr().print(said(f"There are more than these {len(rows)}; ask for more with --limit.", "yellow"))
+
+
+def _tell_of_more(shown: int, *, has_more: bool) -> None:
+    if has_more:
+        to_stderr().print(said(f"There are more than these {shown}; ask for more with --limit.", "yellow"))
 
 
 def _row(found: MessageStatus) -> tuple[object, ...]:

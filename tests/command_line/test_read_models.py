@@ -257,6 +257,18 @@ def test_what_is_stuck_is_listed_with_status_1(run: Run, store_url: str) -> None
     assert (none.status, none.json) == (0, {"items": [], "next": None})
 
 
+def test_what_is_stuck_is_found_by_what_one_has_and_said_to_be_more_than_is_shown(run: Run, store_url: str) -> None:
+    sent = [body("message.sent", f"msg_{number}", sequence=2) for number in (2, 3)]
+    record(store_url, QUEUED, *sent)
+    project(store_url)
+
+    ours = run("messages", "--stuck", "--reference", "order_789", LEDGER_DATABASE_URL=store_url)
+    assert ([line[0] for line in ours.lines], ours.stderr) == (["msg_1"], "")
+    for how in ((), ("--json",), ("--status", "sent")):
+        cut_off = run("messages", "--stuck", "--limit", "1", *how, LEDGER_DATABASE_URL=store_url)
+        assert cut_off.stderr == "There are more than these 1; ask for more with --limit.\n"
+
+
 def test_conversations_are_found_by_who_takes_part(run: Run, store_url: str) -> None:
     record(store_url, FIRST, SECOND)
     project(store_url)
