@@ -87,6 +87,7 @@ def messages(
     asked = {
         "status": status,
         "externalReference": reference,
+        "providerMessageRef": provider_reference,
         "phone": phone,
         "failureCode": code,
         "stuck": stuck or None,

@@ -35,6 +35,7 @@ LEAVES: list[tuple[str, str, str | None, dict[str, object], dict[str, object]]] 
     ("history msg_1 --body 1", "read-body", "msg_1", {"version": 1}, {}),
     ("conversation conv_1", "read-conversation", "conv_1", {}, {"items": 1}),
     (f"messages --phone {PHONE}", "list-messages", None, {"phone": "…4321"}, {"items": 1}),
+    ("messages --provider-reference SM9", "list-messages", None, {"providerMessageRef": "SM9"}, {"items": 0}),
     (f"conversations --participant {PHONE}", "list-conversations", None, {"participant": "…4321"}, {"items": 1}),
     ("tail --json --no-follow", "follow-feed", None, {"lines": 10}, {}),
     ("quarantine list", "list-quarantine", None, {}, {"items": 1}),
