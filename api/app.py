@@ -3,6 +3,7 @@
 The webhook's path is answered before Starlette's own routing, because it is the one that must be fast.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from inspect import iscoroutinefunction
@@ -11,7 +12,6 @@ from typing import cast
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -121,4 +121,4 @@ async def _called(handler: Callable[..., Response | Awaitable[Response]], *argum
     if iscoroutinefunction(handler):
         response: Response = await handler(*arguments)
         return response
-    return await run_in_threadpool(cast("Callable[..., Response]", handler), *arguments)
+    return await asyncio.to_thread(cast("Callable[..., Response]", handler), *arguments)

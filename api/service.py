@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,6 +33,9 @@ if TYPE_CHECKING:  # importing it imports OpenTelemetry
     from api.traces import Traces
 
 WAIT_FOR_S_MAX = 5.0
+ASKING_AT_ONCE_MAX = 4
+"""Threads that ask the database. They share Python's lock: more of them would wake only to wait for it, and PostgreSQL's pool keeps
+no more connections open than these."""
 AUDIT_ENTRY_BYTES = 512
 """About what an entry of the audit trail brings."""
 ENTRIES: Language[AuditEntry, int] = Language(AuditEntry, int)
@@ -109,7 +113,8 @@ class Service:
         return (self.writer_process or self.read_models).projecting_error
 
     def start(self) -> None:
-        """Starts who commits and projects, and a queue a partition in front of them; and the writer of the audit trail."""
+        """Starts who commits and projects, and a queue a partition in front of them; the writer of the audit trail; and who asks."""
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(ASKING_AT_ONCE_MAX, "asking"))
         ours, theirs = pairs(self.ledger.partitions)
         if self.writer_process is None:
             self._threads += start_writing(self.ledger, self.read_models, theirs)

@@ -3,6 +3,7 @@
 A page is a plain function from a Visit to an answer. It runs in a thread, because it asks the database.
 """
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from inspect import iscoroutinefunction
@@ -11,7 +12,6 @@ from urllib.parse import urlsplit
 
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -176,4 +176,4 @@ async def _for_who_may(visit: Visit, way: Page | Action | Door) -> Response:
 async def _answered(handler: Handler, visit: Visit) -> Response:
     if iscoroutinefunction(handler):
         return await cast("Callable[[Visit], Awaitable[Response]]", handler)(visit)
-    return await run_in_threadpool(cast("Callable[[Visit], Response]", handler), visit)
+    return await asyncio.to_thread(cast("Callable[[Visit], Response]", handler), visit)

@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
 from api.access import Caller
@@ -73,7 +72,7 @@ async def _beats(console: Console, caller: Caller) -> AsyncIterator[bytes]:
             if console.service.closing.is_set() or console.service.access.still(caller) is None:
                 return
             try:
-                sample = await run_in_threadpool(console.pulse.feel)
+                sample = await asyncio.to_thread(console.pulse.feel)
             except (LedgerError, SQLAlchemyError):
                 return  # the browser connects again
             yield b"data: " + msgspec.json.encode(_told(console.pulse, sample)) + b"\n\n"

@@ -1,12 +1,12 @@
 """GET /feed and GET /feed/stream: every event of the ledger, in order, for programs with a checkpoint of their own."""
 
+import asyncio
 import weakref
 from collections.abc import AsyncIterator
 
 import msgspec
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -46,7 +46,7 @@ async def get_feed_stream(service: Service, caller: Caller, request: Request) ->
     resumed = last_event_id or query_text(request, "after")
     cursor = _cursor(service, resumed, "Last-Event-ID" if last_event_id else "after")
     if resumed:
-        await run_in_threadpool(service.ledger.feed, cursor, 0)  # refused now, rather than by a stream that ends
+        await asyncio.to_thread(service.ledger.feed, cursor, 0)  # refused now, rather than by a stream that ends
     if request.method == "HEAD":
         return Response(None, 200, STREAM_HEADERS, "text/event-stream")
     if service.open_streams >= STREAMS_MAX:
@@ -101,7 +101,7 @@ async def _events(service: Service, caller: Caller, cursor: Cursor) -> AsyncIter
     idle_polls = 0
     while not service.closing.is_set() and service.access.still(caller) == caller:
         try:
-            entries, _ = await run_in_threadpool(service.ledger.feed, cursor, STREAM_PAGE_EVENTS)
+            entries, _ = await asyncio.to_thread(service.ledger.feed, cursor, STREAM_PAGE_EVENTS)
         except (LedgerError, SQLAlchemyError) as error:
             _tell_end(error)
             return  # the client reconnects with its last id

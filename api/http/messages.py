@@ -1,8 +1,8 @@
 """GET /messages and GET /messages/{messageId}: the status of messages, from the read model; `asOf` from the log itself."""
 
+import asyncio
 import re
 
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -39,7 +39,7 @@ async def get_message(service: Service, caller: Caller, request: Request) -> Res
     wait_for = query_position(request, "waitFor", service.ledger)
     if wait_for is not None:
         await _wait(service, wait_for)
-    return await run_in_threadpool(_answer, service, caller, request, message_id, as_of)
+    return await asyncio.to_thread(_answer, service, caller, request, message_id, as_of)
 
 
 def get_messages(service: Service, caller: Caller, request: Request) -> Response:
@@ -70,7 +70,7 @@ def _status(service: Service, message_id: str, as_of: Position | int | None) -> 
 async def _wait(service: Service, position: Position) -> None:
     """Waits for the read model, or raises NotReachedInTime with its lag."""
     if not await service.read_models.wait_for(position, timeout_s=service.wait_for_s_max):
-        behind, heads = await run_in_threadpool(lambda: (service.read_models.projections(), service.ledger.heads()))
+        behind, heads = await asyncio.to_thread(lambda: (service.read_models.projections(), service.ledger.heads()))
         (status,) = (each for each in behind if each.name == MESSAGE_STATUS)
         is_recorded = position.number <= heads[position.partition].position
         raise NotReachedInTime(
