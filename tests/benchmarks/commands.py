@@ -8,7 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from tests.benchmarks.processes import ROOT, ledger_environment, peak_mib
+from tests.benchmarks.processes import ROOT, family, ledger_environment, peak_mib
 
 LOOK_EVERY_S = 0.02
 
@@ -18,7 +18,7 @@ class CommandFailed(Exception):
 
 
 class Used(NamedTuple):
-    """What a command printed and used."""
+    """What a command printed and used; the memory is that of all its processes together."""
 
     output: str
     seconds: float
@@ -45,7 +45,7 @@ def python(arguments: Sequence[str], environment: dict[str, str]) -> Used:
         most_mib = 0.0
         # Asked while it runs: what the system tells afterwards counts our own memory before the fork as the child's.
         while process.poll() is None:
-            most_mib = max(most_mib, peak_mib(process.pid))
+            most_mib = max(most_mib, sum(map(peak_mib, family(process.pid))))
             time.sleep(LOOK_EVERY_S)
         took_s = time.perf_counter() - began_s
         output.seek(0)

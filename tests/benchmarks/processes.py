@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,21 +37,22 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
     def cpu_s(self) -> float:
-        """Processor time that it has used, with the process that commits for it (Linux; elsewhere 0)."""
+        """Processor time that it has used, with the processes that work for it (Linux; elsewhere 0)."""
         return sum(_cpu_s(pid) for pid in family(self.process.pid))
 
     def peak_mib(self) -> float:
-        """The most memory that it and the process that commits for it have held so far (Linux; elsewhere 0)."""
+        """The most memory that it and the processes that work for it have held so far (Linux; elsewhere 0)."""
         return sum(peak_mib(pid) for pid in family(self.process.pid))
 
 
 def family(pid: int) -> list[int]:
-    """A process and its children (Linux; elsewhere the process alone)."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        children = []
-    return [pid, *map(int, children)]
+    """A process, its children and theirs (Linux; elsewhere the process alone)."""
+    found = [pid]
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        with suppress(OSError):  # it is gone
+            for child in task.read_text().split():
+                found += family(int(child))
+    return found
 
 
 def peak_mib(pid: int) -> float:
