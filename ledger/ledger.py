@@ -299,7 +299,7 @@ def _fold_of(row: LogRow, folds: dict[bytes, Fold]) -> Fold:
     """The fold that a row's event belongs to, begun where there is none yet."""
     stream = bytes(row.stream_id)
     if stream not in folds:
-        folds[stream] = Fold(Message())
+        folds[stream] = Fold()
     return folds[stream]
 
 

@@ -100,7 +100,7 @@ class Step(NamedTuple):
 
 def fold(events: Iterable[MessageEvent]) -> Message:
     """The message after all its events."""
-    folded = Fold(Message())
+    folded = Fold()
     for event in events:
         folded.add(event)
     return folded.message()
@@ -152,7 +152,7 @@ class Fold:
         "updated_at_us",
     )
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: Message = Message()) -> None:  # noqa: B008 - a frozen value
         self.message_id = message.message_id
         self.direction = message.direction
         self.status = message.status

@@ -5,7 +5,7 @@ from ledger.events import stream_key
 from ledger.facts import partition_of
 from ledger.ledger import Ledger
 from ledger.log_entries import WHY_UNREADABLE
-from ledger.message import Fold, Message
+from ledger.message import Fold
 from ledger.positions import Position
 from ledger.store.reads import events_of_stream
 from projections.queries_messages import MessageStatus
@@ -28,7 +28,7 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
             f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}"
         )
     asked_at_us = now_us()
-    folded, known, version = Fold(Message()), None, 0
+    folded, known, version = Fold(), None, 0
     with ledger.database.reading() as connection:
         while rows := events_of_stream(connection, partition, stream, after_version=version, limit=FOLD_PAGE):
             for row in rows:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 
 from ledger.events import InboundMessageReceived
 from ledger.facts import partition_of
-from ledger.message import Fold, Message
+from ledger.message import Fold
 from ledger.store.driver import Row, fetch, placeholder_of
 from ledger.store.reads import events_of_stream
 from projections.checkpoints import Generation
@@ -302,7 +302,7 @@ def summary_of(entry: Entry, partition: int, position: int) -> Summary:
 
 def _has_direction(sources: Sources, partition: int, event: Event) -> bool:
     """Whether the message had a direction before this event: then the event creates nothing."""
-    message = Fold(Message())
+    message = Fold()
     after = 0
     with reading_log(sources.log) as connection:
         while message.direction is None and after < event[2] - 1:

@@ -98,7 +98,7 @@ class MessageStatusProjection:
         for position, stream, _version, topic, state, _hash in batch.events:
             folded = folds.get(stream)
             if folded is None:
-                folded = folds[stream] = Fold(Message())
+                folded = folds[stream] = Fold()
             folded.add(decode(topic, state))
             last[stream] = position
         messages = {stream: folded.message() for stream, folded in folds.items()}

@@ -149,7 +149,7 @@ def cost_s(events: Sequence[MessageEvent]) -> float:
     """What folding these takes at best, of three times."""
 
     def once_s() -> float:
-        folded, began_s = Fold(Message()), time.thread_time()
+        folded, began_s = Fold(), time.thread_time()
         for each in events:
             folded.add(each)
         return time.thread_time() - began_s

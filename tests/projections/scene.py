@@ -103,7 +103,7 @@ class Scene(AbstractContextManager["Scene"]):
         """What the rows of message-status must be: each message folded from the log, up to what cannot be read."""
         folds: dict[bytes, tuple[Fold, Position]] = {}
         for row, event in self._readable_events():
-            fold, _ = folds.get(row.stream_id, (Fold(Message()), None))
+            fold, _ = folds.get(row.stream_id, (Fold(), None))
             fold.add(event)
             folds[row.stream_id] = (fold, Position(row.partition, row.position))
         return sorted(
