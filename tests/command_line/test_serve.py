@@ -257,15 +257,18 @@ def test_several_servers_share_a_ledger_on_postgresql(tmp_path: Path, postgres: 
         assert [one.stop(), other.stop()] == [0, 0]
 
 
-def test_what_is_open_is_warned_of(tmp_path: Path) -> None:
-    environment = forks.environment(LEDGER_ALLOW_UNSIGNED="1", LEDGER_PORT="1", LEDGER_HOST="127.0.0.1")
+def test_what_is_open_or_spelled_wrongly_is_warned_of(tmp_path: Path) -> None:
+    environment = forks.environment(
+        LEDGER_ALLOW_UNSIGNED="1", LEDGER_PORT="1", LEDGER_HOST="127.0.0.1", LEDGER_API_KEY="me:read:key"
+    )
     if os.geteuid() == 0:
         environment["LEDGER_PORT"] = "0"
     with forks.start("serve", folder=tmp_path, environment=environment, stderr=PIPE) as process:
-        said = [json.loads(process.stderr.readline())["event"] for _ in range(2)]
+        said = [json.loads(process.stderr.readline())["event"] for _ in range(3)]
 
-    assert [line.split(" ")[0].rstrip(":") for line in said] == ["LEDGER_ALLOW_UNSIGNED=1", "LEDGER_API_KEYS"]
-    assert "set keys before a proxy on this machine forwards to it" in said[1]
+    assert said[0] == "LEDGER_API_KEY is set, but is no setting and changes nothing: did you mean LEDGER_API_KEYS?"
+    assert [line.split(" ")[0].rstrip(":") for line in said[1:]] == ["LEDGER_ALLOW_UNSIGNED=1", "LEDGER_API_KEYS"]
+    assert "set keys before a proxy on this machine forwards to it" in said[2]
 
 
 def test_a_ledger_is_claimed_by_one_server_at_a_time(tmp_path: Path) -> None:
