@@ -6,6 +6,7 @@ credentials; for SQLite, fresh folders beside that file.
 """
 
 import gc
+import logging
 import os
 import shutil
 import tempfile
@@ -14,9 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 
+from api.logs import OURS
 from tests.engines import NotInstalled, PostgresServer, PrivatePostgres
 from tests.requirements import missing, program, required
 
@@ -71,6 +74,27 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             places = metafunc.config.getoption("store_url") or ["sqlite", "postgresql"]
             names = [make_url(place).render_as_string() if "://" in place else place for place in places]
             metafunc.parametrize(fixture, places, ids=names, indirect=True)
+
+
+@contextmanager
+def log_output_left_as_it_was() -> Iterator[None]:
+    """Takes back how a command sets up the log output of its process, which here is that of all tests."""
+    root, ours = logging.getLogger(), [logging.getLogger(name) for name in OURS]
+    handlers, levels = root.handlers[:], [(each, each.level) for each in (root, *ours)]
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        for each, level in levels:
+            each.setLevel(level)
+        structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True)
+def log_output() -> Iterator[None]:
+    """What a test captured is closed after it: a handler that still wrote there would fail in another test."""
+    with log_output_left_as_it_was():
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,7 +1,6 @@
 """Traces, as OpenTelemetry's own exporter in memory sees them: what is told, what is not, and whose word counts."""
 
 import json
-import logging
 import re
 import sqlite3
 import subprocess
@@ -12,7 +11,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
-import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -280,16 +278,10 @@ def test_what_machines_ask_every_few_seconds_is_not_traced(watched: Watched) -> 
 
 
 def test_log_lines_name_the_trace(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
     configure_logs("debug", as_json=True)
-    try:
-        watched.server.http.post(WEBHOOKS, content=b"{}", headers=signed(b"another body"))
-        watched.server.get("/messages/msg_1")
-        until(lambda: sum(each.kind is SpanKind.SERVER for each in watched.spans()) == 2)
-    finally:
-        root.handlers[:], root.level = handlers, level
-        structlog.reset_defaults()
+    watched.server.http.post(WEBHOOKS, content=b"{}", headers=signed(b"another body"))
+    watched.server.get("/messages/msg_1")
+    until(lambda: sum(each.kind is SpanKind.SERVER for each in watched.spans()) == 2)
 
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     said = {line["event"]: (line["trace_id"], line["span_id"]) for line in lines if "trace_id" in line}

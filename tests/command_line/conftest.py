@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import logging
 import os
 import pty
 import sys
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
 
 import tests.serving
 from api.command_line import main
@@ -50,16 +48,6 @@ def without_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in [name for name in os.environ if name.startswith("LEDGER_") and name != "LEDGER_TESTS_REQUIRE"]:
         monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def log_output_left_as_it_was() -> Iterator[None]:
-    """Commands set up the log output of their process, which here is that of all tests."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:], root.level = handlers, level
-    structlog.reset_defaults()
 
 
 @pytest.fixture

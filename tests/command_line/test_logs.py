@@ -7,8 +7,9 @@ import pytest
 import structlog
 from sqlalchemy.exc import IntegrityError
 
-from api.logs import configure_logs
+from api.logs import OURS, configure_logs
 from api.visible import visible
+from tests.conftest import log_output_left_as_it_was
 
 
 def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, object]]:
@@ -80,3 +81,13 @@ def test_an_unexpected_error_shows_where_it_happened_but_no_stored_values(
 def test_text_is_visible_and_otherwise_as_it_was() -> None:
     assert visible("Grüße 🎉 日本 \u00a0") == "Grüße 🎉 日本 \u00a0"
     assert visible("\t\x00\x7f\u2028\u202e\ud800") == "␉␀␡<U+2028><U+202E><U+D800>"
+
+
+def test_a_test_leaves_no_handler_behind_that_writes_where_it_captured() -> None:
+    before = logging.getLogger().handlers[:]
+    with log_output_left_as_it_was():
+        configure_logs("debug", as_json=True)
+        assert logging.getLogger().handlers != before
+
+    assert logging.getLogger().handlers == before
+    assert [logging.getLogger(name).level for name in OURS] == [logging.NOTSET] * len(OURS)
