@@ -100,13 +100,21 @@ class Ledger:
     def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[Entry]:
         """At most `limit` events of a message after a version, in the order of recording; fewer where bodies are long.
 
-        NotFound where the ledger holds nothing of it. Earlier events are read as well, a page at a time: they decide the
-        effects of those that are asked for.
+        NotFound where the ledger holds nothing of it.
+        """
+        return self.history_page(message_id, after_version=after_version, limit=limit)[0]
+
+    def history_page(
+        self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX
+    ) -> tuple[list[Entry], bool]:
+        """As `history`, and whether there are more events after these.
+
+        Earlier events are read as well, a page at a time: they decide the effects of those that are asked for.
         """
         stream = stream_key(message_id)
         partition = partition_of(stream, self.partitions)
         folds: dict[bytes, Fold] = {}
-        version, entries = 0, list[Entry]()
+        version, entries, has_more = 0, list[Entry](), False
         with self.database.reading() as connection:
             while not entries:
                 wanted = limit if version >= after_version else min(after_version - version, HISTORY_EVENTS_MAX)
@@ -116,9 +124,12 @@ class Ledger:
                     break
                 version = page[-1].version
                 entries = [entry for entry in page if entry.version > after_version]
+                has_more = (
+                    reads.is_full(rows, wanted) and version < latest_versions(connection, partition, [stream])[stream]
+                )
         if version == 0:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
-        return entries
+        return entries, has_more
 
     def whole_history(self, message_id: str) -> Iterator[Entry]:
         """Every event of a message, in the order of recording; NotFound where the ledger holds nothing of it.
@@ -140,12 +151,6 @@ class Ledger:
             yield from (self._entry(row, folds) for row in rows)
         if version == 0:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
-
-    def latest_version(self, message_id: str) -> int:
-        """How many events a message has; 0 where the ledger holds nothing of it."""
-        stream = stream_key(message_id)
-        with self.database.reading() as connection:
-            return latest_versions(connection, partition_of(stream, self.partitions), [stream]).get(stream, 0)
 
     def entry(self, message_id: str, version: int) -> LogEntry:
         """One event of a message; NotFound where there is none of that version, UnreadableEvent where it cannot be read."""

@@ -57,8 +57,7 @@ def message_page(visit: Visit) -> Response:
     """A message."""
     message_id = visit.id_in("messageId")
     ledger = visit.service.ledger
-    entries = ledger.history(message_id)
-    is_cut = entries[-1].version < ledger.latest_version(message_id)
+    entries, is_cut = ledger.history_page(message_id)
     known = known_of(message_id, ledger.whole_history(message_id) if is_cut else entries)
     explained = explain(known, entries, now_us=time.time_ns() // 1_000)
     events = [entry for entry in entries if isinstance(entry, LogEntry)]

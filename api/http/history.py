@@ -20,9 +20,8 @@ def get_history(service: Service, caller: Caller, request: Request) -> Response:
     message_id = path_text(request, "messageId")
     after_version = _version(query_text(request, "cursor") or "0")
     limit = query_limit(request, HISTORY_EVENTS_MAX)
-    entries = service.ledger.history(message_id, after_version=after_version, limit=limit)
-    ends_here = not entries or entries[-1].version == service.ledger.latest_version(message_id)
-    following = None if ends_here else str(entries[-1].version)
+    entries, has_more = service.ledger.history_page(message_id, after_version=after_version, limit=limit)
+    following = str(entries[-1].version) if has_more else None
     tell(request, items=len(entries))
     return json_answer(history_answer(message_id, entries, masked=caller.is_masked, following=following))
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sqlalchemy import Connection, bindparam, select
 
-from ledger.store.driver import fetch
+from ledger.store.driver import fetch, placeholder_of
 from ledger.store.log import Head, LogRow
 from ledger.store.tables import events
 
@@ -25,11 +25,12 @@ def heads(connection: Connection) -> list[Head]:
 def events_after(connection: Connection, partition: int, position: int, limit: int) -> list[LogRow]:
     """At most `limit` events of a partition after `position`, in order; fewer, but at least one, where they are long."""
     rows: list[LogRow] = []
-    while len(rows) < limit and bytes_of(rows) < PAGE_BYTES_MAX:
+    statement = _AFTER.replace("{}", placeholder_of(connection))
+    while not is_full(rows, limit):
         after = rows[-1].position if rows else position
         wanted = min(limit - len(rows), ROWS_PER_FETCH)
-        found = connection.execute(_AFTER, {"partition": partition, "position": after, "limit": wanted}).all()
-        rows.extend(_row(*row) for row in found)
+        found = fetch(connection, statement, (partition, after, wanted))
+        rows.extend([LogRow(*row) for row in found])
         if len(found) < wanted:
             break
     return rows
@@ -40,12 +41,12 @@ def events_of_stream(
 ) -> list[LogRow]:
     """At most `limit` events of one stream after a version, in order; fewer, but at least one, where they are long."""
     rows: list[LogRow] = []
-    while len(rows) < limit and bytes_of(rows) < PAGE_BYTES_MAX:
+    statement = _OF_STREAM.replace("{}", placeholder_of(connection))
+    while not is_full(rows, limit):
         after = rows[-1].version if rows else after_version
         wanted = min(limit - len(rows), ROWS_PER_FETCH)
-        asked = {"partition": partition, "stream": stream, "version": after, "limit": wanted}
-        found = connection.execute(_OF_STREAM, asked).all()
-        rows.extend(_row(*row) for row in found)
+        found = fetch(connection, statement, (partition, stream, after, wanted))
+        rows.extend([LogRow(*row) for row in found])
         if len(found) < wanted:
             break
     return rows
@@ -64,7 +65,12 @@ def events_of_streams(
         asked = {"partition": partition, "streams": some, "before": before}
         found = connection.execute(_OF_STREAMS, asked, execution_options=streaming)
         for rows in found.partitions(ROWS_PER_FETCH):
-            yield from (_row(*row) for row in rows)
+            yield from (LogRow(*row) for row in rows)
+
+
+def is_full(rows: Sequence[LogRow], limit: int) -> bool:
+    """Whether a page of at most `limit` events ends with these rows, whatever comes after them."""
+    return len(rows) >= limit or bytes_of(rows) >= PAGE_BYTES_MAX
 
 
 def bytes_of(rows: Sequence[LogRow]) -> int:
@@ -72,26 +78,9 @@ def bytes_of(rows: Sequence[LogRow]) -> int:
     return sum([len(row.state) for row in rows])
 
 
-def _row(*columns: object) -> LogRow:
-    return LogRow(*columns)  # type: ignore[arg-type]
-
-
-_AFTER = (
-    select(events)
-    .where(events.c.partition == bindparam("partition"), events.c.position > bindparam("position"))
-    .order_by(events.c.position)
-    .limit(bindparam("limit"))
-)
-_OF_STREAM = (
-    select(events)
-    .where(
-        events.c.partition == bindparam("partition"),
-        events.c.stream_id == bindparam("stream"),
-        events.c.version > bindparam("version"),
-    )
-    .order_by(events.c.version)
-    .limit(bindparam("limit"))
-)
+_COLUMNS = ", ".join(LogRow._fields)
+_AFTER = f"SELECT {_COLUMNS} FROM events WHERE partition = {{}} AND position > {{}} ORDER BY position LIMIT {{}}"  # noqa: S608 - no value in it
+_OF_STREAM = f"SELECT {_COLUMNS} FROM events WHERE partition = {{}} AND stream_id = {{}} AND version > {{}} ORDER BY version LIMIT {{}}"  # noqa: S608 - no value in it
 _OF_STREAMS = (
     select(events)
     .where(

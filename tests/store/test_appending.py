@@ -130,6 +130,12 @@ def test_the_history_is_in_the_order_of_recording_and_pages_by_version(ledger: L
     assert [entry.event for entry in history] == story
     assert [entry.version for entry in history] == [1, 2, 3, 4, 5]
     assert ledger.history("msg_1", after_version=2, limit=2) == history[2:4]
+    assert ledger.history_page("msg_1", limit=5) == (history, False)
+    assert [ledger.history_page("msg_1", after_version=after, limit=1) for after in (3, 4, 5)] == [
+        (history[3:4], True),
+        (history[4:], False),
+        ([], False),
+    ]
     assert ledger.entry("msg_1", 4) == history[3]
     assert ledger.message("msg_1") == fold(story)
 
@@ -179,7 +185,7 @@ def test_replay_records_what_can_be_read_by_now_and_can_be_repeated(ledger: Ledg
     assert ledger.replay_quarantine(now_us=7) == (1, 1)
     assert ledger.replay_quarantine(now_us=8) == (0, 1)
     assert ledger.entry("msg_1", 1).event == queued(1)
-    assert ledger.latest_version("msg_1") == 1
+    assert len(ledger.history("msg_1")) == 1
     assert [each.replayed_at_us for each in ledger.quarantined(limit=5)] == [7, None]
 
 
