@@ -3,11 +3,13 @@
 Another history is a restored backup's, or a foreign file's: rows that the log cannot explain are worth nothing.
 """
 
+import logging
 from collections.abc import Sequence
 
 from sqlalchemy import delete
 
 from ledger.ledger import Ledger
+from ledger.positions import Position
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, checkpoints_of
 from projections.generations import drop, table_names
@@ -18,14 +20,19 @@ from projections.tables import checkpoints, parked_events, read_models
 
 ONE_EVENT = Bounds(1, 1)
 
+log = logging.getLogger(__name__)
+
 
 def open_for(ledger: Ledger, rows: Database, projections: Sequence[Projection]) -> None:
-    """Makes what is missing, and begins again where the log is another than the one that the rows are of."""
+    """Makes what is missing, and begins again, with a warning, where the log is another than the one that the rows are of."""
     _create(ledger, rows, projections)
-    for projection in projections:
-        if not _is_of_this_log(ledger, rows, projection):
-            _forget(rows, projection)
-            _create(ledger, rows, projections)
+    others = [(each, why) for each in projections if (why := _why_of_another(ledger, rows, each)) is not None]
+    if not others:
+        return
+    log.warning("the read models are made again, because they are of another log: %s", others[0][1])
+    for projection, _ in others:
+        _forget(rows, projection)
+    _create(ledger, rows, projections)
 
 
 def _create(ledger: Ledger, rows: Database, projections: Sequence[Projection]) -> None:
@@ -42,16 +49,26 @@ def _forget(rows: Database, projection: Projection) -> None:
         connection.execute(delete(read_models).where(read_models.c.name == projection.name))
 
 
-def _is_of_this_log(ledger: Ledger, rows: Database, projection: Projection) -> bool:
+def _why_of_another(ledger: Ledger, rows: Database, projection: Projection) -> str | None:
     with rows.reading() as connection:
         registered = entry(connection, projection.name)
         at = checkpoints_of(connection, registered.live_generation)
-    is_ours = registered.ledger_id == ledger.identity.ledger_id and len(at) == ledger.partitions
-    return is_ours and all(_has_event(ledger, partition, each) for partition, each in enumerate(at))
+    if registered.ledger_id != ledger.identity.ledger_id or len(at) != ledger.partitions:
+        return "that of another ledger"
+    found = (_why_without_event(ledger, partition, each) for partition, each in enumerate(at))
+    return next((why for why in found if why is not None), None)
 
 
-def _has_event(ledger: Ledger, partition: int, at: Checkpoint) -> bool:
+def _why_without_event(ledger: Ledger, partition: int, at: Checkpoint) -> str | None:
     if at.position == 0:
-        return True
+        return None
+    reached = Position(partition, at.position)
     events = batch_after(ledger.database, partition, at.position - 1, ONE_EVENT).events
-    return bool(events) and events[0][0] == at.position and events[0][5] == at.hash
+    if not events:
+        end = Position(partition, ledger.heads()[partition].position)
+        return (
+            f"they had come to {reached}, and the log ends at {end}, so events that were acknowledged are not in it;"
+            " was a backup put in its place, or its -wal file deleted? (docs/RUNBOOK.md)"
+        )
+    is_same = (events[0][0], events[0][5]) == (at.position, at.hash)
+    return None if is_same else f"the event at {reached} is not the one that they were made from"

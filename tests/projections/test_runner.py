@@ -1,6 +1,7 @@
 """The runner: each event once, woken at once, never stopped by one event, and seen to be alive."""
 
 import asyncio
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -238,7 +239,7 @@ def test_lag_is_told_in_events_and_in_seconds(scene: Scene) -> None:
     assert status.lag_seconds > 0
 
 
-def test_read_models_of_another_log_are_made_again(tmp_path: Path) -> None:
+def test_read_models_of_another_log_are_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Scene(f"sqlite:///{tmp_path}/ledger.db") as scene:
         scene.deliver(outbound("sent", "msg_1", 1))
         scene.read_models.catch_up()
@@ -254,6 +255,29 @@ def test_read_models_of_another_log_are_made_again(tmp_path: Path) -> None:
 
         found = other.read_models.messages(MessageFilters()).items
         assert [each.message.message_id for each in found] == ["msg_2"]
+    assert "because they are of another log: that of another ledger" in caplog.text
+
+
+def test_a_log_that_ends_before_its_read_models_is_told_when_it_is_opened(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with Scene(f"sqlite:///{tmp_path}/ledger.db") as scene:
+        scene.deliver(outbound("queued", "msg_1", 1))
+        scene.ledger.database.tidy()
+        scene.deliver(outbound("sent", "msg_1", 2), outbound("queued", "msg_2", 1))
+        scene.read_models.catch_up()
+        for file in tmp_path.glob("ledger.db*"):
+            if file.name != "ledger.db-wal":
+                shutil.copy(file, killed)
+
+    with Scene(f"sqlite:///{killed}/ledger.db") as scene:
+        scene.read_models.catch_up()
+        assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+    (said,) = [each.getMessage() for each in caplog.records if each.name == "projections.opening"]
+    assert "they had come to 0-3, and the log ends at 0-1, so events that were acknowledged are not in it" in said
 
 
 def test_dropping_the_file_of_the_read_models_loses_nothing(tmp_path: Path) -> None:
