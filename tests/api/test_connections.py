@@ -1,14 +1,16 @@
 """Attacks 12, 13, 15, 22, 23 of the attack table, and the odd sides of HTTP/1.1, over raw sockets."""
 
+import asyncio
 import math
 import time
 from collections.abc import Iterator
 from itertools import repeat
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from api.http.connection import HEAD_BYTES_MAX
+from api.http.connection import HEAD_BYTES_MAX, PairedWrites
 from tests.api.running import WEBHOOKS, Running, key_of, signed, until
 from tests.api.wire import Wire, request
 from tests.builders import body
@@ -331,6 +333,46 @@ def test_a_connection_goes_on_after_a_refusal(server: Running, message_id: str) 
         pipelined = [request("POST", WEBHOOKS, {}, raw), request("POST", WEBHOOKS, signed(raw), raw)]
         wire.send(*pipelined)
         assert [wire.answer().status for _ in pipelined] == [401, 202]
+
+
+class Sent(list[str]):
+    """A transport that notes what it is told to do."""
+
+    get_extra_info = is_closing = pause_reading = resume_reading = None
+
+    def write(self, piece: bytes) -> None:
+        self.append(piece.decode())
+
+    def writelines(self, pieces: tuple[bytes, ...]) -> None:
+        self.append("+".join(piece.decode() for piece in pieces))
+
+    def close(self) -> None:
+        self.append("closed")
+
+
+async def what_is_sent(*turns: tuple[str, ...]) -> list[str]:
+    """What goes out where this is written, and the connection closed in the last turn of the event loop."""
+    sent = Sent()
+    writer = PairedWrites(cast("Any", sent), asyncio.get_running_loop())
+    for turn in turns:
+        for piece in turn:
+            writer.write(piece.encode())
+        await asyncio.sleep(0) if turn is not turns[-1] else writer.close()
+    return sent
+
+
+@pytest.mark.parametrize(
+    "turns, sent",
+    [
+        ([("head", "body")], ["head+body", "closed"]),
+        ([("head",), ("event",), ("event", "end")], ["head", "event", "event+end", "closed"]),
+        ([("head", "chunk", "chunk"), ("end",)], ["head+chunk", "chunk", "end", "closed"]),
+    ],
+)
+def test_the_two_pieces_of_an_answer_go_out_together_and_a_stream_is_not_kept_waiting(
+    turns: list[tuple[str, ...]], sent: list[str]
+) -> None:
+    assert asyncio.run(what_is_sent(*turns)) == sent
 
 
 @pytest.mark.parametrize("path", ["/livez", "/feed", "/feed/stream"])
