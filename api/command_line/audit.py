@@ -10,7 +10,7 @@ from api.answers import audit_answer
 from api.audit.acts import Act
 from api.audit.asked import subject_in_short
 from api.command_line.opening import opened
-from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, when_about
+from api.command_line.terminal import AsJson, print_found, print_json, tell_of_more, when_about
 from api.command_line.witnessing import entry_of
 from ledger.audit.entries import StoredEntry
 from ledger.audit.trail import AuditQuestion, AuditTrail
@@ -63,17 +63,16 @@ def audit(
         _time("--until", until),
     )
     with opened() as ledger, closing(AuditTrail.open(ledger)) as trail:
-        found = list(_entries(trail, question, limit))
+        found = list(_entries(trail, question, limit + 1))
+        shown = found[:limit]
         asked = {"holder": holder, "act": question.act, "subject": subject, "since": since, "until": until}
-        trail.append([entry_of(Act.READ_AUDIT, asked=asked, result={"items": len(found)})])
+        trail.append([entry_of(Act.READ_AUDIT, asked=asked, result={"items": len(shown)})])
     if as_json:
-        print_json({"items": [audit_answer(each) for each in found]})
-        return
-    print_table(COLUMNS, map(_row, found), SPARED)
-    if not found:
-        to_stderr().print("There are none.")
-    if len(found) == limit:
-        to_stderr().print(said(f"There may be more than these {limit}; ask for more with --limit.", "yellow"))
+        print_json({"items": [audit_answer(each) for each in shown]})
+    else:
+        print_found(COLUMNS, [_row(each) for each in shown], SPARED)
+    if len(found) > limit:
+        tell_of_more(limit)
 
 
 def _entries(trail: AuditTrail, question: AuditQuestion, limit: int) -> Iterator[StoredEntry]:

@@ -9,7 +9,7 @@ import typer
 from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models, warn_if_behind
-from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, when_about
+from api.command_line.terminal import AsJson, print_found, print_json, tell_of_more, when_about
 from api.command_line.witnessing import note
 from ledger.message import external_reference
 from ledger.provider import Status
@@ -96,8 +96,9 @@ def messages(
     if as_json:
         print_json({"items": [status_json(each) for each in listed.items], "next": listed.next})
     else:
-        _print(COLUMNS, [_row(each) for each in listed.items])
-    _tell_of_more(len(listed.items), has_more=listed.has_more)
+        print_found(COLUMNS, [_row(each) for each in listed.items], SPARED)
+    if listed.has_more:
+        tell_of_more(len(listed.items))
     if stuck and listed.items:
         raise typer.Exit(SOMETHING_WRONG)
 
@@ -126,8 +127,9 @@ def conversations(
     if as_json:
         print_json({"items": [conversation_json(each) for each in page.items], "next": page.next})
     else:
-        _print(CONVERSATION_COLUMNS, [_conversation_row(each) for each in page.items])
-    _tell_of_more(len(page.items), has_more=page.next is not None)
+        print_found(CONVERSATION_COLUMNS, [_conversation_row(each) for each in page.items])
+    if page.next is not None:
+        tell_of_more(len(page.items))
 
 
 def _found(read_models: ReadModels, filters: MessageFilters, limit: int) -> Listed:
@@ -144,17 +146,6 @@ def _stuck(read_models: ReadModels, filters: MessageFilters, limit: int) -> List
             found += page.items
             has_more = has_more or page.next is not None
     return Listed(found[:limit], None, has_more=has_more or len(found) > limit)
-
-
-def _print(columns: tuple[str, ...], rows: list[tuple[object, ...]]) -> None:
-    print_table(columns, rows, SPARED)
-    if not rows:
-        to_stderr().print("There are none.")
-
-
-def _tell_of_more(shown: int, *, has_more: bool) -> None:
-    if has_more:
-        to_stderr().print(said(f"There are more than these {shown}; ask for more with --limit.", "yellow"))
 
 
 def _row(found: MessageStatus) -> tuple[object, ...]:

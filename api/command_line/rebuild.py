@@ -5,14 +5,22 @@ from contextlib import contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from api.audit.acts import Act
 from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.projections import known_name, names_to_complete
-from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout, when_about
+from api.command_line.terminal import (
+    AsJson,
+    counted,
+    print_json,
+    progress_bar,
+    said,
+    to_stderr,
+    to_stdout,
+    when_about,
+)
 from api.command_line.witnessing import administering
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
@@ -165,13 +173,10 @@ def _as_json(report: RebuildReport) -> dict[str, object]:
 
 @contextmanager
 def _progress_shown(name: str) -> Iterator[OnProgress | None]:
-    """A bar on stderr with the rate and the time left, if somebody is looking."""
-    console = to_stderr()
-    if not console.is_terminal:
-        yield None
-        return
-    columns = (TextColumn(f"rebuilding {name}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as progress:
+    with progress_bar(f"rebuilding {name}") as progress:
+        if progress is None:
+            yield None
+            return
         task = progress.add_task("", total=None, rate="")
 
         def show(at: RebuildProgress) -> None:

@@ -133,6 +133,18 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], spared
         )
 
 
+def print_found(columns: Sequence[str], rows: Sequence[Sequence[object]], spared: Sequence[str] = ()) -> None:
+    """The table of what was looked for, which may be nothing."""
+    print_table(columns, rows, spared)
+    if not rows:
+        to_stderr().print("There are none.")
+
+
+def tell_of_more(shown: int) -> None:
+    """Says that there is more than a limit let through."""
+    to_stderr().print(said(f"There are more than these {shown}; ask for more with --limit.", "yellow"))
+
+
 def _least_width(column: str, cells: Sequence[Text]) -> int:
     """How narrow a column may be: no time and no word is cut in two, unless it is longer than an id is."""
     texts = [each.plain for each in cells]
