@@ -20,7 +20,16 @@ STATUSES_OF = {
 }
 """The statuses that messages of a direction have; `unknown` is of none."""
 
-DRIVING = ("external_reference", "provider_message_ref", "phone", "failure_code", "number_id", "status")
+BESIDE = {
+    "external_reference": "(external_reference || '') = {}",
+    "provider_message_ref": "(provider_message_ref || '') = {}",
+    "phone": "((sender || '') = {} OR (recipient || '') = {})",
+    "failure_code": "(failure_code || '') = {}",
+    "number_id": "(number_id || '') = {}",
+}
+"""The filters beside the one that drives, written as expressions, so that no planner without statistics takes another index."""
+
+DRIVING = (*BESIDE, "status")
 """The filters that an index is by, those first that usually name the fewest messages."""
 
 ONE_BY_ONE = ("provider_message_ref", "failure_code")
@@ -69,56 +78,32 @@ def ranges_of(filters: MessageFilters, driving: str | None = None) -> list[list[
     """The conditions of each range that the list is merged from; the first ones of a range are what its index is by.
 
     `driving` is the filter whose ranges they are, one of `filters.each_alone`; None: the first of DRIVING that is given.
-
-    Other filters than those of the index are written as expressions, so that no planner without statistics takes another.
     """
-    reference, provider_ref, phone, code, number = map(
-        indexed,
-        (
-            filters.external_reference,
-            filters.provider_message_ref,
-            filters.phone,
-            filters.failure_code,
-            filters.number_id,
-        ),
-    )
-    rest: dict[str, Condition] = {
-        "external_reference": ("(external_reference || '') = {}", (reference,)),
-        "provider_message_ref": ("(provider_message_ref || '') = {}", (provider_ref,)),
-        "phone": ("((sender || '') = {} OR (recipient || '') = {})", (phone, phone)),
-        "failure_code": ("(failure_code || '') = {}", (code,)),
-        "number_id": ("(number_id || '') = {}", (number,)),
-        "status": _status_condition(filters.statuses),
-    }
-    given = {
-        "external_reference": reference,
-        "provider_message_ref": provider_ref,
-        "phone": phone,
-        "failure_code": code,
-        "number_id": number,
-    }
-    for name in [name for name, value in given.items() if value is None]:
-        del rest[name]
-    says_nothing = filters.status is None and filters.direction is None
-    if len(rest) > 1 and (says_nothing or code is not None):
-        del rest["status"]
     if not filters.statuses:
         return []
+    named = {name: getattr(filters, name) for name in BESIDE}
+    given = {name: (indexed(value),) for name, value in named.items() if value is not None}
+    rest: dict[str, Condition] = {
+        name: (BESIDE[name], value * BESIDE[name].count("{}")) for name, value in given.items()
+    }
+    says_nothing = filters.status is None and filters.direction is None
+    if not rest or not (says_nothing or "failure_code" in given):
+        rest["status"] = _status_condition(filters.statuses)
     driving = driving or next(iter(rest))
     if driving in ONE_BY_ONE:
         others = [condition for name, condition in rest.items() if name != driving]
-        return [[(f"{driving} = {{}}", (given[driving],)), *others]]
+        return [[(f"{driving} = {{}}", given[driving]), *others]]
     others = [condition for name, condition in rest.items() if name not in (driving, "status")]
     match driving:
         case "phone":
             firsts: list[list[Condition]] = [
-                [("sender = {}", (phone,))],
-                [("recipient = {}", (phone,)), ("(sender IS NULL OR (sender || '') <> {})", (phone,))],
+                [("sender = {}", given["phone"])],
+                [("recipient = {}", given["phone"]), ("(sender IS NULL OR (sender || '') <> {})", given["phone"])],
             ]
         case "status":
             firsts = [[]]
         case _:
-            firsts = [[(f"{driving} = {{}}", (given[driving],))]]
+            firsts = [[(f"{driving} = {{}}", given[driving])]]
     return [[*first, ("status = {}", (each.value,)), *others] for first in firsts for each in filters.statuses]
 
 
