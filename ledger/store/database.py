@@ -45,9 +45,7 @@ class Database:
         else:
             # Pools of their own: however many read, a writer never waits for one of their connections.
             self._writer = postgres.postgres_engine(self.url, writes=True, durable=durable)
-            self._reader = postgres.postgres_engine(self.url, writes=False, durable=durable).execution_options(
-                postgresql_readonly=True
-            )
+            self._reader = postgres.postgres_engine(self.url, writes=False, durable=durable)
 
     @property
     def file(self) -> Path | None:

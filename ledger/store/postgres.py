@@ -1,10 +1,12 @@
 """Connections to PostgreSQL: a commit waits for the disk, and nothing waits for ever."""
 
 import logging
+import select
 from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InvalidatePoolError
 
 from ledger.errors import StoreUnavailable
 
@@ -34,6 +36,7 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         "synchronous_commit": "on" if durable else "off",
         # Whatever the database prefers: at a stricter level a head that moved while an append waited for it is a conflict.
         "default_transaction_isolation": r"read\ committed" if writes else r"repeatable\ read",
+        "default_transaction_read_only": "off" if writes else "on",
     }
     if writes and durable:
         settings |= {"idle_in_transaction_session_timeout": APPENDER_IDLE_MS_MAX}
@@ -46,8 +49,6 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         max_overflow=CONNECTIONS_MAX - CONNECTIONS_KEPT,
         pool_timeout=CONNECT_TIMEOUT_S,
         connect_args=connect_args,
-        # A writer finds out by itself, and tries again; a reader must not fail because the server was restarted since.
-        pool_pre_ping=not writes,
     )
 
     @event.listens_for(engine, "connect")
@@ -56,7 +57,18 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         if durable:
             _expect_durable(connection)
 
+    # A writer finds out by itself, and tries again; a reader must not fail because the server was restarted since.
+    if not writes:
+        event.listen(engine, "checkout", _expect_silent)
     return engine
+
+
+def _expect_silent(connection: Any, *_: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    """A server that ends says so to an idle session, and closes its socket: a ping would tell no more, and costs a round trip."""
+    said = select.poll()
+    said.register(connection.fileno(), select.POLLIN)
+    if said.poll(0):
+        raise InvalidatePoolError("the session has ended")
 
 
 def _watch_warnings(connection: Any, info: dict[str, object]) -> None:  # noqa: ANN401 - a DBAPI connection has no type

@@ -19,6 +19,7 @@ from ledger.sends import parse_send, send_of
 from ledger.store.database import Database
 from ledger.store.log import Head, lock_head
 from ledger.store.postgres import APPENDER_IDLE_MS_MAX, TIMEOUTS_MS
+from ledger.store.reads import heads
 from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
@@ -155,6 +156,18 @@ def test_when_postgresql_has_crashed_and_started_again_the_ledger_goes_on(postgr
             Placed(Position(0, 1), 1, is_new=False),
         ]
         assert verify(ledger).findings == ()
+
+
+def test_who_reads_does_not_notice_that_postgresql_was_restarted_meanwhile(postgres: PrivatePostgres) -> None:
+    with PrivatePostgres() as own_server, Ledger.open(own_server.new_database()) as ledger:
+        ledger.commit([fact(queued(1))])
+        with ledger.database.reading() as one, ledger.database.reading() as another:
+            assert heads(one) == heads(another)
+        own_server.stop()
+        own_server.start()
+
+        with ledger.database.reading() as one, ledger.database.reading() as another:
+            assert [each.position for each in (*heads(one), *heads(another))] == [1, 1]
 
 
 def test_a_server_that_stops_in_the_middle_of_an_append_keeps_the_others_waiting_for_a_while_only(
