@@ -35,6 +35,9 @@ DAMAGED = ("database disk image is malformed", "file is not a database", "file i
 """What SQLite says of a damaged file, and what we say after a check."""
 FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
+CHECKPOINT_PAGES = 4_000
+"""The write-ahead log is moved into the file at 16 MB, not at SQLite's 4: a page of an index is changed by many commits,
+and is moved, and synced, once for all of them."""
 BUSY_TIMEOUT_MS = 10_000
 BUSY_AGAIN_S = 0.01
 
@@ -123,6 +126,8 @@ def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # no
     _change_to_wal(connection)
     connection.execute(f"PRAGMA synchronous={level}")
     connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
+    if durable:
+        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA query_only={0 if writes else 1}")
     journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
