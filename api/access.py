@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from starlette.requests import HTTPConnection
 
@@ -168,8 +169,13 @@ def _is_loopback(connection: HTTPConnection) -> bool:
     origins = [origin.partition("://")[2] for origin in connection.headers.getlist("origin")]
     if len(hosts) != 1 or not all(_name_of(host) in LOOPBACK_NAMES for host in hosts + origins):
         return False
+    return _is_loopback_address(_address_of(connection))
+
+
+@lru_cache(maxsize=64)
+def _is_loopback_address(address: str) -> bool:
     try:
-        return ipaddress.ip_address(_address_of(connection)).is_loopback
+        return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
 

@@ -6,6 +6,7 @@ The webhook's path is answered before Starlette's own routing, because it is the
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from inspect import iscoroutinefunction
 from typing import cast
 
@@ -93,15 +94,17 @@ def _route(service: Service, route: Guarded | Open) -> Route:
         case Guarded():
             return Route(route.path, _guarded(service, route), methods=[route.method])
         case Open(path, handler):
+            ask = _in_its_place(handler)
 
             async def answer(request: Request) -> Response:
-                return await _called(handler, service, request)
+                return await ask(service, request)
 
             return Route(path, answer, methods=["GET"])
 
 
 def _guarded(service: Service, route: Guarded) -> Callable[[Request], Awaitable[Response]]:
     known = [parameter.name for parameter in route.description.parameters if parameter.place == "query"]
+    ask = _in_its_place(route.handler)
 
     async def answer(request: Request) -> Response:
         caller = service.access.caller(request)
@@ -111,14 +114,13 @@ def _guarded(service: Service, route: Guarded) -> Callable[[Request], Awaitable[
     async def _for_who_may(caller: Caller, request: Request) -> Response:
         expect_scope(caller, route.scope)
         expect_known(request, known)
-        return await _called(route.handler, service, caller, request)
+        return await ask(service, caller, request)
 
     return answer
 
 
-async def _called(handler: Callable[..., Response | Awaitable[Response]], *arguments: object) -> Response:
+def _in_its_place(handler: Callable[..., Response | Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
     """A handler that waits runs on the event loop; one that asks the database, in a thread."""
     if iscoroutinefunction(handler):
-        response: Response = await handler(*arguments)
-        return response
-    return await asyncio.to_thread(cast("Callable[..., Response]", handler), *arguments)
+        return handler
+    return partial(asyncio.to_thread, cast("Callable[..., Response]", handler))
