@@ -22,11 +22,15 @@ def run(connection: Connection, statement: str, values: Sequence[object] = ()) -
     Raises what SQLAlchemy would raise, and gives a connection that is lost back as it would.
     """
     is_psycopg = connection.dialect.driver == "psycopg"
-    cursor = _raw_cursor(connection) if is_psycopg else connection.connection.cursor()
+    cursor: Any = _raw_cursor(connection) if is_psycopg else connection.connection.cursor()
     try:
         for observe in connection.engine.dispatch.before_cursor_execute:
             observe(connection, cursor, statement, values, None, False)  # noqa: FBT003 - not many at once: SQLAlchemy's own order
-        cursor.execute(_numbered(statement) if is_psycopg else statement, values)
+        if is_psycopg:
+            # As text, the bytes of a row would come twice as long.
+            cursor.execute(_numbered(statement), values, binary=True)
+        else:
+            cursor.execute(statement, values)
     except Exception as error:  # noqa: BLE001 - raised again there, as what it is to SQLAlchemy
         connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001 - the only one who knows all drivers' errors
     return cursor
