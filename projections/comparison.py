@@ -4,7 +4,7 @@ The two are compared while events arrive, part by part, each part in one state o
 generation has an event in it that the other has not reached yet; of two equal logs, such rows must be equal.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import NamedTuple
@@ -71,8 +71,8 @@ class Sides(NamedTuple):
 
 def compare(
     rows: Database, log: Database, projection: Projection, old: Generation, new: Generation, partitions: int
-) -> Iterator[Comparison]:
-    """Compares part by part, some at the same time, so that whoever asks can do something else in between."""
+) -> Generator[Comparison, None, None]:
+    """Compares part by part, some at the same time, so that whoever asks can do something else in between. Close it."""
     kind = projection.tables[0]
     sides = Sides(rows, log, (old, new), (kind, kind.of(old), kind.of(new)))
     in_order = rows.is_sqlite and partitions == 1  # of several partitions, each would walk through all rows

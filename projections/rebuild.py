@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 import msgspec
@@ -213,9 +213,11 @@ class Rebuild:
         stores = self._stores
         with stores.rows.reading() as connection:
             live = entry(connection, self._projection.name).live_generation
-        return total(
-            self._telling(compare(stores.rows, stores.log, self._projection, live, self._target, stores.partitions))
-        )
+        # Closed here, so that nobody compares any more when somebody has ended this.
+        with closing(
+            compare(stores.rows, stores.log, self._projection, live, self._target, stores.partitions)
+        ) as parts:
+            return total(self._telling(parts))
 
     def _telling(self, parts: Iterator[Comparison]) -> Iterator[Comparison]:
         for part in parts:

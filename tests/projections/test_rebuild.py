@@ -2,6 +2,7 @@
 
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import count
@@ -14,7 +15,7 @@ from sqlalchemy import Connection
 from ledger.errors import NotFound
 from ledger.positions import Position
 from ledger.store.driver import Row, fetch, run
-from projections import generations, message_status
+from projections import comparison, generations, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
@@ -164,6 +165,29 @@ def test_a_paused_rebuild_goes_on_where_it_was(scene: Scene) -> None:
 
     assert 0 < report.events < 120
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+def test_after_a_pause_nobody_compares(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(scene)
+    compared: Callable[..., object] = comparison._compared  # noqa: SLF001 - slowly, so that it lasts
+
+    def slowly(*arguments: object) -> object:
+        time.sleep(0.02)
+        return compared(*arguments)
+
+    monkeypatch.setattr(comparison, "_compared", slowly)
+    monkeypatch.setattr(comparison, "EVENTS_A_PART", 2)
+    rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+
+    def on_progress(progress: RebuildProgress) -> None:
+        if progress.done == progress.total:
+            rebuild.pause()
+
+    with pytest.raises(RebuildPaused) as paused:
+        rebuild.run(on_progress)
+
+    assert paused.tb  # which holds on to all that ran
+    assert [each.name for each in threading.enumerate() if each.name.startswith("ledger-comparison")] == []
 
 
 def test_a_cancelled_rebuild_leaves_the_live_rows_and_nothing_else(scene: Scene) -> None:
