@@ -186,7 +186,7 @@ def test_after_a_pause_nobody_compares(scene: Scene, monkeypatch: pytest.MonkeyP
     with pytest.raises(RebuildPaused) as paused:
         rebuild.run(on_progress)
 
-    assert paused.tb  # which holds on to all that ran
+    assert paused.tb is not None  # which holds on to all that ran
     assert [each.name for each in threading.enumerate() if each.name.startswith("ledger-comparison")] == []
 
 
