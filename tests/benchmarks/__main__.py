@@ -63,7 +63,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--big",
         action="store_true",
-        help="up to 5,000,000 events (growth), 1,000,000 (rebuilding) and 1,000,000 messages (console): 30 GB of disk",
+        help="up to 5,000,000 events (growth), 1,000,000 (rebuilding) and 1,000,000 messages (beside, console): 40 GB of disk",
     )
     parser.add_argument(
         "--write", action="store_true", help=f"put the tables into docs/{DOCUMENT.name}, each in the place of its last"

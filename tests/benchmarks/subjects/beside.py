@@ -29,12 +29,14 @@ from tests.benchmarks.prepared import (
 from tests.benchmarks.processes import Server, ledger_servers
 from tests.benchmarks.section import Section
 
-MESSAGES, MESSAGES_QUICK = 200_000, 20_000
+MESSAGES, MESSAGES_BIG, MESSAGES_QUICK = 200_000, 1_000_000, 20_000
 EVENTS_A_MESSAGE = 4.1
-WEBHOOKS_PER_SECOND = 1_000
-READS_PER_SECOND = 100
-PROBES_PER_SECOND = 50
+READS_PER_SECOND, BESIDE_READS_PER_SECOND = 100, 500
+PROBES_PER_SECOND, BESIDE_PROBES_PER_SECOND = 50, 1_000
+"""How often is asked, and how many webhooks come meanwhile."""
+
 FIRST_NEW, FIRST_PROBE = 500_000_000, 700_000_000
+MESSAGES_A_TURN_MAX = 1_000_000
 READABLE_WITHIN_S = 10.0
 
 T = TypeVar("T")
@@ -49,12 +51,12 @@ QUESTIONS = {
 
 def beside(bench: Bench) -> Section:
     """Reads while webhooks come at a fixed pace, and the time from a webhook's answer to its status."""
-    messages = MESSAGES_QUICK if bench.quick else MESSAGES
+    messages = MESSAGES_QUICK if bench.quick else MESSAGES_BIG if bench.big else MESSAGES
     section = Section(
         "beside",
         "Reads beside deliveries",
-        f"{messages:,} messages; {WEBHOOKS_PER_SECOND:,} webhooks/s and {READS_PER_SECOND} questions/s, both at random times "
-        f"(open loop), {2 * bench.seconds} s each.",
+        f"{messages:,} messages; {READS_PER_SECOND} questions/s of one kind beside {BESIDE_READS_PER_SECOND:,} webhooks/s, both at "
+        f"random times (open loop), {2 * bench.seconds} s each; the last row beside {BESIDE_PROBES_PER_SECOND:,} webhooks/s.",
         ("", "p50 ms", "p99 ms", "p99.9 ms"),
     )
     for engine in ENGINES:
@@ -73,7 +75,7 @@ def beside(bench: Bench) -> Section:
                         f"{load.p999_ms:.1f}",
                     )
                 )
-            waits_ms = _beside(bench, server, len(QUESTIONS), lambda: _probe(bench, server))
+            waits_ms = _beside(bench, server, BESIDE_PROBES_PER_SECOND, len(QUESTIONS), lambda: _probe(bench, server))
             shown = [f"{waits_ms[int(len(waits_ms) * share)]:.1f}" for share in (0.5, 0.99, 0.999)]
             tell(f"  {engine}: answered to readable: p99 {shown[1]} ms")
             section.rows.append((f"{TITLE[engine]}: from a webhook's answer until its status is read", *shown))
@@ -87,18 +89,16 @@ def _loads(bench: Bench, server: Server, messages: int) -> Iterator[tuple[str, L
         def ask(asked: Path = asked) -> Load:
             return open_loop(server.port, asked, per_second=READS_PER_SECOND, seconds=2 * bench.seconds)
 
-        yield name, _beside(bench, server, turn, ask)
+        yield name, _beside(bench, server, BESIDE_READS_PER_SECOND, turn, ask)
 
 
-def _beside(bench: Bench, server: Server, turn: int, ask: Callable[[], T]) -> T:
-    """What `ask` measured while webhooks came."""
+def _beside(bench: Bench, server: Server, per_second: int, turn: int, ask: Callable[[], T]) -> T:
+    """What `ask` measured while so many webhooks a second came."""
     seconds = 2 * bench.seconds + 1
-    first = FIRST_NEW + turn * WEBHOOKS_PER_SECOND * seconds * 2
-    deliveries = write_deliveries(
-        bench.folder / "beside", single_facts(first), int(WEBHOOKS_PER_SECOND * seconds * 1.3)
-    )
+    count = int(per_second * seconds * 1.3)
+    deliveries = write_deliveries(bench.folder / "beside", single_facts(FIRST_NEW + turn * MESSAGES_A_TURN_MAX), count)
     with ThreadPoolExecutor(1) as pool:
-        delivering = pool.submit(open_loop, server.port, deliveries, per_second=WEBHOOKS_PER_SECOND, seconds=seconds)
+        delivering = pool.submit(open_loop, server.port, deliveries, per_second=per_second, seconds=seconds)
         time.sleep(0.7)
         found = ask()
         load = delivering.result()
