@@ -311,7 +311,7 @@ def missing_sequences(message: Message) -> list[int]:
     seen = sorted(claimed.union(message.filled))
     lowest, highest = min(claimed, default=0), max(claimed, default=0)
     for before, after in pairwise(seen):
-        if lowest <= before and after <= highest:
+        if after - before > 1 and lowest <= before and after <= highest:
             room = MISSING_SEQUENCES_SHOWN_MAX - len(missing)
             missing.extend(range(before + 1, min(after, before + 1 + room)))
     return missing

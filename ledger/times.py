@@ -7,6 +7,7 @@ import re
 from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH_WITHOUT_ZONE = EPOCH.replace(tzinfo=None)
 MICROSECOND = timedelta(microseconds=1)
 TIME_US_MAX = (datetime.max.replace(tzinfo=UTC) - EPOCH) // MICROSECOND
 UNIX_DIGITS_MAX = 13
@@ -49,4 +50,5 @@ def read_rfc3339(text: str) -> int | None:
 def write_time(time_us: int) -> str:
     """RFC 3339 in UTC with microseconds, e.g. `2026-11-23T16:00:00.000000Z`."""
     bounded = min(max(time_us, -62_135_596_800_000_000), TIME_US_MAX)
-    return (EPOCH + bounded * MICROSECOND).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    # A time that has a zone is written a third slower, and a page has hundreds.
+    return (_EPOCH_WITHOUT_ZONE + bounded * MICROSECOND).isoformat(timespec="microseconds") + "Z"
