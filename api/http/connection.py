@@ -5,18 +5,19 @@ a body may be is bounded in `api/http/bodies.py`. What uvicorn refuses by itself
 """
 
 import asyncio
+import re
 from http import HTTPStatus
 from typing import cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.http.problems import PROBLEM_MEDIA_TYPE, problem_content
 
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 10.0
-UPGRADE = b"\r\nupgrade:"
-UPGRADE_IGNORED = b"\r\nupgrade-ignored:"
+END_OF_HEAD = b"\r\n\r\n"
+UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
 
 class Connection(HttpToolsProtocol):
@@ -25,6 +26,7 @@ class Connection(HttpToolsProtocol):
     _head_is_open = True
     _body_is_open = False
     _head_bytes = 0
+    _held_head = b""
     _deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -39,7 +41,11 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads on; a head may neither grow nor last for ever, and a body may not last for ever."""
-        super().data_received(data if self._body_is_open else _without_upgrade(data))
+        if self._body_is_open:
+            super().data_received(data)
+        else:
+            self._head_is_open = True
+            self._read_head(data)
         if self.transport.is_closing():
             return
         # Most deliveries come whole in one piece, and then cost no timer.
@@ -47,6 +53,19 @@ class Connection(HttpToolsProtocol):
             self._deadline = self.loop.call_later(BODY_DEADLINE_S, self._body_too_slow)
         elif self._head_is_open:
             self._bound_the_head(data)
+
+    def _read_head(self, data: bytes) -> None:
+        """Hands a head over whole, and with an offer of another protocol made unknown: a server may ignore it.
+
+        The parser skips the body of a request that offers one, as Java's client does with every first request over HTTP, and
+        without its body an authentic delivery would be refused. What cannot be a head is refused there at once.
+        """
+        data = (self._held_head + data).lstrip(b"\r\n")  # as some send behind a body
+        is_whole = END_OF_HEAD in data or not data[:1].isalpha()
+        self._held_head = b"" if is_whole else data
+        if is_whole:
+            head, end, rest = data.partition(END_OF_HEAD)
+            super().data_received(UPGRADE.sub(b"upgrade-ignored", head) + end + rest if UPGRADE.search(head) else data)
 
     def _bound_the_head(self, data: bytes) -> None:
         self._head_bytes += len(data)
@@ -57,10 +76,20 @@ class Connection(HttpToolsProtocol):
         elif self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
 
-    def eof_received(self) -> None:
-        """A body that ends before its announced length can never be completed, so the sender is told while it may still listen."""
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Whether there is still something to say to who sends nothing more.
+
+        A body that ends before its announced length can never be completed, so the sender is told while it may still listen.
+        """
         if self._body_is_open and not self.cycle.response_started:
             self._refuse(400, "body-cut-off", "The connection ended before the body did.")
+        if self._is_answering():
+            self.cycle.keep_alive = False
+        return self._is_answering()
+
+    def _is_answering(self) -> bool:
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is not None and not self._body_is_open and not cycle.response_complete
 
     def on_message_begin(self) -> None:
         """A head begins."""
@@ -70,6 +99,9 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A head ends."""
+        if self.parser.should_upgrade():  # in one piece with the request before it: the body would be skipped
+            self.send_400_response("")
+            return
         self._head_is_open = False
         self._end_deadline()
         self._body_is_open = True
@@ -87,7 +119,9 @@ class Connection(HttpToolsProtocol):
         self._refuse(400, "malformed-request", "This is not an HTTP/1.1 request.")
 
     def _head_too_slow(self) -> None:
-        if not self.transport.is_closing():
+        if self._is_answering():  # what came behind a request must not be answered before it
+            self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
+        elif not self.transport.is_closing():
             self._refuse(408, "head-too-slow", f"No whole request head arrived within {HEAD_DEADLINE_S:.0f} s.")
 
     def _body_too_slow(self) -> None:
@@ -146,16 +180,3 @@ class PairedWrites:
         if self._held is not None:
             held, self._held = self._held, None
             self._transport.write(held)
-
-
-def _without_upgrade(data: bytes) -> bytes:
-    """Data that begins with a head, where an offer of another protocol is made unknown: a server may ignore it.
-
-    The parser skips the body of a request that offers one, as Java's client does with every first request over HTTP, and
-    without its body an authentic delivery would be refused.
-    """
-    if UPGRADE not in data.lower():
-        return data
-    head, end, rest = data.partition(b"\r\n\r\n")
-    at = head.lower().find(UPGRADE)
-    return data if at < 0 else head[:at] + UPGRADE_IGNORED + head[at + len(UPGRADE) :] + end + rest

@@ -13,9 +13,9 @@ from ledger.errors import StoreUnavailable
 CONNECTIONS_MAX = 16
 CONNECTIONS_KEPT = 4
 TIMEOUTS_MS = {"statement_timeout": 60_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
-APPENDER_IDLE_MS_MAX = 8_000
-"""Shorter than others wait for a lock: a server that is stopped in the middle of an append (a frozen machine, SIGSTOP) loses its
-transaction before they give up waiting for the partition that it has locked."""
+WRITER_IDLE_MS_MAX = 8_000
+"""Shorter than others wait for a lock: a server that is stopped in the middle of an append or a projection (a frozen machine,
+SIGSTOP) loses its transaction before they give up waiting for what it has locked."""
 
 CONNECT_TIMEOUT_S = 5
 KEEPALIVES = {
@@ -38,8 +38,8 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         "default_transaction_isolation": r"read\ committed" if writes else r"repeatable\ read",
         "default_transaction_read_only": "off" if writes else "on",
     }
-    if writes and durable:
-        settings |= {"idle_in_transaction_session_timeout": APPENDER_IDLE_MS_MAX}
+    if writes:
+        settings |= {"idle_in_transaction_session_timeout": WRITER_IDLE_MS_MAX}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
     engine = create_engine(

@@ -310,6 +310,58 @@ def test_an_offer_to_upgrade_is_not_taken_up(server: Running, message_id: str, p
         assert wire.send(request("POST", WEBHOOKS, signed(raw), raw)).answer().status == 200
 
 
+OFFER = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_no_way_to_cut_an_offer_to_upgrade_into_pieces_costs_the_body(
+    server: Running, message_id: str, *, chunked: bool
+) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    if chunked:
+        content = b"%x\r\n%b\r\n0\r\n\r\n" % (len(raw), raw)
+        plain = request("POST", WEBHOOKS, signed(raw) | {"Transfer-Encoding": "chunked"}) + content
+    else:
+        plain = request("POST", WEBHOOKS, signed(raw), raw)
+    whole = plain.replace(b"\r\n", b"\r\n" + OFFER, 1)
+    for cut in range(1, whole.index(b"\r\n\r\n") + 4):
+        with server.wire() as wire:
+            wire.send(whole[:cut])
+            time.sleep(0.002)
+            assert wire.send(whole[cut:]).answer().status in {200, 202}, whole[:cut]
+    with server.wire() as wire:
+        twice = whole.replace(b"Upgrade: h2c\r\n", b"Upgrade: h2c\r\nupGrade: h3\r\n")
+        assert wire.send(twice).answer().status == 200
+
+
+def test_a_second_request_in_one_piece_that_offers_to_upgrade_is_never_taken_without_its_body(
+    server: Running, message_id: str
+) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    second = request("POST", WEBHOOKS, signed(raw), raw).replace(b"\r\n", b"\r\n" + OFFER, 1)
+    with server.wire() as wire:
+        wire.send(request("GET", "/livez") + second)
+        assert wire.is_closed()
+    assert server.get(f"/messages/{message_id}/history").status_code == 404
+
+
+def test_who_sends_nothing_more_still_gets_the_answer(server: Running, message_id: str) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    with server.wire() as wire:
+        assert wire.send(request("POST", WEBHOOKS, signed(raw), raw)).end().answer().status == 202
+        assert wire.is_closed()
+
+
+def test_an_empty_line_behind_a_request_does_not_keep_its_connection_for_ever(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.connection.HEAD_DEADLINE_S", 0.1)
+    with server.wire() as wire:
+        assert wire.send(request("GET", "/livez")).answer().status == 200
+        assert wire.send(b"\r\n").answer().status == 408
+        assert wire.is_closed()
+
+
 def test_options_of_the_whole_server_are_not_found(server: Running) -> None:
     with server.wire() as wire:
         assert wire.send(request("OPTIONS", "*")).answer().status == 404
