@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -27,7 +28,7 @@ from tests.deploy.host import host
 from tests.pages import ROOT, block, replaced
 from tests.ports import free_port
 from tests.requirements import program
-from tests.serving import LISTENING_WITHIN_S, url_in
+from tests.serving import LISTENING_WITHIN_S
 
 PAGE = "docs/INTEGRATING.md"
 EXAMPLES = ROOT / "docs" / "examples"
@@ -56,15 +57,24 @@ def ledger(tmp_path: Path) -> Iterator[Running]:
 
 
 @pytest.fixture
-def red_cloud(ledger: Running) -> Iterator[str]:
-    """The pretended provider, which delivers to the ledger."""
-    server = example("pretend_red_cloud").RedCloud(0, f"{url_of(ledger)}/webhooks/red-cloud", SECRETS["main"].decode())
+def red_cloud(ledger: Running, tmp_path: Path) -> Iterator[str]:
+    """The pretended provider."""
+    server = pretended(f"{url_of(ledger)}/webhooks/red-cloud", tmp_path)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     thread.join()
+    close(server)
+
+
+def pretended(webhooks: str, folder: Path) -> Any:  # noqa: ANN401 - of a module that is loaded by its path
+    return example("pretend_red_cloud").RedCloud(0, webhooks, SECRETS["main"].decode(), str(folder / "red-cloud.db"))
+
+
+def close(server: Any) -> None:  # noqa: ANN401 - as above
     server.server_close()
+    server.database.close()
 
 
 @pytest.fixture
@@ -103,8 +113,7 @@ def test_the_page_s_commands_send_and_act_on_the_failure(tmp_path: Path) -> None
         machine.run(f"exec >/dev/null 2>&1\n{script}\njobs -p >pids")
         pids = (tmp_path / "pids").read_text().split()
         try:
-            until(lambda: url_in(tmp_path / "serve.log") is not None, at_most_s=LISTENING_WITHIN_S)
-            machine.run(block(PAGE, "order"))
+            machine.run(block(PAGE, "order"))  # pasted with the three: the ledger may listen last of all
             until(lambda: (tmp_path / "said").read_text() != "", at_most_s=LISTENING_WITHIN_S)
             asked = machine.run(replaced(block(PAGE, "ask"), {"8080": ports["8080"]}))
             said = (tmp_path / "said").read_text()
@@ -117,6 +126,43 @@ def test_the_page_s_commands_send_and_act_on_the_failure(tmp_path: Path) -> None
     assert '"status":"failed"' in asked
     assert "30005" in asked
     assert "50 messages" in played
+
+
+def test_the_pretended_red_cloud_delivers_again_what_nobody_took_and_is_the_same_after_a_restart(
+    ledger: Running, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    request = b'{"to": ["+15551234567"], "externalReference": "789"}'
+    nobody = pretended("http://127.0.0.1:9/", tmp_path)
+    answer = nobody.accept("order-789", request)
+    nobody.deliver_due(1_000.0)
+    close(nobody)
+    again = pretended(f"{url_of(ledger)}/webhooks/red-cloud", tmp_path)
+    answers = [again.accept("order-789", request), again.accept("order-789", b'{"to": []}')]
+    again.deliver_due(1_000.9)
+    too_early = len(ledger.stored())
+    again.deliver_due(1_001.0)
+    again.deliver_due(9_999.0)
+    close(again)
+
+    assert answers == [answer, None]
+    assert capsys.readouterr().err.count("a webhook was not taken, again in 1 s: ") == 3
+    assert (too_early, [event["eventType"] for event in ledger.stored()]) == (
+        0,
+        ["message.queued", "message.sent", "message.delivery"],
+    )
+
+
+def test_the_pretended_red_cloud_gives_up_after_the_fifth_refusal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nobody = pretended("http://127.0.0.1:9/", tmp_path)
+    nobody.accept("order-789", b'{"to": ["+15551234567"]}')
+    for at_s in range(0, 1_000, 100):
+        nobody.deliver_due(at_s)
+    close(nobody)
+
+    told = re.findall("a webhook was not taken, (.*?): ", capsys.readouterr().err)
+    assert told[::3] == ["again in 1 s", "again in 5 s", "again in 15 s", "again in 60 s", "given up"]
 
 
 def test_killed_between_acting_and_checkpointing_it_acts_once_and_loses_nothing(
