@@ -14,7 +14,8 @@ from ledger.ledger import Ledger
 from ledger.signatures import Secret
 from ledger.times import write_time
 from ledger.verification import Finding, OnProgress, Verification, verify
-from ledger.verification.trail_walk import NOTED_PREFIX, VerifiedTrail, verify_trail
+from ledger.verification.findings import NOTED_PREFIX
+from ledger.verification.trail_walk import VerifiedTrail, verify_trail
 
 CLEAN, FINDINGS = "clean", "findings"
 LOOKED_AT_MAX = 20
@@ -68,7 +69,14 @@ def verify_everything(
     of_trail = [head for head in noted_heads if head.strip().startswith(NOTED_PREFIX)]
     of_log: Iterable[str] = [head for head in noted_heads if head not in of_trail]
     trail_found = verify_trail(trail, noted_heads=of_trail)
-    log_found = verify(ledger, noted_heads=of_log, deep=deep, secrets=secrets, on_progress=on_progress)
+    log_found = verify(
+        ledger,
+        noted_heads=of_log,
+        trail_heads=trail_found.noted_heads,
+        deep=deep,
+        secrets=secrets,
+        on_progress=on_progress,
+    )
     return Verified(log_found, trail_found, deep)
 
 

@@ -6,6 +6,8 @@
 from collections.abc import Mapping
 from enum import Enum, StrEnum
 
+from ledger.audit.entries import RESTORE_ACT
+
 
 class Way(StrEnum):
     """Through which way somebody came."""
@@ -41,7 +43,7 @@ class Act(StrEnum):
     VERIFY = "verify"
     UPGRADE = "upgrade"
     BACKUP = "backup"
-    RESTORE = "restore"
+    RESTORE = RESTORE_ACT
     RELOAD_KEYS = "reload-keys"
     SIGN_IN = "sign-in"
     SIGN_OUT = "sign-out"

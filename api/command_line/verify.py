@@ -45,9 +45,11 @@ def verify(
     """Prove that nothing stored was changed, deleted, moved or cut off.
 
     Makes the hash of every event and of every entry of the audit trail again,
-    from the first to the last, and compares. Works beside a running server.
+    from the first to the last, and compares, also with every head of the log
+    that the audit trail notes. Works beside a running server.
     Note the heads that it prints somewhere else, and hand them over the next
-    time. The audit trail keeps when this was done, and what was found.
+    time: whoever can write the database can cut off the log and the trail.
+    The audit trail keeps when this was done, and what was found.
 
     For example:
 
@@ -65,7 +67,7 @@ def verify(
     if as_json:
         print_json(_as_json(found))
     else:
-        _print(found, deep=deep)
+        _print(found, deep=deep, noted_elsewhere=bool(head))
     if found.findings:
         raise typer.Exit(SOMETHING_WRONG)
 
@@ -106,7 +108,7 @@ def _note(trail: AuditTrail, found: Verified) -> None:
         to_stderr().print(said(f"the audit trail does not know of this verification: {error}", "yellow"))
 
 
-def _print(found: Verified, *, deep: bool) -> None:
+def _print(found: Verified, *, deep: bool, noted_elsewhere: bool) -> None:
     console = to_stdout()
     log = found.log
     read = f"{counted(log.events, 'event')} in {counted(log.partitions, 'partition')}"
@@ -119,6 +121,12 @@ def _print(found: Verified, *, deep: bool) -> None:
         console.print(said(told, "bold red"), said(read), soft_wrap=True)
     for finding in found.findings:
         console.print(said(f"  {finding}"), soft_wrap=True)
+    for remark in found.trail.remarks:
+        console.print(said(f"  {remark}", "yellow"), soft_wrap=True)
+    if not found.findings and not noted_elsewhere:
+        noted = counted(len(found.trail.noted_heads), "head")
+        told = f"A cut-off end is only found by a head that was noted before: the audit trail notes {noted}, --head gave none."
+        console.print(said(told, "yellow"), soft_wrap=True)
     if not found.findings:
         console.print(said("Note elsewhere, for the next time:"))
         for each in found.heads:
@@ -134,6 +142,8 @@ def _as_json(found: Verified) -> dict[str, object]:
         "heads": log.heads,
         "auditEntries": found.trail.entries,
         "auditHead": found.trail.head,
+        "headsInAudit": len(found.trail.noted_heads),
+        "remarks": found.trail.remarks,
         "findings": [
             {"position": finding.position and str(finding.position), "message": finding.message}
             for finding in found.findings

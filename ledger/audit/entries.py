@@ -11,6 +11,9 @@ import msgspec
 from ledger.chain import entry_hash
 from ledger.errors import UnreadableEvent
 
+RESTORE_ACT = "restore"
+"""The one act that the trail itself must know: what was noted of the log that was there before may be gone with it."""
+
 
 class AuditEntry(msgspec.Struct, frozen=True):
     """Who did or saw what, when (microseconds since 1970), through which way, and what came of it.

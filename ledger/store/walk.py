@@ -3,7 +3,7 @@
 Rows come as the driver gives them: whoever edits a database behind our back may have put anything there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, select
@@ -48,11 +48,15 @@ def ends(database: Database, partitions: int) -> list[Ends]:
         return [Ends(each, _head(connection, each), _last(connection, each)) for each in range(partitions)]
 
 
-def hash_at(database: Database, partition: int, number: int) -> bytes | None:
-    """The stored hash of one event, or None where there is no such event."""
+def hashes_at(database: Database, partition: int, numbers: Iterable[int]) -> dict[int, object]:
+    """The stored hashes of some events, without those that are not there."""
+    found: dict[int, object] = {}
     with database.reading() as connection:
-        found = connection.exec_driver_sql(_text(connection, _HASH_AT), (partition, number)).first()
-    return None if found is None else found[0]
+        for number in sorted(numbers):
+            row = connection.exec_driver_sql(_text(connection, _HASH_AT), (partition, number)).first()
+            if row is not None:
+                found[number] = row[0]
+    return found
 
 
 def event_chunks(database: Database, partition: int, last: int) -> Iterator[Sequence[RawRow]]:

@@ -47,17 +47,18 @@ def verify(
     ledger: Ledger,
     *,
     noted_heads: Iterable[str] = (),
+    trail_heads: Iterable[NotedHead] = (),
     deep: bool = False,
     secrets: Sequence[Secret] = (),
     on_progress: OnProgress | None = None,
 ) -> Verification:
     """Reads everything that is stored and tells what is wrong with it, in the order of the partitions.
 
-    `deep` also reads each body again, and checks its signature where its secret is among `secrets`. Events that are
-    recorded meanwhile are left for the next time. MalformedQuestion for a noted head that cannot be read,
-    StoreUnavailable where not even the ends of the log can.
+    `trail_heads` are those that the audit trail notes. `deep` also reads each body again, and checks its signature where
+    its secret is among `secrets`. Events that are recorded meanwhile are left for the next time. MalformedQuestion for a
+    noted head that cannot be read, StoreUnavailable where not even the ends of the log can.
     """
-    noted = [NotedHead.parse(text) for text in noted_heads]
+    noted = [*(NotedHead.parse(text) for text in noted_heads), *trail_heads]
     database, partitions = ledger.database, ledger.partitions
     try:
         ledger_id, ends = walk.stored_ledger_id(database), walk.ends(database, partitions)

@@ -1,12 +1,13 @@
 """What verification says: findings, and heads to be noted elsewhere."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 
 FINDINGS_PER_PARTITION_MAX = 20
+NOTED_PREFIX = "audit-"
 RESTORE = "compare with a backup (docs/RUNBOOK.md, verify)"
 
 
@@ -26,16 +27,17 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class NotedHead:
-    """That an event with this hash once stood at this position."""
+    """That an event with this hash once stood at this position; `noted_in` names the entry of the audit trail that says so."""
 
     position: Position
     hash: bytes
+    noted_in: str | None = field(default=None, compare=False)
 
     def __str__(self) -> str:
         return f"{self.position}:{self.hash.hex()}"
 
     @classmethod
-    def parse(cls, text: str) -> "NotedHead":
+    def parse(cls, text: str, noted_in: str | None = None) -> "NotedHead":
         """The head that an earlier verification wrote as `0-17:HASH`, or MalformedQuestion."""
         place, _, written = text.strip().partition(":")
         try:
@@ -46,7 +48,7 @@ class NotedHead:
             raise MalformedQuestion(
                 f"expected a noted head such as 0-17:HASH with 64 hexadecimal digits, got {text[:90]!r}"
             )
-        return cls(Position.parse(place), noted)
+        return cls(Position.parse(place), noted, noted_in)
 
 
 class Findings:

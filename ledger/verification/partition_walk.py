@@ -1,12 +1,12 @@
 """The walk along one partition, link by link, and the comparison of its end with what was noted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store import walk
 from ledger.store.database import Database
-from ledger.store.driver import said
+from ledger.store.driver import said as said_by
 from ledger.verification.content import Content, hash_of, is_quarantined_as, is_sent_as
 from ledger.verification.findings import RESTORE, Findings, NotedHead, shown
 
@@ -84,16 +84,25 @@ class PartitionWalk:
 
     def _compare_noted(self, database: Database, noted: Sequence[NotedHead]) -> None:
         """What was noted earlier must still be there: this finds a tail that was cut off together with its head row."""
-        for head in noted:
-            if head.position.partition == self._partition and head.position.number > 0:
-                found = walk.hash_at(database, self._partition, head.position.number)
-                if found != head.hash:
-                    now = "there is no such event" if found is None else f"it is {shown(found)}"
-                    self.findings.add(
-                        head.position.number,
-                        f"the hash noted earlier is {head.hash.hex()}, now {now}:"
-                        f" the log was cut off or written anew; {RESTORE}",
-                    )
+        here = [head for head in noted if head.position.partition == self._partition and head.position.number > 0]
+        found = walk.hashes_at(database, self._partition, {head.position.number for head in here})
+        lost = [head for head in here if found.get(head.position.number) != head.hash]
+        for head in lost:
+            if head.noted_in is None:
+                self._lost(head, "the hash noted earlier is", found)
+        in_trail = sorted((head for head in lost if head.noted_in), key=lambda head: head.position.number)
+        if in_trail:
+            # The first tells where to look, and how many the others are how much is gone: one edit is one finding.
+            others = f" (and {len(in_trail) - 1} more up to {in_trail[-1].position})" if len(in_trail) > 1 else ""
+            self._lost(in_trail[0], f"the hash that the audit trail notes in {in_trail[0].noted_in}{others} is", found)
+
+    def _lost(self, head: NotedHead, told: str, found: Mapping[int, object]) -> None:
+        now = found.get(head.position.number)
+        said = "there is no such event" if now is None else f"it is {shown(now)}"
+        self.findings.add(
+            head.position.number,
+            f"{told} {head.hash.hex()}, now {said}: the log was cut off or written anew; {RESTORE}",
+        )
 
     def _check_keys(self, database: Database) -> None:
         """Versions of each stream must be 1, 2, 3 … and each fact stored once."""
@@ -130,7 +139,7 @@ class PartitionWalk:
 
 def cannot_be_read(error: SQLAlchemyError) -> str:
     """What the database said when it could not go on."""
-    return f"the database cannot be read: {said(error)}; restore it from a backup (docs/RUNBOOK.md, verify)"
+    return f"the database cannot be read: {said_by(error)}; restore it from a backup (docs/RUNBOOK.md, verify)"
 
 
 def _absent(expected: int, found: object) -> str:

@@ -12,15 +12,16 @@ from ledger.chain import HASH_BYTES, audit_genesis_hash
 from ledger.errors import MalformedQuestion
 from ledger.store.database import Database
 from ledger.store.driver import placeholder_of
-from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, RESTORE, Finding, shown
+from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, NOTED_PREFIX, RESTORE, Finding, NotedHead, shown
 from ledger.verification.partition_walk import cannot_be_read
 from ledger.verification.storage import damaged_pages
+from ledger.verification.trail_heads import TrailHeads
 
-NOTED_PREFIX = "audit-"
 NUMBER_AFTER_ALL = 2**63 - 1
 ROWS_AT_ONCE = 1_000
 
 _NOTED = re.compile(r"audit-(0|[1-9][0-9]{0,17}):([0-9a-fA-F]{64})", re.ASCII)
+_ACT, _RESULT = AuditRow._fields.index("act"), AuditRow._fields.index("result")
 _COLUMNS = ", ".join(AuditRow._fields)
 _ROWS = f"SELECT {_COLUMNS} FROM audit_entries WHERE number > {{0}} AND number <= {{0}} ORDER BY number LIMIT {{0}}"  # noqa: S608 - no value in it
 _HASH_AT = "SELECT hash FROM audit_entries WHERE number = {0}"
@@ -31,11 +32,16 @@ _LAST = "SELECT max(number) FROM audit_entries WHERE number > 0 AND number < {0}
 
 @dataclass(frozen=True, slots=True)
 class VerifiedTrail:
-    """What was found in the audit trail; `head` is to be noted elsewhere, as the heads of the log are."""
+    """What was found in the audit trail; `head` is to be noted elsewhere, as the heads of the log are.
+
+    `noted_heads` are those of the log that its entries note, `remarks` what became of others by a restored backup.
+    """
 
     entries: int
     head: str
     findings: tuple[Finding, ...]
+    noted_heads: tuple[NotedHead, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def verify_trail(trail: AuditTrail, *, noted_heads: Iterable[str] = ()) -> VerifiedTrail:
@@ -62,7 +68,9 @@ def verify_trail(trail: AuditTrail, *, noted_heads: Iterable[str] = ()) -> Verif
             walk.compare_noted(each, _hash_at(database, each.number))
     except SQLAlchemyError as error:
         walk.find(walk.at.number, f"after this entry {cannot_be_read(error)}")
-    return VerifiedTrail(walk.entries, str(walk.at), tuple(walk.listed()))
+    return VerifiedTrail(
+        walk.entries, str(walk.at), tuple(walk.listed()), walk.heads.listed(), tuple(walk.heads.remarks)
+    )
 
 
 @dataclass(slots=True)
@@ -72,6 +80,7 @@ class _Walk:
     at: AuditHead
     entries: int = 0
     findings: list[Finding] = field(default_factory=list)
+    heads: TrailHeads = field(default_factory=TrailHeads)
 
     def check(self, rows: Sequence[Sequence[object]]) -> None:
         """Goes along some entries."""
@@ -86,6 +95,7 @@ class _Walk:
                 number if isinstance(number, int) else expected, stored if isinstance(stored, bytes) else b""
             )
             self.entries += 1
+            self.heads.take(number, columns[_ACT], columns[_RESULT])
 
     def compare_head(self, head: tuple[object, object] | None) -> None:
         """The head row must name the last entry."""

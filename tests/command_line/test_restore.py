@@ -209,6 +209,19 @@ def test_the_audit_trail_that_is_there_stays_and_knows_of_the_restore(run: Run, 
     assert run("verify", LEDGER_DATABASE_URL=url).status == 0
 
 
+def test_heads_that_the_trail_notes_beyond_a_restored_backup_are_told_and_no_finding(run: Run, url: str) -> None:
+    run("verify", LEDGER_DATABASE_URL=url)
+    run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+    record(url, body("message.delivery", sequence=3))
+
+    verified = run("verify", "--json", LEDGER_DATABASE_URL=url)
+
+    assert (verified.status, verified.json["findings"]) == (0, [])
+    assert verified.json["remarks"] == [
+        "audit-3: a backup that ends at 0-1 took the log's place; 0-2, noted in audit-2, was in the log before"
+    ]
+
+
 @pytest.mark.parametrize("damage", ["missing", "garbage", "of another ledger"])
 def test_an_audit_trail_that_is_lost_or_wrong_is_that_of_the_backup_again(
     run: Run, url: str, tmp_path: Path, damage: str

@@ -42,7 +42,16 @@ def test_an_untouched_ledger_verifies_and_prints_the_heads_to_note(run: Run, sto
     (audit_head,) = re.findall(r"  --head (audit-0:[0-9a-f]{64})\n", ended.stdout)
     told = as_json.json
     assert told.pop("auditHead").startswith("audit-1:")
-    assert told == {"partitions": 1, "events": 3, "signatures": 0, "heads": [head], "auditEntries": 1, "findings": []}
+    assert told == {
+        "partitions": 1,
+        "events": 3,
+        "signatures": 0,
+        "heads": [head],
+        "auditEntries": 1,
+        "headsInAudit": 1,
+        "remarks": [],
+        "findings": [],
+    }
     assert run("verify", "--head", audit_head, LEDGER_DATABASE_URL=store_url).status == 0
 
 
@@ -60,18 +69,56 @@ def test_what_was_changed_is_found_with_its_place_and_status_1(run: Run, store_u
     assert as_json.json["findings"][0]["position"] == "0-2"
 
 
-def test_a_noted_head_finds_a_tail_that_was_cut_off(run: Run, store_url: str) -> None:
+def cut_off_after(url: str, position: int) -> None:
+    """Deletes the end of the log, and moves its head row back, so that nothing in the log itself tells."""
+    edit(url, "DELETE FROM events WHERE position > :position", position=position)
+    edit(
+        url,
+        "UPDATE partition_heads SET position = :position, hash = (SELECT hash FROM events WHERE position = :position)",
+        position=position,
+    )
+
+
+def test_a_tail_that_was_cut_off_is_found_by_what_the_audit_trail_notes(run: Run, store_url: str) -> None:
     record(store_url, *THREE)
     (noted,) = run("verify", "--json", LEDGER_DATABASE_URL=store_url).json["heads"]
+    cut_off_after(store_url, 2)
+
+    ended = run("verify", LEDGER_DATABASE_URL=store_url)
+    record(store_url, body("message.delivery", sequence=9))
+    written_anew = run("verify", LEDGER_DATABASE_URL=store_url)
+
+    where = f"0-3: the hash that the audit trail notes in audit-1 is {noted.partition(':')[2]}, now "
+    assert (ended.status, written_anew.status) == (1, 1)
+    assert f"{where}there is no such event: the log was cut off or written anew" in ended.stdout
+    assert f"{where}it is " in written_anew.stdout
+
+
+def test_of_many_heads_that_the_trail_notes_and_the_log_lacks_the_first_is_told(run: Run, store_url: str) -> None:
+    for each in THREE:
+        record(store_url, each)
+        run("verify", LEDGER_DATABASE_URL=store_url)
+    cut_off_after(store_url, 1)
+
+    (finding,) = run("verify", "--json", LEDGER_DATABASE_URL=store_url).json["findings"]
+
+    assert finding["position"] == "0-2"
+    assert "the audit trail notes in audit-2 (and 1 more up to 0-3) is" in finding["message"]
+
+
+def test_a_noted_head_finds_a_tail_that_was_cut_off_with_the_trail_that_knew_of_it(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
     with Ledger.open_existing(store_url) as ledger:
-        kept = ledger.history("msg_1")[1]
-    edit(store_url, "DELETE FROM events WHERE position = 3")
-    edit(store_url, "UPDATE partition_heads SET position = 2, hash = :hash", hash=kept.hash)
+        noted = f"0-3:{ledger.heads()[0].hash.hex()}"
+    cut_off_after(store_url, 2)
 
-    assert run("verify", LEDGER_DATABASE_URL=store_url).status == 0
+    nothing_noted = run("verify", LEDGER_DATABASE_URL=store_url)
     ended = run("verify", "--head", noted, LEDGER_DATABASE_URL=store_url)
+    in_trail = run("verify", LEDGER_DATABASE_URL=store_url)
 
-    assert ended.status == 1
+    assert (nothing_noted.status, ended.status, in_trail.status) == (0, 1, 0)
+    assert "the audit trail notes 0 heads, --head gave none" in nothing_noted.stdout
+    assert "the audit trail notes 1 head, --head gave none" in in_trail.stdout
     assert "0-3: the hash noted earlier is" in ended.stdout
 
 

@@ -227,5 +227,42 @@ def test_a_trail_of_a_newer_program_is_refused(store_url: str, five: AuditTrail,
         pass
 
 
+HEADS = [f"0-{number}:{number:064x}" for number in range(10)]
+
+
+def test_the_trail_tells_the_heads_of_the_log_that_its_entries_note(trail: AuditTrail) -> None:
+    trail.append(
+        [
+            entry("verify", heads=[HEADS[3], "audit-0:" + "0" * 64]),
+            entry("verify", heads=[HEADS[3]]),
+            entry("backup", heads=[HEADS[5]]),
+            entry("odd", heads=["no head"]),
+            entry("odd", heads=7),
+        ]
+    )
+
+    noted = verify_trail(trail).noted_heads
+    assert [(str(head), head.noted_in) for head in noted] == [(HEADS[3], "audit-1"), (HEADS[5], "audit-3")]
+
+
+def test_a_restored_backup_ends_what_was_noted_later_or_beside_findings(trail: AuditTrail) -> None:
+    trail.append(
+        [
+            entry("verify", heads=[HEADS[1]]),
+            entry("verify", heads=[HEADS[2]], findings=1),
+            entry("verify", heads=[HEADS[7]]),
+        ]
+    )
+    before = verify_trail(trail)
+    trail.append([entry("restore", heads=[HEADS[3]])])
+    after = verify_trail(trail)
+
+    assert ([str(head) for head in before.noted_heads], before.remarks) == ([HEADS[1], HEADS[7], HEADS[2]], ())
+    assert [str(head) for head in after.noted_heads] == [HEADS[1], HEADS[3]]
+    assert after.remarks == (
+        "audit-4: a backup that ends at 0-3 took the log's place; 0-7, noted in audit-3, was in the log before",
+    )
+
+
 def test_the_head_is_written_as_it_is_noted() -> None:
     assert str(AuditHead(17, b"\1" * 32)) == "audit-17:" + "01" * 32
