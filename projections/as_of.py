@@ -1,4 +1,4 @@
-"""What the ledger knew of a message at a moment that has passed: folded from the log, no read model has it."""
+"""A message folded from the log: as the ledger knew it at a moment that has passed, or now, where no read model has it yet."""
 
 from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
 from ledger.events import stream_key
@@ -12,6 +12,15 @@ from projections.queries_messages import MessageStatus
 from projections.register import now_us
 
 FOLD_PAGE = 500
+
+
+def status_in_log(ledger: Ledger, message_id: str) -> MessageStatus:
+    """The status of a message by all of its events that the log has; NotFound where it has none, else as `status_as_of`."""
+    partition = partition_of(stream_key(message_id), ledger.partitions)
+    try:
+        return status_as_of(ledger, message_id, Position(partition, ledger.heads()[partition].position))
+    except NotFound:
+        raise NotFound(f"nothing is known of message {message_id!r}") from None
 
 
 def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> MessageStatus:

@@ -44,8 +44,8 @@ class Page(NamedTuple, Generic[T]):
     next: str | None
 
 
-def current_status(connection: Connection, generation: Generation, message_id: str, partitions: int) -> MessageStatus:
-    """The status of a message, or NotFound."""
+def current_status(connection: Connection, generation: Generation, message_id: str, partitions: int) -> MessageStatus | None:
+    """The status of a message; None where there is no row of it, and NotFound where that is because its first event is parked."""
     stream = stream_key(message_id)
     partition = partition_of(stream, partitions)
     place = placeholder_of(connection)
@@ -54,21 +54,17 @@ def current_status(connection: Connection, generation: Generation, message_id: s
     found = fetch(connection, statement, (*of_parked, partition, stream))
     if not found:
         ((parked_from,),) = fetch(connection, parked, of_parked)
-        raise NotFound(_nothing_of(message_id, partition, parked_from))
+        if parked_from is None:
+            return None
+        raise NotFound(
+            f"the read model has nothing of message {message_id!r}: its event at {Position(partition, parked_from)} could not"
+            " be projected; the message's history is read from the log, and has it"
+        )
     ((position, state, parked_from),) = found
     return MessageStatus(
         decode_message(state),
         Position(partition, position),
         None if parked_from is None else Position(partition, parked_from),
-    )
-
-
-def _nothing_of(message_id: str, partition: int, parked_from: int | None) -> str:
-    if parked_from is None:
-        return f"nothing is known of message {message_id!r}"
-    return (
-        f"the read model has nothing of message {message_id!r}: its event at {Position(partition, parked_from)} could not be"
-        " projected; the message's history is read from the log, and has it"
     )
 
 

@@ -20,7 +20,7 @@ from ledger.store.database import Database, opening
 from ledger.store.place import READ_MODELS
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
-from projections.as_of import status_as_of
+from projections.as_of import status_as_of, status_in_log
 from projections.checkpoints import Generation, OvertakenByAnother, checkpoint, checkpoints_of
 from projections.claims import cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
@@ -170,8 +170,9 @@ class ReadModels:
                 is_left = runner.pass_once()
 
     def current_status(self, message_id: str) -> MessageStatus:
-        """The status of a message; NotFound where the read model has none."""
-        return self._ask(MESSAGE_STATUS, queries_messages.current_status, message_id, self._ledger.partitions)
+        """The status of a message; folded from the log while the read model has not come to it. NotFound."""
+        found = self._ask(MESSAGE_STATUS, queries_messages.current_status, message_id, self._ledger.partitions)
+        return status_in_log(self._ledger, message_id) if found is None else found
 
     def current_statuses(self, message_ids: Sequence[str]) -> dict[str, MessageStatus]:
         """The statuses of many messages, by id; what the read model does not have is left out."""
