@@ -7,9 +7,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from sqlalchemy import make_url
 
 from tests.api.running import until
 from tests.deploy.host import host
+from tests.engines import PrivatePostgres, postgres_binaries
 from tests.pages import ROOT, block
 from tests.requirements import program
 from tests.serving import LISTENING_WITHIN_S, url_in
@@ -28,10 +30,31 @@ def test_the_signed_curl_is_answered_as_the_readme_shows(tmp_path: Path) -> None
         until(lambda: url_in(log) is not None, at_most_s=LISTENING_WITHIN_S)
         said = machine.run(block(README, "signed-curl").replace("http://127.0.0.1:8080", url_in(log) or ""))
 
-    recorded, status = [json.loads(part) for part in said.replace("}{", "}\n{").splitlines()]
+    recorded, status = [json.loads(line) for line in said.splitlines()]
     shown_recorded, shown_status = [json.loads(line) for line in block(README, "signed-curl-answers").splitlines()]
     assert recorded == shown_recorded
     assert {name: status[name] for name in shown_status} == shown_status
+
+
+def test_who_has_a_postgresql_needs_one_command(tmp_path: Path, postgres: PrivatePostgres) -> None:
+    admin = make_url(postgres.new_database())
+    (tmp_path / ".venv").symlink_to(tmp_path)
+    log = tmp_path / "serve.log"
+    with host(tmp_path, "sqlite:///unused.db") as machine:
+        del machine.settings["LEDGER_DATABASE_URL"], machine.settings["LEDGER_WEBHOOK_SECRETS"]
+        machine.settings["PATH"] = f"{postgres_binaries()}{os.pathsep}{machine.settings['PATH']}"
+        machine.settings["PGHOST"], machine.settings["PGPORT"] = str(admin.host), str(admin.port)
+        machine.settings["PGUSER"], machine.settings["PGPASSWORD"] = str(admin.username), str(admin.password)
+        machine.run(f"exec >/dev/null 2>serve.log\n{block(README, 'serve-on-postgresql').strip()} &")
+        try:
+            until(lambda: url_in(log) is not None, at_most_s=LISTENING_WITHIN_S)
+            listening = log.read_text()
+        finally:
+            for server in machine.running:
+                server.kill()
+            machine.run("dropdb --force ledger")
+
+    assert "postgresql+psycopg:///ledger" in listening
 
 
 def test_the_two_commands_are_one_line_each() -> None:
