@@ -104,3 +104,15 @@ def lag_becomes_0(scene: Scene) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def test_what_was_computed_before_a_message_was_folded_again_is_never_written_after_it(filled: Scene) -> None:
+    ours, rows = projector_of(filled), filled.read_models.stores.rows
+    ours.apply(ours.batch(0, TEN))
+    with rows.reading() as connection:
+        prepared = ours.prepare_within(connection, ours.batch(10, TEN), ours.position(connection))
+    with rows.writing() as connection:
+        lock(connection, GENERATION, 0)  # as `projections retry` and `rebuild --message` do
+
+    with pytest.raises(OvertakenByAnother):
+        ours.commit(prepared)

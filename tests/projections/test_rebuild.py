@@ -4,7 +4,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -19,15 +19,17 @@ from projections import comparison, generations, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
+from projections.checkpoints import Generation, OvertakenByAnother
 from projections.claims import LEASE_S
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import delete_some, has_table
 from projections.log_batches import Bounds
+from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
 from projections.register import entry
 from projections.rows import upsert
 from tests import forks
-from tests.projections.scene import Scene, inbound, outbound
+from tests.projections.scene import Scene, inbound, outbound, projection_of
 
 NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
 
@@ -143,6 +145,34 @@ def test_reads_during_a_rebuild_are_never_empty_mixed_or_older(scene: Scene) -> 
 
     assert wrong == []
     assert scene.read_models.current_status("msg_1").message.sequence == 8
+
+
+def test_nobody_moves_the_live_rows_on_between_the_last_look_at_them_and_the_switch(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stores, moving = filled(scene).read_models.stores, list[threading.Thread]()
+    generation = Generation(MESSAGE_STATUS, 1)
+    live = Projector(stores.rows, stores.log, stores.codec, projection_of(scene, MESSAGE_STATUS), generation, 0)
+
+    def move_on() -> None:
+        with suppress(OvertakenByAnother):
+            live.apply(live.batch(120, Bounds(1, 1_000_000)))
+
+    def change_while_another_wants_to_move_on(connection: Connection, name: str, **columns: object) -> None:
+        if "live" in columns:
+            scene.deliver(outbound("delivery", "msg_1", 3))
+            moving.append(threading.Thread(target=move_on))
+            moving[0].start()
+            moving[0].join(0.3)
+            assert moving[0].is_alive()
+        register_module.change(connection, name, **columns)
+
+    monkeypatch.setattr(rebuild_module, "change", change_while_another_wants_to_move_on)
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    moving[0].join()
+
+    scene.read_models.catch_up()
+    assert scene.read_models.current_status("msg_1").message.sequence == 3
 
 
 def stop_after(batches: int, stop: Callable[[], None]) -> Callable[[RebuildProgress], None]:

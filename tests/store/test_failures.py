@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,10 +18,12 @@ from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
 from ledger.store.database import Database
 from ledger.store.log import Head, lock_head
-from ledger.store.postgres import APPENDER_IDLE_MS_MAX, TIMEOUTS_MS
+from ledger.store.postgres import TIMEOUTS_MS, WRITER_IDLE_MS_MAX
 from ledger.store.reads import heads
 from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
+from projections.checkpoints import Generation, lock
+from projections.read_models import MESSAGE_STATUS, ReadModels
 from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
 from tests.engines import PrivatePostgres
 from tests.store.severing_proxy import Sever, SeveringProxy
@@ -173,10 +175,10 @@ def test_who_reads_does_not_notice_that_postgresql_was_restarted_meanwhile(postg
 def test_a_server_that_stops_in_the_middle_of_an_append_keeps_the_others_waiting_for_a_while_only(
     postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert TIMEOUTS_MS["lock_timeout"] > APPENDER_IDLE_MS_MAX
+    assert TIMEOUTS_MS["lock_timeout"] > WRITER_IDLE_MS_MAX
     with postgres.fresh_database() as url:
         Ledger.open(url).close()
-        monkeypatch.setattr("ledger.store.postgres.APPENDER_IDLE_MS_MAX", 200)
+        monkeypatch.setattr("ledger.store.postgres.WRITER_IDLE_MS_MAX", 200)
         with Ledger.open_existing(url) as stopped, Ledger.open_existing(url) as other:
             meanwhile = list[Outcome]()
 
@@ -191,6 +193,26 @@ def test_a_server_that_stops_in_the_middle_of_an_append_keeps_the_others_waiting
             assert stopped.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=False)]
             assert meanwhile == [Placed(Position(0, 1), 1, is_new=True)]
             assert stopped.commit([fact(sent())]) == [Placed(Position(0, 2), 2, is_new=True)]
+
+
+def test_a_server_that_stops_while_it_projects_keeps_the_others_waiting_for_a_while_only(
+    postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert TIMEOUTS_MS["lock_timeout"] > WRITER_IDLE_MS_MAX
+    with postgres.fresh_database() as url, ExitStack() as ends:
+        ledgers = [ends.enter_context(Ledger.open(url)) for _ in range(2)]
+        ledgers[0].commit([fact(queued())])
+        monkeypatch.setattr("ledger.store.postgres.WRITER_IDLE_MS_MAX", 500)
+        stopped, other = (ends.enter_context(ReadModels.open(each)) for each in ledgers)
+
+        def stop_with_a_checkpoint_locked() -> None:
+            with stopped.stores.rows.writing() as connection:
+                lock(connection, Generation(MESSAGE_STATUS, 1), 0)
+                other.catch_up()
+
+        with pytest.raises(DBAPIError, match="idle-in-transaction"):
+            stop_with_a_checkpoint_locked()
+        assert other.projection_status(MESSAGE_STATUS).lag_events == 0
 
 
 def test_a_database_that_cannot_be_reached_is_try_again() -> None:
