@@ -19,7 +19,7 @@ COMMAND = re.compile(r"(?:`|<code>|^\$ )ledger ([^`<\n]+)")
 CALL = re.compile(r"`(GET|POST) (/[^\s`?]*)")
 RUN = re.compile(r'(?:block|command)\(\s*(?:[\w"./]+, )?["\']([\w-]+)["\']')
 """How tests take a block out of a page."""
-OF_WHO_WORKS_ON_IT = re.compile(r"apt-get |\.ci/|\.venv/bin/(pytest|py-spy|python -m tests\.)")
+OF_WHO_WORKS_ON_IT = re.compile(r"apt-get |strace |\.ci/|\.venv/bin/(pytest|py-spy|python -m tests\.)")
 """Commands that run the tests themselves, or the benchmarks and what looks at them."""
 OF_RED_CLOUD = {"/api/core/messages/send"}
 
