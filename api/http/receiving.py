@@ -78,11 +78,8 @@ class WebhookEndpoint:
             case Placed(position, _, _):
                 self._warn("a delivery is late", request_id, position=str(position))
 
-    def _warn(self, event: str, request_id: bytes, **told: str) -> None:
-        left_out = self._seldom.left_out(event + told.get("reason", ""), time.monotonic())
-        if left_out is not None:
-            more = {"left_out_before": left_out} if left_out else {}
-            log.warning(event, request_id=request_id.decode("ascii"), **told, **more)
+    def _warn(self, event: str, request_id: bytes, reason: str = "", **told: str) -> None:
+        self._seldom.warn(event, reason, request_id=request_id.decode("ascii"), **told)
 
     def _refused(self, error: Exception, request_id: bytes) -> Response:
         self._service.metrics.webhook_refused(kind_of(error).slug)

@@ -1,21 +1,47 @@
-"""Log lines that a stranger or an outage could ask for by the thousand: one a second of a kind, with how many were left out."""
+"""Log lines that a stranger or an outage could ask for by the thousand: one a second of a kind, then how many were left out."""
 
-from collections import Counter
+import asyncio
+from collections.abc import Callable
+from contextvars import Context
+from functools import partial
+
+import structlog
 
 EVERY_S = 1.0
 
+Kind = tuple[str, str]
+"""An event, and the reason for it."""
+
+log = structlog.get_logger(__name__)
+
+
+def on_the_event_loop(seconds: float, call: Callable[[], None]) -> None:
+    """Calls something later, without the context of the request that asked for it."""
+    asyncio.get_running_loop().call_later(seconds, call, context=Context())
+
 
 class Seldom:
-    """Which lines are written. The clock is an argument, in seconds."""
+    """Writes warnings. The number of those left out is told when their second is over, whether more come or not."""
 
-    def __init__(self) -> None:
-        self._written_at_s: dict[str, float] = {}
-        self._left_out = Counter[str]()
+    def __init__(self, later: Callable[[float, Callable[[], None]], None] = on_the_event_loop) -> None:
+        self._later = later
+        self._left_out: dict[Kind, int] = {}
 
-    def left_out(self, kind: str, now_s: float) -> int | None:
-        """How many of a kind were left out since its last line; None where this one is left out as well."""
-        if kind in self._written_at_s and now_s - self._written_at_s[kind] < EVERY_S:
+    def warn(self, event: str, reason: str = "", **told: str) -> None:
+        """Writes a line, unless one of the same event and reason was written within a second."""
+        kind = (event, reason)
+        if kind in self._left_out:
             self._left_out[kind] += 1
-            return None
-        self._written_at_s[kind] = now_s
-        return self._left_out.pop(kind, 0)
+        else:
+            self._write(kind, **told)
+
+    def _write(self, kind: Kind, **told: str | int) -> None:
+        event, reason = kind
+        log.warning(event, **({"reason": reason} if reason else {}), **told)
+        self._left_out[kind] = 0
+        self._later(EVERY_S, partial(self._end, kind))
+
+    def _end(self, kind: Kind) -> None:
+        left_out = self._left_out.pop(kind)
+        if left_out:
+            self._write(kind, left_out=left_out)

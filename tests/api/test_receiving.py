@@ -1,6 +1,7 @@
 """What Red Cloud is answered: the table "Receiving" of the contract, each case as a whole value."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -222,7 +223,7 @@ def test_what_was_kept_but_should_be_looked_at_and_what_was_refused_leave_a_line
             server.http.post(WEBHOOKS, content=raw, headers=signed(raw) | GZIP)
         server.http.post(WEBHOOKS, content=LARGE)
 
-    told = [line for line in lines if line["event"].startswith("a delivery")]
+    told = [line for line in lines if line["event"].startswith("a delivery") and "left_out" not in line]
     assert all(line["request_id"] and line["log_level"] == "warning" for line in told)
     assert {(line["event"], line.get("position") or line.get("quarantine_id")) for line in told} >= {
         ("a delivery is late", late),
@@ -239,28 +240,37 @@ def test_forged_deliveries_fill_no_disk_with_log_lines_and_are_all_counted(fresh
         began_s = time.monotonic()
         for _ in range(50):
             assert fresh.http.post(WEBHOOKS, content=raw, headers=forged).status_code == 401
-        answered_s = time.monotonic()
-        until(lambda: time.monotonic() - answered_s > EVERY_S)
-        fresh.http.post(WEBHOOKS, content=raw, headers=forged)
+        until(lambda: sum(line.get("left_out", 1) for line in lines) == 50)
         lasted_s = time.monotonic() - began_s
 
-    told = [line for line in lines if line.get("reason") == "no active secret made this signature"]
-    assert 2 <= len(told) <= lasted_s / EVERY_S + 1
-    assert len(told) + sum(line.get("left_out_before", 0) for line in told) == 51
-    refused = 'ledger_webhooks_refused_total{problem="signature-refused"} 51.0'
+    assert {(line["event"], line["reason"]) for line in lines} == {
+        ("a delivery was refused", "no active secret made this signature")
+    }
+    assert all(("request_id" in line) != ("left_out" in line) for line in lines)
+    assert len(lines) <= lasted_s / EVERY_S + 1
+    refused = 'ledger_webhooks_refused_total{problem="signature-refused"} 50.0'
     assert refused in fresh.http.get("/metrics").text
 
 
-def test_lines_of_a_kind_are_counted_while_they_are_left_out() -> None:
-    seldom = Seldom()
+def test_how_many_lines_of_a_kind_were_left_out_is_told_when_their_second_is_over_whether_more_come_or_not() -> None:
+    ends_of_seconds: list[Callable[[], None]] = []
+    seldom = Seldom(lambda seconds, end: ends_of_seconds.append(end) if seconds == EVERY_S else None)
+    with capture_logs() as lines:
+        for number in range(8):
+            seldom.warn("late", position=f"0-{number}")
+        seldom.warn("refused", "forged")
+        for end in ends_of_seconds[:]:
+            end()
+        seldom.warn("late", position="0-8")
+        seldom.warn("refused", "forged")
+        for end in ends_of_seconds[2:]:
+            end()
 
-    assert [seldom.left_out("late", at_s) for at_s in (0.0, 0.5, 0.9, 1.0, 1.5, 9.0, 10.0)] == [
-        0,
-        None,
-        None,
-        2,
-        None,
-        1,
-        0,
+    told = [{name: line[name] for name in line if name != "log_level"} for line in lines]
+    assert told == [
+        {"event": "late", "position": "0-0"},
+        {"event": "refused", "reason": "forged"},
+        {"event": "late", "left_out": 7},
+        {"event": "refused", "reason": "forged"},
+        {"event": "late", "left_out": 1},
     ]
-    assert seldom.left_out("other", 0.1) == 0
