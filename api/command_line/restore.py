@@ -1,5 +1,6 @@
 """`ledger restore`: puts a backup in the place of an embedded ledger that nobody serves."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +14,9 @@ from api.command_line.witnessing import note
 from api.one_server import claimed_whatever_it_is
 from api.settings import read_database_url
 from ledger.errors import SettingRefused
+from ledger.store.restore import Restored
 from ledger.store.restore import restore as restore_file
+from ledger.verification import NotedHead
 
 
 def restore(
@@ -28,6 +31,8 @@ def restore(
     deleted. The audit trail that is there stays if it is whole; else that of
     the backup, which lies beside it with .audit after its name, takes its
     place. The read models are made again from the log by `ledger serve`.
+    The backup is compared with the heads that both trails note; one that its
+    own trail contradicts changes nothing.
 
     For example:
 
@@ -43,14 +48,47 @@ def restore(
         )
     target = target.resolve()
     with claimed_whatever_it_is(target):
-        heads, aside, trail_stayed = restore_file(file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
-        note(Act.RESTORE, heads=heads, trailStayed=trail_stayed)
+        restored = restore_file(file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+        note(Act.RESTORE, heads=restored.heads, trailStayed=restored.trail_stayed)
     if as_json:
-        replaced = None if aside is None else str(aside)
-        print_json({"file": str(target), "heads": heads, "replaced": replaced, "auditTrailStayed": trail_stayed})
-        return
+        print_json(_as_json(target, restored))
+    else:
+        _print(target, restored)
+
+
+def _as_json(target: Path, restored: Restored) -> dict[str, object]:
+    return {
+        "file": str(target),
+        "heads": restored.heads,
+        "replaced": None if restored.aside is None else str(restored.aside),
+        "auditTrailStayed": restored.trail_stayed,
+        "headsBeyond": [_noted(head) for head in restored.beyond],
+        "headsOtherwise": [_noted(head) for head in restored.otherwise],
+    }
+
+
+def _noted(head: NotedHead) -> dict[str, object]:
+    return {"head": str(head), "notedIn": head.noted_in}
+
+
+def _print(target: Path, restored: Restored) -> None:
     console = to_stdout()
-    console.print(said(f"{target} is the backup now. Prove it with the heads that you noted:"), soft_wrap=True)
-    console.print(said("  ledger verify " + " ".join(f"--head {head}" for head in heads), "bold"), soft_wrap=True)
-    if aside is not None:
-        console.print(said(f"What was there is {aside} and what stands beside it."), soft_wrap=True)
+    console.print(said(f"{target} is the backup now. It ends at {_ends(restored.heads)}."), soft_wrap=True)
+    for head in restored.otherwise:
+        told = f"The audit trail notes another event at {head.position} ({head.noted_in}): one of the two was written anew."
+        console.print(said(told, "bold red"), soft_wrap=True)
+    if restored.beyond:
+        last = restored.beyond[-1]
+        told = f"The audit trail notes {last.position} ({last.noted_in}): what came after the backup is not in it."
+        console.print(said(told, "yellow"), soft_wrap=True)
+    # Its own heads would prove nothing: whoever wrote the backup anew wrote them.
+    console.print(
+        said("Prove it with a head that was noted elsewhere when the backup was made, or before:"), soft_wrap=True
+    )
+    console.print(said("  ledger verify --head POSITION:HASH", "bold"))
+    if restored.aside is not None:
+        console.print(said(f"What was there is {restored.aside} and what stands beside it."), soft_wrap=True)
+
+
+def _ends(heads: Sequence[str]) -> str:
+    return ", ".join(head.partition(":")[0] for head in heads)

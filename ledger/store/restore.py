@@ -10,13 +10,14 @@ from ledger.audit.trail import AuditTrail
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.positions import Position
+from ledger.store import walk
 from ledger.store.backup import UNFINISHED, to_disk
 from ledger.store.database import Database
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
 from ledger.store.schema import open_existing
 from ledger.store.sqlite import SQLITE
-from ledger.verification import Finding, verify
+from ledger.verification import Finding, NotedHead, verify
 from ledger.verification.trail_walk import verify_trail
 
 ASIDE = ".replaced-"
@@ -25,11 +26,16 @@ OF_SQLITE = (WRITE_AHEAD_LOG, "-shm", "-journal")
 
 
 class Restored(NamedTuple):
-    """The heads of what was restored, as `0-17:HASH`; where what was there is now; and whether the audit trail there stayed."""
+    """The heads of what was restored, as `0-17:HASH`; where what was there is now; and whether the audit trail there stayed.
+
+    What that trail notes of the log: the heads `beyond` the end of the backup, and those that the backup holds `otherwise`.
+    """
 
     heads: list[str]
     aside: Path | None
     trail_stayed: bool
+    beyond: list[NotedHead]
+    otherwise: list[NotedHead]
 
 
 def restore(backup: Path, file: Path, moment: str) -> Restored:
@@ -50,10 +56,11 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
         heads, ledger_id = _copied(backup, unfinished)
         _expect_whole_trail(_trail_of(backup), ledger_id)
         _expect_as_recorded(backup, unfinished)
+        trail_stays = _is_trail_of(_trail_of(file), ledger_id)
+        beyond, otherwise = _compared(unfinished, _trail_of(file), ledger_id) if trail_stays else ([], [])
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
-    trail_stays = _is_trail_of(_trail_of(file), ledger_id)
     was_there = file.exists()
     begun = _begun_aside(file) if was_there else None
     aside = begun or file.with_name(f"{file.name}{ASIDE}{moment}")
@@ -68,7 +75,7 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
         _place_trail(_trail_of(backup), _trail_of(file))
     unfinished.rename(file)
     to_disk(file.parent)
-    return Restored(heads, aside if was_there else None, trail_stays)
+    return Restored(heads, aside if was_there else None, trail_stays, beyond, otherwise)
 
 
 def _begun_aside(file: Path) -> Path | None:
@@ -79,13 +86,31 @@ def _begun_aside(file: Path) -> Path | None:
 
 def _expect_as_recorded(backup: Path, copy: Path) -> None:
     """SettingRefused for a backup in which `ledger verify` would find something."""
+    noted: tuple[NotedHead, ...] = ()
     with closing(Database(f"sqlite:///{copy}", evidence=True)) as database:
         ledger = Ledger(database, open_existing(database))
-        _expect_none(backup, verify(ledger).findings)
-    if _trail_of(backup).exists():
-        with closing(Database(f"sqlite:///{_trail_of(backup)}", evidence=True)) as database:
-            found = verify_trail(AuditTrail(database, ledger.identity.ledger_id)).findings
-        _expect_none(_trail_of(backup), found)
+        if _trail_of(backup).exists():
+            with closing(Database(f"sqlite:///{_trail_of(backup)}", evidence=True)) as of_trail:
+                found = verify_trail(AuditTrail(of_trail, ledger.identity.ledger_id))
+            _expect_none(_trail_of(backup), found.findings)
+            noted = found.noted_heads
+        _expect_none(backup, verify(ledger, trail_heads=noted).findings)
+
+
+def _compared(copy: Path, trail: Path, ledger_id: str) -> tuple[list[NotedHead], list[NotedHead]]:
+    """The heads that a trail notes beyond the end of a backup, and those that the backup holds otherwise."""
+    with closing(Database(f"sqlite:///{trail}")) as database:
+        noted = verify_trail(AuditTrail(database, ledger_id)).noted_heads
+    beyond, otherwise = [], []
+    with closing(Database(f"sqlite:///{copy}", evidence=True)) as database:
+        ends = [head.position for head in Ledger(database, open_existing(database)).heads()]
+        for head in noted:
+            partition, number = head.position
+            if partition >= len(ends) or number > ends[partition]:
+                beyond.append(head)
+            elif number > 0 and walk.hashes_at(database, partition, (number,)).get(number) != head.hash:
+                otherwise.append(head)
+    return beyond, otherwise
 
 
 def _expect_none(file: Path, findings: Sequence[Finding]) -> None:

@@ -160,7 +160,7 @@ def test_a_restore_that_was_cut_off_is_never_served_and_can_be_done_again(
     with pytest.raises(SettingRefused, match="second name"):
         claimed(file).__enter__()
 
-    heads, *_ = restore(copy, file, "the-second-time")
+    heads = restore(copy, file, "the-second-time").heads
 
     with claimed(file):
         assert count(url) == 1
@@ -189,7 +189,7 @@ def test_a_restore_that_is_done_again_tells_where_all_that_was_acknowledged_is(
         with pytest.raises(KeyboardInterrupt):
             restore(tmp_path / "copy.db", killed / "ledger.db", "the-first-time")
 
-    _, aside, _ = restore(tmp_path / "copy.db", killed / "ledger.db", "the-second-time")
+    aside = restore(tmp_path / "copy.db", killed / "ledger.db", "the-second-time").aside
 
     assert (count(f"sqlite:///{aside}"), count(f"sqlite:///{killed}/ledger.db")) == (3, 1)
 
@@ -207,6 +207,44 @@ def test_the_audit_trail_that_is_there_stays_and_knows_of_the_restore(run: Run, 
 
     assert acts(url) == ["backup", "read-history", "restore"]
     assert run("verify", LEDGER_DATABASE_URL=url).status == 0
+
+
+def test_a_restored_backup_is_to_be_proved_by_a_head_noted_elsewhere_and_not_by_its_own(run: Run, url: str) -> None:
+    run("verify", LEDGER_DATABASE_URL=url)
+
+    told = run("restore", "copy.db", LEDGER_DATABASE_URL=url).stdout
+
+    assert "It ends at 0-1." in told
+    assert "  ledger verify --head POSITION:HASH\n" in told
+    assert "--head 0-1:" not in told
+    assert "The audit trail notes 0-2 (audit-2): what came after the backup is not in it." in told
+
+
+def test_a_backup_of_another_history_than_the_trail_notes_is_told(run: Run, url: str, tmp_path: Path) -> None:
+    """Whoever cuts off a log with its trail, lets it go on and makes a backup cannot hide that from the trail that stayed."""
+    run("verify", LEDGER_DATABASE_URL=url)
+    shutil.copyfile(tmp_path / "copy.db", tmp_path / "other.db")
+    other = f"sqlite:///{tmp_path}/other.db"
+    record(other, body("message.delivery", sequence=3))
+    run("backup", "other-copy.db", LEDGER_DATABASE_URL=other)
+
+    restored = run("restore", "other-copy.db", LEDGER_DATABASE_URL=url).stdout
+
+    assert "The audit trail notes another event at 0-2 (audit-2): one of the two was written anew." in restored
+    assert run("verify", LEDGER_DATABASE_URL=url).status == 1
+
+
+def test_a_backup_that_its_own_trail_contradicts_changes_nothing(run: Run, url: str, tmp_path: Path) -> None:
+    run("verify", LEDGER_DATABASE_URL=url)
+    run("backup", "later.db", LEDGER_DATABASE_URL=url)
+    (tmp_path / "copy.db").rename(tmp_path / "later.db")
+    before = contents(tmp_path)
+
+    refused = run("restore", "later.db", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert "later.db is not what was recorded: 0-2: the hash that the audit trail notes in audit-2 is" in refused.stderr
+    assert contents(tmp_path) == before
 
 
 def test_heads_that_the_trail_notes_beyond_a_restored_backup_are_told_and_no_finding(run: Run, url: str) -> None:
