@@ -23,7 +23,7 @@ PERSONAL_LINES = ("[parameters:", "DETAIL:", "CONTEXT:")
 
 def configure_logs(level: str, *, as_json: bool | None = None) -> None:
     """Sets up all log output of this process. `as_json` None: for people where stderr is a terminal, else JSON."""
-    for_people = sys.stderr.isatty() if as_json is None else not as_json
+    for_people = is_for_people(as_json)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -48,6 +48,11 @@ def configure_logs(level: str, *, as_json: bool | None = None) -> None:
     logging.basicConfig(handlers=[handler], level=LEVEL_OF_LIBRARIES, force=True)
     for name in OURS:
         logging.getLogger(name).setLevel(level.upper())
+
+
+def is_for_people(as_json: bool | None) -> bool:  # noqa: FBT001 - as a setting has it
+    """Whether people read the log output."""
+    return sys.stderr.isatty() if as_json is None else not as_json
 
 
 def _common() -> list[Processor]:

@@ -36,13 +36,19 @@ def status_of(error: Exception) -> int:
 
 def end_with(error: Exception) -> int:
     """Prints the one line for an error, and gives the exit status. LEDGER_LOG_LEVEL=debug adds where it came from."""
-    typer.echo(f"ledger: {visible(_line_of(error))}", err=True)
-    if os.environ.get("LEDGER_LOG_LEVEL", "").lower() == "debug":
+    typer.echo(f"ledger: {visible(line_of(error))}", err=True)
+    if wants_tracebacks():
         traceback.print_exception(error)
     return status_of(error)
 
 
-def _line_of(error: Exception) -> str:
+def wants_tracebacks() -> bool:
+    """Whether whoever started this wants to see where an error came from."""
+    return os.environ.get("LEDGER_LOG_LEVEL", "").lower() == "debug"
+
+
+def line_of(error: Exception) -> str:
+    """What an error says, in one line."""
     match error:
         case errors.LedgerError():
             return str(error)[:REASON_CHARACTERS_MAX]

@@ -7,10 +7,9 @@ from typing import Annotated
 import structlog
 import typer
 
+from api.command_line.lasting import lasting
 from api.command_line.opening import opened_read_models
 from api.interpreter import rare_collections
-from api.logs import configure_logs
-from api.settings import read_log_settings
 from api.tracing import spans_of, tracing
 
 log = structlog.get_logger("api.project")
@@ -31,9 +30,7 @@ def project(
 
     Exit status: 0 ended in order; 2 wrong settings.
     """
-    level, as_json = read_log_settings()
-    configure_logs(level, as_json=as_json)
-    with rare_collections(), tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
+    with lasting(), rare_collections(), tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
         if once:
             read_models.catch_up()
             return

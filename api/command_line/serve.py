@@ -5,10 +5,10 @@ from rich.console import Console
 from rich.table import Table
 
 from api.clock import now_us
+from api.command_line.lasting import lasting
 from api.command_line.opening import file_of
 from api.command_line.terminal import called_as, to_stderr
 from api.keys import warnings_of
-from api.logs import configure_logs
 from api.one_server import claimed
 from api.reloading import reload_on_hangup
 from api.server import listening, run_server, server_of, url_of
@@ -42,8 +42,11 @@ def serve() -> None:
     cannot be used, another server has this embedded ledger, or the process
     that commits for this one has ended.
     """
-    settings = read_settings()
-    configure_logs(settings.log_level, as_json=settings.log_json)
+    with lasting():
+        _serve(read_settings())
+
+
+def _serve(settings: Settings) -> None:
     with (
         writer_process(settings.database_url) as writer,
         tracing() as traces,

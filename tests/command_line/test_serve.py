@@ -63,10 +63,26 @@ def test_a_setting_that_makes_no_sense_stops_the_start_with_one_line_that_names_
 ) -> None:
     ended = run("serve", **({"LEDGER_PORT": "0"} | settings))
 
-    (line,) = [line for line in ended.stderr.splitlines() if line.startswith("ledger: ")]
+    line = json.loads(ended.stderr.splitlines()[-1])
     assert (ended.status, ended.stdout) == (2, "")
-    assert line.startswith(f"ledger: {named}")
-    assert "pass" not in line
+    assert (line["level"], line["event"][: len(named)]) == ("critical", named)
+    assert "pass" not in line["event"]
+
+
+@pytest.mark.parametrize("command", ["serve", "project"])
+def test_why_it_did_not_start_is_a_line_of_json_where_the_log_is_and_a_plain_one_for_people(
+    run: Run, command: str
+) -> None:
+    nowhere = {**SECRETS, "LEDGER_DATABASE_URL": "mysql://x/y"}
+    for_programs = run(command, **nowhere)
+    traced = run(command, **nowhere, LEDGER_LOG_LEVEL="debug")
+    for_people = run(command, **nowhere, LEDGER_LOG_FORMAT="text")
+
+    line, with_traceback = json.loads(for_programs.stderr), json.loads(traced.stderr)
+    assert for_people.stderr == f"ledger: {line['event']}\n"
+    assert (for_programs.status, traced.status, for_people.status) == (2, 2, 2)
+    assert (line["level"], with_traceback["event"], "traceback" in line) == ("critical", line["event"], False)
+    assert any("SettingRefused" in each for each in with_traceback["traceback"])
 
 
 def test_another_number_of_partitions_stops_the_start(run: Run) -> None:
