@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Callable
-from threading import Lock
+from threading import Event, Lock
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,7 +17,9 @@ from projections.read_models import ReadModels
 ROOM_BYTES_MIN = 1024 * 1024
 """With less room on its disk a small write may still succeed into what the file has left, and a batch fails."""
 PROOF_VALID_S = 1.0
-PROOF_TOO_OLD_S = 10.0
+PROOF_AWAITED_S = 0.5
+"""Long enough for a disk that works; asking is open to anybody, and must not use up the threads that answer questions."""
+PROOF_TOO_LONG_S = 10.0
 
 
 class Readiness:
@@ -27,9 +29,11 @@ class Readiness:
         self._ledger = ledger
         self._read_models = read_models
         self._projecting_error = projecting_error
-        self._proving = Lock()
-        self._proved_at_s = 0.0
-        self._reasons: list[str] = []
+        self._beginning = Lock()
+        self._began_at_s = 0.0
+        self._is_proved = Event()
+        self._is_proved.set()
+        self._reasons = ["the store has not answered yet"]
         self._warnings: list[str] = []
         self._looking = Lock()
         self._looked_at_s = 0.0
@@ -49,18 +53,28 @@ class Readiness:
 
     def reasons(self) -> list[str]:
         """Why not; empty where it can."""
-        # Only one proof is under way at a time: asking is open to anybody, and must not queue up for the writer's connection.
-        if time.monotonic() - self._proved_at_s > PROOF_VALID_S and self._proving.acquire(
-            blocking=self._proved_at_s == 0
-        ):
+        if self._is_to_prove():
             try:
                 self._reasons = [*self._store_reasons(), *self._projection_reasons()]
-                self._proved_at_s = time.monotonic()
             finally:
-                self._proving.release()
-        if time.monotonic() - self._proved_at_s > PROOF_TOO_OLD_S:
+                self._is_proved.set()
+        elif not self._is_proved.wait(max(PROOF_AWAITED_S - self._since_s, 0)) and (self._since_s > PROOF_TOO_LONG_S):
             return [*self._reasons, "the store has not answered for too long"]
         return self._reasons
+
+    @property
+    def _since_s(self) -> float:
+        """How long ago the last proof was begun."""
+        return time.monotonic() - self._began_at_s
+
+    def _is_to_prove(self) -> bool:
+        """Whether the caller is to prove it: only one proof is under way at a time."""
+        with self._beginning:
+            if not self._is_proved.is_set() or self._since_s <= PROOF_VALID_S:
+                return False
+            self._began_at_s = time.monotonic()
+            self._is_proved.clear()
+            return True
 
     def _store_reasons(self) -> list[str]:
         try:

@@ -3,6 +3,7 @@
 import re
 import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 import pytest
 
@@ -75,6 +76,29 @@ def test_many_who_ask_whether_it_is_ready_keep_nobody_from_being_answered(fresh:
         assert {answer.result() for answer in answers} <= {200, 503}
 
     assert (statuses, took_s < 2.0) == ({200}, True)
+
+
+def test_who_asks_while_a_proof_is_under_way_waits_briefly_for_what_it_finds(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    too_long_s = 0.2
+    monkeypatch.setattr("api.readiness.PROOF_VALID_S", 0.0)
+    monkeypatch.setattr("api.readiness.PROOF_TOO_LONG_S", too_long_s)
+    ask = fresh.service.readiness.reasons
+    assert ask() == []
+
+    with ThreadPoolExecutor(3) as many:
+        Event().wait(1.5 * too_long_s)  # nobody asks
+        with fresh.service.ledger.database.writing():
+            answers = [many.submit(ask) for _ in range(3)]
+            Event().wait(0.5 * too_long_s)
+        assert [answer.result() for answer in answers] == [[], [], []]
+
+        with fresh.service.ledger.database.writing():
+            answers = [many.submit(ask) for _ in range(2)]
+            until(lambda: any(answer.done() for answer in answers))
+        told = sorted(answer.result() for answer in answers)
+        assert told == [[], ["the store has not answered for too long"]]
 
 
 def test_every_kind_of_problem_has_a_status_a_title_and_a_link() -> None:
