@@ -91,6 +91,8 @@ def outcome_of(verified: Verified) -> tuple[str, dict[str, Any]]:
         "heads": list(verified.heads),
         "deep": verified.deep,
     }
+    if verified.deep:
+        result |= {"signatures": verified.log.signatures, "unchecked": sum(verified.log.unchecked.values())}
     return FINDINGS if verified.findings else CLEAN, result
 
 

@@ -44,7 +44,9 @@ class Page(NamedTuple, Generic[T]):
     next: str | None
 
 
-def current_status(connection: Connection, generation: Generation, message_id: str, partitions: int) -> MessageStatus | None:
+def current_status(
+    connection: Connection, generation: Generation, message_id: str, partitions: int
+) -> MessageStatus | None:
     """The status of a message; None where there is no row of it, and NotFound where that is because its first event is parked."""
     stream = stream_key(message_id)
     partition = partition_of(stream, partitions)

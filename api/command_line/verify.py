@@ -1,6 +1,6 @@
 """`ledger verify`: whether what is stored is still what was recorded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Annotated
 
@@ -24,6 +24,8 @@ from ledger.store.sqlite import DAMAGED
 from ledger.verification import Finding, OnProgress, Verification
 from ledger.verification.trail_walk import VerifiedTrail
 
+SECRETS_TOLD_MAX = 5
+
 
 def verify(
     *,
@@ -38,7 +40,10 @@ def verify(
     ] = None,
     deep: Annotated[
         bool,
-        typer.Option("--deep", help="Also read each body again, and check its signature by LEDGER_WEBHOOK_SECRETS."),
+        typer.Option(
+            "--deep",
+            help="Also read each body again, and check its signature by LEDGER_WEBHOOK_SECRETS: those of the past as well.",
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -57,8 +62,9 @@ def verify(
 
     $ ledger verify --deep --head 0-17:5d41… --head audit-9:7f3a…
 
-    Exit status: 0 everything is as it was recorded; 1 something is not;
-    2 wrong usage or settings.
+    Exit status: 0 everything is as it was recorded; 1 something is not, or
+    with --deep a signature could not be checked, because its secret is not in
+    LEDGER_WEBHOOK_SECRETS; 2 wrong usage or settings.
     """
     try:
         found = _verified(head or (), deep=deep)
@@ -68,7 +74,7 @@ def verify(
         print_json(_as_json(found))
     else:
         _print(found, deep=deep, noted_elsewhere=bool(head))
-    if found.findings:
+    if found.findings or found.log.unchecked:
         raise typer.Exit(SOMETHING_WRONG)
 
 
@@ -114,13 +120,17 @@ def _print(found: Verified, *, deep: bool, noted_elsewhere: bool) -> None:
     read = f"{counted(log.events, 'event')} in {counted(log.partitions, 'partition')}"
     signatures = f", {counted(log.signatures, 'signature')} checked again" if deep else ""
     read = f"({read}{signatures}, {counted(found.trail.entries, 'entry', 'entries')} of the audit trail)"
-    if not found.findings:
-        console.print(said("Everything is as it was recorded", "bold green"), said(read), soft_wrap=True)
+    if found.findings:
+        verdict = said(f"{counted(len(found.findings), 'finding')}: not everything is as it was recorded", "bold red")
+    elif log.unchecked:
+        verdict = said("Not everything could be checked; what could is as it was recorded", "bold yellow")
     else:
-        told = f"{counted(len(found.findings), 'finding')}: not everything is as it was recorded"
-        console.print(said(told, "bold red"), said(read), soft_wrap=True)
+        verdict = said("Everything is as it was recorded", "bold green")
+    console.print(verdict, said(read), soft_wrap=True)
     for finding in found.findings:
         console.print(said(f"  {finding}"), soft_wrap=True)
+    if log.unchecked:
+        console.print(said(f"  {_unchecked_in_words(log.unchecked)}", "yellow"), soft_wrap=True)
     for remark in found.trail.remarks:
         console.print(said(f"  {remark}", "yellow"), soft_wrap=True)
     if not found.findings and not noted_elsewhere:
@@ -133,12 +143,24 @@ def _print(found: Verified, *, deep: bool, noted_elsewhere: bool) -> None:
             console.print(said(f"  --head {each}", "bold"), soft_wrap=True)
 
 
+def _unchecked_in_words(unchecked: Mapping[str | None, int]) -> str:
+    named = [f"{secret_id} ({count:,})" for secret_id, count in unchecked.items() if secret_id is not None]
+    told = []
+    if named:
+        more = ", …" if len(named) > SECRETS_TOLD_MAX else ""
+        told.append(f"LEDGER_WEBHOOK_SECRETS lacks those with the ids {', '.join(named[:SECRETS_TOLD_MAX])}{more}")
+    if None in unchecked:
+        told.append(f"stored without a signature ({unchecked[None]:,})")
+    return f"{counted(sum(unchecked.values()), 'signature')} could not be checked: {'; '.join(told)}"
+
+
 def _as_json(found: Verified) -> dict[str, object]:
     log = found.log
     return {
         "partitions": log.partitions,
         "events": log.events,
         "signatures": log.signatures,
+        "signaturesUnchecked": [{"secretId": each, "count": count} for each, count in log.unchecked.items()],
         "heads": log.heads,
         "auditEntries": found.trail.entries,
         "auditHead": found.trail.head,

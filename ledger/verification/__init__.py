@@ -5,9 +5,9 @@ beside a running server and with flat memory. After a broken link the chain is f
 there, so that one edit is one finding, not one for every event behind it.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -33,7 +33,8 @@ OnProgress = Callable[[int, int], None]
 class Verification:
     """What was found. `heads` are to be noted elsewhere (`0-17:HASH`): with them a cut-off tail is found later.
 
-    `signatures` counts those that were checked again: of deep verification, with a secret that was given.
+    Of deep verification: `signatures` counts those that were checked again, `unchecked` the webhooks whose signature was not,
+    by the id of the secret that was not given; None where none is stored, as where signing was switched off.
     """
 
     partitions: int
@@ -41,6 +42,7 @@ class Verification:
     signatures: int
     heads: tuple[str, ...]
     findings: tuple[Finding, ...]
+    unchecked: Mapping[str | None, int] = field(default_factory=dict)
 
 
 def verify(
@@ -86,6 +88,7 @@ def verify(
         content.signatures if content else 0,
         tuple(_head_to_note(end, ledger_id) for end in ends),
         (*findings, *_in_no_partition(database, partitions, noted)),
+        dict(content.unchecked) if content else {},
     )
 
 

@@ -3,13 +3,14 @@
 import hashlib
 import hmac
 import struct
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
 from ledger.chain import event_hash
 from ledger.errors import LedgerError
-from ledger.events import RequestAccepted, stream_id
+from ledger.events import Receipt, RequestAccepted, stream_id
 from ledger.json_values import canonical, parse_object
 from ledger.mapper import EventCodec
 from ledger.reception import QUARANTINE_ID_BYTES
@@ -30,6 +31,7 @@ class Content:
         self._codec = codec
         self._keys = {secret.id: secret.key for secret in secrets}
         self.signatures = 0
+        self.unchecked: Counter[str | None] = Counter()
 
     def wrong_with(self, row: RawRow) -> str | None:
         """What is wrong with an event's content, or None. What the library put has no fact key, and is not ours."""
@@ -46,13 +48,18 @@ class Content:
             return f"the body is another fact than the stored key says: expected {made.hex()}, found {shown(key)}"
         if stream_id(event.message_id).bytes != stream:
             return f"the event of message {event.message_id!r} is in the stream of another message"
-        receipt = event.receipt
-        if receipt.digest is not None and receipt.timestamp is not None and receipt.secret_id in self._keys:
-            self.signatures += 1
-            signed = receipt.timestamp.encode("ascii", "replace") + b"." + receipt.body
-            if not hmac.compare_digest(hmac.digest(self._keys[receipt.secret_id], signed, "sha256"), receipt.digest):
-                return f"the stored signature is not that of secret {receipt.secret_id!r} over the stored body"
-        return None
+        # A request that was handed over is never signed.
+        return None if isinstance(event, RequestAccepted) else self._wrong_with_signature(event.receipt)
+
+    def _wrong_with_signature(self, receipt: Receipt) -> str | None:
+        if receipt.digest is None or receipt.timestamp is None or receipt.secret_id not in self._keys:
+            self.unchecked[receipt.secret_id] += 1
+            return None
+        self.signatures += 1
+        signed = receipt.timestamp.encode("ascii", "replace") + b"." + receipt.body
+        if hmac.compare_digest(hmac.digest(self._keys[receipt.secret_id], signed, "sha256"), receipt.digest):
+            return None
+        return f"the stored signature is not that of secret {receipt.secret_id!r} over the stored body"
 
 
 def hash_of(previous: bytes, partition: int, row: RawRow) -> bytes | None:

@@ -46,6 +46,7 @@ def test_an_untouched_ledger_verifies_and_prints_the_heads_to_note(run: Run, sto
         "partitions": 1,
         "events": 3,
         "signatures": 0,
+        "signaturesUnchecked": [],
         "heads": [head],
         "auditEntries": 1,
         "headsInAudit": 1,
@@ -137,11 +138,29 @@ def test_deep_verification_checks_the_signatures_with_the_secrets_that_are_set(r
 
     deep = run("verify", "--deep", "--json", LEDGER_DATABASE_URL=store_url, **secrets)
     other_secret = run("verify", "--deep", LEDGER_DATABASE_URL=store_url, LEDGER_WEBHOOK_SECRETS="main:other")
+
+    assert (deep.status, deep.json["signatures"], deep.json["signaturesUnchecked"]) == (0, 3, [])
+    assert other_secret.status == 1
+    assert "is not that of secret 'main'" in other_secret.stdout
+
+
+def test_signatures_that_cannot_be_checked_are_no_success_and_their_secrets_are_named(run: Run, store_url: str) -> None:
+    record(store_url, *THREE)
+
+    missing = run("verify", "--deep", LEDGER_DATABASE_URL=store_url, LEDGER_WEBHOOK_SECRETS="2026:another")
+    as_json = run("verify", "--deep", "--json", LEDGER_DATABASE_URL=store_url, LEDGER_WEBHOOK_SECRETS="2026:another")
     no_secret = run("verify", "--deep", LEDGER_DATABASE_URL=store_url)
 
-    assert (deep.status, deep.json["signatures"]) == (0, 3)
-    assert other_secret.status == 1
-    assert no_secret.status == 0
+    assert (missing.status, as_json.status, no_secret.status) == (1, 1, 1)
+    assert missing.stdout.startswith("Not everything could be checked; what could is as it was recorded (3 events")
+    assert "0 signatures checked again" in missing.stdout
+    assert (
+        "3 signatures could not be checked: LEDGER_WEBHOOK_SECRETS lacks those with the ids main (3)\n"
+        in missing.stdout
+    )
+    assert "  --head 0-3:" in missing.stdout
+    assert as_json.json["signaturesUnchecked"] == [{"secretId": "main", "count": 3}]
+    assert as_json.json["findings"] == []
     assert no_secret.stderr.startswith("signatures are not checked: LEDGER_WEBHOOK_SECRETS")
 
 
