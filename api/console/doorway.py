@@ -128,7 +128,7 @@ async def _let_in(visit: Visit, way: Page | Action | Door) -> Visit:
     body = b""
     if request.method == "POST":
         _expect_our_own_page(request)
-        body = await read_body(request.headers.raw, request.receive)
+        body = await read_body(request.scope, request.receive)
     caller = _caller(visit.console, request)
     if caller is None and not isinstance(way, Door):
         raise Unauthenticated("sign in with an API key")

@@ -1,19 +1,21 @@
-"""Reading a request's body: within a size, uncompressed. How long it may take is bounded in `api/http/connection.py`."""
+"""Reading a request's body: within a size, uncompressed. How long it may take is bounded in `api/http/connection.py`, which says so."""
 
 from collections.abc import Iterable
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
 
-from api.http.problems import BodyCutOff, BodyTooLarge, EncodingRefused
+from api.http.problems import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
 
 BODY_BYTES_MAX = 256 * 1024
 CONTENT_LENGTH_DIGITS_MAX = 20
+TOO_SLOW = "ledger.body_too_slow"
+"""The member of a scope by which the connection says why it ended within a body."""
 
 
-async def read_body(headers: Iterable[tuple[bytes, bytes]], receive: Receive) -> bytes:
-    """The whole body; BodyTooLarge, BodyCutOff or EncodingRefused. Little more than the limit is ever held."""
-    is_identity = expect_small(headers)
-    body = await _read(receive)
+async def read_body(scope: Scope, receive: Receive) -> bytes:
+    """The whole body; BodyTooLarge, BodyTooSlow, BodyCutOff or EncodingRefused. Little more than the limit is ever held."""
+    is_identity = expect_small(scope["headers"])
+    body = await _read(scope, receive)
     if not is_identity:
         raise EncodingRefused("send the body as it was signed: Content-Encoding must be identity or absent")
     return body
@@ -30,12 +32,14 @@ def expect_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
     return is_identity
 
 
-async def _read(receive: Receive) -> bytes:
+async def _read(scope: Scope, receive: Receive) -> bytes:
     chunks: list[bytes] = []
     body_bytes = 0
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
+            if TOO_SLOW in scope:
+                raise BodyTooSlow(scope[TOO_SLOW])
             raise BodyCutOff("the connection ended before the body did")
         chunk: bytes = message.get("body", b"")
         body_bytes += len(chunk)

@@ -7,10 +7,11 @@ a body may be is bounded in `api/http/bodies.py`. What uvicorn refuses by itself
 import asyncio
 import re
 from http import HTTPStatus
-from typing import cast
+from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from api.http.bodies import TOO_SLOW
 from api.http.problems import PROBLEM_MEDIA_TYPE, problem_content
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -128,7 +129,9 @@ class Connection(HttpToolsProtocol):
         if self.cycle.response_started:  # refused already for another reason, or nobody wants the body
             self.transport.close()
         elif not self.transport.is_closing():
-            self._refuse(408, "body-too-slow", f"The body did not arrive within {BODY_DEADLINE_S:.0f} s.")
+            detail = f"The body did not arrive within {BODY_DEADLINE_S:.0f} s."
+            cast("dict[str, Any]", self.cycle.scope)[TOO_SLOW] = detail
+            self._refuse(408, "body-too-slow", detail)
 
     def _end_deadline(self) -> None:
         if self._deadline is not None:

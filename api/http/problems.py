@@ -45,6 +45,10 @@ class BodyCutOff(errors.SenderMustFix):
     """The connection ended before the body did."""
 
 
+class BodyTooSlow(errors.SenderMustFix):
+    """The body did not arrive in time."""
+
+
 class NotReachedInTime(errors.TryAgain):
     """The read model did not reach the position that was waited for."""
 
@@ -71,6 +75,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     Forbidden: Kind(403, "forbidden", "The key lacks a scope"),
     errors.NotFound: Kind(404, "not-found", "Not found"),
     BodyCutOff: Kind(400, "body-cut-off", "The body ended early"),
+    BodyTooSlow: Kind(408, "body-too-slow", "The body came too slowly"),
     RebuildRunning: Kind(409, "rebuild-running", "A rebuild is running"),
     errors.SendConflict: Kind(409, "idempotency-key-reused", "The idempotency key has other content"),
     BodyTooLarge: Kind(413, "body-too-large", "The body is too large"),
@@ -153,7 +158,7 @@ def _headers_of(error: Exception) -> dict[str, str]:
             return {"Retry-After": "60"}
         case Unauthenticated():
             return {"WWW-Authenticate": 'Bearer realm="ledger"'}
-        case BodyTooLarge() | EncodingRefused() | BodyCutOff():
+        case BodyTooLarge() | EncodingRefused() | BodyCutOff() | BodyTooSlow():
             return {"Connection": "close"}  # the rest of the body is not read
         case _:
             return {}

@@ -5,7 +5,6 @@ Checked in the contract's order: method, size, encoding, signature, body. Answer
 
 import asyncio
 import time
-from collections.abc import Iterable
 
 import msgspec
 import structlog
@@ -46,7 +45,7 @@ class WebhookEndpoint:
             await refused(scope, receive, send)
             return
         try:
-            status, content = await self._record(scope["headers"], receive, request_id)
+            status, content = await self._record(scope, receive, request_id)
         except Exception as error:  # noqa: BLE001 - whatever it was, the provider is told to try again
             await self._refused(error, request_id)(scope, receive, send)
             return
@@ -57,12 +56,10 @@ class WebhookEndpoint:
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})
 
-    async def _record(
-        self, headers: Iterable[tuple[bytes, bytes]], receive: Receive, request_id: bytes
-    ) -> tuple[int, bytes]:
+    async def _record(self, scope: Scope, receive: Receive, request_id: bytes) -> tuple[int, bytes]:
         started_s = time.perf_counter()
-        body = await read_body(headers, receive)
-        item = self._service.reception.receive(headers, body, now_us=self._service.now_us())
+        body = await read_body(scope, receive)
+        item = self._service.reception.receive(scope["headers"], body, now_us=self._service.now_us())
         outcome = await self._service.submit(item)
         self._service.clock.saw(late=item.late)
         self._service.metrics.webhook_answered(item, outcome, time.perf_counter() - started_s)

@@ -27,7 +27,7 @@ SLICE_BYTES_MAX = 4 * 1024 * 1024
 
 async def post_send(service: Service, _caller: Caller, request: Request) -> Response:
     """Registers the idempotency key, then records each result on its message."""
-    body = await read_body(request.headers.raw, request.receive)
+    body = await read_body(request.scope, request.receive)
     accepted, now_us = parse_send(body), service.now_us()
     slices = _slices(accepted)
     partitions = service.ledger.partitions

@@ -141,13 +141,17 @@ def test_who_never_finishes_a_second_head_is_refused_in_time(server: Running, mo
         assert wire.send(b"GET /livez HT").answer().status == 408
 
 
-def test_who_never_finishes_a_body_is_refused_in_time(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_never_finishes_a_body_is_refused_in_time_and_counted_under_the_same_name(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("api.http.connection.BODY_DEADLINE_S", 0.1)
-    with server.wire() as wire:
+    with fresh.wire() as wire:
         answer = wire.send(request("POST", WEBHOOKS, {"Content-Length": "2"}), b"{").answer()
         assert wire.is_closed()
 
     assert (answer.status, problem_slug(answer.json()["type"])) == (408, "body-too-slow")
+    counted = 'ledger_webhooks_refused_total{problem="body-too-slow"} 1.0'
+    until(lambda: counted in fresh.http.get("/metrics").text)
 
 
 def trickled(server: Running) -> Iterator[Wire]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from api.http.problems import KINDS, TYPE_BASE
 
 DOCS = Path(__file__).parents[2] / "docs"
-ANSWERED_BY_THE_CONNECTION = {"malformed-request", "head-too-large", "head-too-slow", "body-too-slow"}
+ANSWERED_BY_THE_CONNECTION = {"malformed-request", "head-too-large", "head-too-slow"}
 ANSWERED_WITHOUT_AN_ERROR = {"method-not-allowed", "internal"} | ANSWERED_BY_THE_CONNECTION
 
 
