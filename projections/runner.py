@@ -216,6 +216,8 @@ class Runner:
                 self._wake.wait(retry_s)
                 retry_s = min(2 * retry_s, RETRY_LAST_S)
             else:
+                if self.last_error is not None:
+                    log.warning("projecting works again")
                 self.last_error, retry_s = None, RETRY_FIRST_S
                 look_s = LOOK_FIRST_S if worked else min(2 * look_s, LOOK_LAST_S)
                 self._rest(look_s, _rest_s(time.monotonic() - began_s) if worked else 0.0)
@@ -226,11 +228,12 @@ class Runner:
             self._wake.wait(look_s)
 
     def _failed(self, error: Exception) -> None:
-        # The text of an error may quote rows, which are personal data; of SQLite's none that says that it cannot work does.
-        self.last_error = type(error).__name__
-        if self._rows.is_sqlite and isinstance(error, OperationalError):
-            self.last_error += f" ({said(error)})"
-        log.warning("projecting failed and is tried again: %s", self.last_error)
+        # The text of an error may quote rows, which are personal data; of those that say that a database cannot work none does.
+        name = type(error).__name__
+        why = f"{name} ({said(error)})" if isinstance(error, OperationalError) else name
+        log.warning("projecting failed and is tried again: %s", why)
+        # Strangers may ask for this one. What SQLite says names nothing; PostgreSQL names hosts and users.
+        self.last_error = why if self._rows.is_sqlite else name
         self._projectors.clear()
         if is_of_the_log(error):
             self._log.after_failure(error)

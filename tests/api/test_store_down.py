@@ -46,7 +46,7 @@ def is_unavailable(answer: httpx2.Response) -> bool:
 
 
 def test_case_27_with_the_database_down_nothing_is_acknowledged_and_it_serves_again_without_a_restart(
-    own_postgres: PrivatePostgres,
+    own_postgres: PrivatePostgres, caplog: pytest.LogCaptureFixture
 ) -> None:
     before, during = facts(2)
     with running(settings_at(own_postgres.new_database())) as server:
@@ -61,7 +61,11 @@ def test_case_27_with_the_database_down_nothing_is_acknowledged_and_it_serves_ag
         assert "the store cannot be written" in server.http.get("/readyz").json()["reasons"]
         assert server.http.get("/livez").json() == {"status": "alive"}
 
+        until(lambda: "OperationalError (connection failed: " in caplog.text)
+        assert "projecting works again" not in caplog.text
+
         own_postgres.start()
+        until(lambda: "projecting works again" in caplog.text)
         until(lambda: server.deliver(during).status_code in {200, 202})
         until(lambda: server.http.get("/readyz").status_code == 200)
         assert server.deliver(during).json()["outcome"] == "duplicate"
