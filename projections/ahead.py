@@ -101,7 +101,7 @@ class Ahead:
             # -P: nothing is imported from the folder that it happens to be started in. A group of its own: Ctrl-C is for
             # the rebuild, which then ends it.
             self._process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-P", "-c", f"from {__name__} import work; work({theirs.fileno()})"],
+                [sys.executable, "-P", "-c", f"from {__name__} import work; work({theirs.fileno()})", _shown_as(task)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],
@@ -180,6 +180,11 @@ def _answer_requests(connection: Connection, task: Task) -> None:
             projectors[partition].forget_recent()
             answer = NOT_PREPARED
         connection.send_bytes(_encode(answer))
+
+
+def _shown_as(task: Task) -> str:
+    """What `ps` shows at the end of the process's line; nobody reads it there."""
+    return f"ledger: prepares batches for the rebuild of {task.projection.name}"
 
 
 def _url_of(database: Database) -> str:

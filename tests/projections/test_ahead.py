@@ -141,6 +141,13 @@ def test_it_is_gone_when_the_rebuild_is_over(sqlite_scene: Scene, processes: lis
     filled(sqlite_scene).read_models.claim_rebuild(MESSAGE_STATUS).run()
 
     assert [process.returncode for process in processes] == [-signal.SIGKILL]
+    assert process_shown(processes[0]) == "ledger: prepares batches for the rebuild of message-status"
+
+
+def process_shown(process: subprocess.Popen[bytes]) -> object:
+    """The end of its line in `ps`."""
+    assert isinstance(process.args, list)
+    return process.args[-1]
 
 
 def test_it_ends_when_the_rebuild_is_killed(sqlite_scene: Scene, tmp_path: Path) -> None:
