@@ -24,13 +24,14 @@ from ledger.provider import Status
 from ledger.store import registers
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.schema import newest_version
+from projections.health import LIVE, REBUILDING, STOPPED
 from projections.read_models import MessageFilters, ProjectionStatus, ReadModels
 from projections.stuck import STUCK_AFTER_S
 
 VALID_S = 5.0
 AGES_S = (900, 5_400, 86_400)
 COUNTED_MAX = 10_000
-STATES = ("live", "rebuilding", "stopped")
+STATES = (LIVE, REBUILDING, STOPPED)
 
 log = structlog.get_logger(__name__)
 
@@ -190,7 +191,7 @@ def _of_projections(statuses: Sequence[ProjectionStatus]) -> Iterator[Metric]:
         lag_events.add_metric(name, status.lag_events)
         lag_seconds.add_metric(name, status.lag_seconds)
         parked.add_metric(name, status.parked)
-        if status.rebuild is not None:
+        if status.rebuild is not None and not status.is_cut_off:
             rebuilt.add_metric(name, status.rebuild.done / max(status.rebuild.total, 1))
             if status.rebuild.seconds_left is not None:
                 left.add_metric(name, status.rebuild.seconds_left)

@@ -6,6 +6,7 @@ The claim of a process that is dead is free at once where that can be seen, on i
 import os
 import secrets
 import socket
+from enum import Enum
 
 from sqlalchemy import Connection, update
 
@@ -22,6 +23,14 @@ from projections.tables import read_models
 LEASE_S = 15
 
 
+class Cancelled(Enum):
+    """What a cancellation found."""
+
+    RUNNING = "a rebuild that runs"
+    CUT_OFF = "what a cut-off rebuild had built"
+    NOTHING = "nothing"
+
+
 def claim_rebuild(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
     """The right to rebuild, with a new shadow generation or the one that a dead rebuild left. RebuildRunning."""
     with stores.rows.writing() as connection:
@@ -34,8 +43,11 @@ def claim_rebuild(stores: Stores, projection: Projection, on_switch: OnSwitch) -
     return Rebuild(stores, projection, target, owner, on_switch, compares=True)
 
 
-def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) -> Rebuild:
-    """The right to make the previous generation live again. RebuildRunning, NothingToRollBackTo."""
+def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) -> tuple[Rebuild, bool]:
+    """The right to make the previous generation live again, and whether that drops what a cut-off rebuild had built.
+
+    RebuildRunning, NothingToRollBackTo.
+    """
     with stores.rows.writing() as connection:
         registered = entry(connection, projection.name)
         if registered.previous is None:
@@ -52,20 +64,20 @@ def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) 
             )
         owner, _ = _claim(connection, projection.name)
     target = Generation(projection.name, registered.previous)
-    return Rebuild(stores, projection, target, owner, on_switch, compares=False)
+    rollback = Rebuild(stores, projection, target, owner, on_switch, compares=False)
+    return rollback, registered.shadow is not None
 
 
-def cancel_rebuild(rows: Database, projection: Projection) -> bool:
-    """Asks whoever rebuilds to end, and drop what was built; False where nobody does: then what a dead one built is dropped here."""
+def cancel_rebuild(rows: Database, projection: Projection) -> Cancelled:
+    """Asks whoever rebuilds to end, and drop what was built; where nobody does, what a cut-off rebuild had built is dropped here."""
     with rows.writing() as connection:
-        running = is_running(entry(connection, projection.name))
-        if running:
+        registered = entry(connection, projection.name)
+        if is_running(registered):
             change(connection, projection.name, rebuild_cancelled=1)
-        else:
-            change(connection, projection.name, shadow=None, shadow_version=None, rebuilder=None)
-    if not running:
-        drop_all_but_those_kept(rows, projection)
-    return running
+            return Cancelled.RUNNING
+        change(connection, projection.name, shadow=None, shadow_version=None, rebuilder=None)
+    drop_all_but_those_kept(rows, projection)
+    return Cancelled.NOTHING if registered.shadow is None else Cancelled.CUT_OFF
 
 
 def is_running(registered: Entry) -> bool:
@@ -83,7 +95,8 @@ def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
     registered = entry(connection, name)
     if is_running(registered):
         seen_s = (now_us() - registered.rebuilder_seen_us) / 1_000_000
-        raise RebuildRunning(f"a rebuild of {name} runs in {registered.rebuilder}, last seen {seen_s:.1f} s ago")
+        host, pid, _ = str(registered.rebuilder).rsplit(":", 2)
+        raise RebuildRunning(f"a rebuild of {name} runs in process {pid} on host {host}, last seen {seen_s:.1f} s ago")
     owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     is_unchanged = read_models.c.rebuilder.is_not_distinct_from(registered.rebuilder)
     claimed = connection.execute(

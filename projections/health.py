@@ -3,19 +3,22 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from sqlalchemy import Connection
+
 from ledger.errors import UnreadableEvent
 from ledger.mapper import EventCodec
 from ledger.positions import Position
 from ledger.store import reads
 from ledger.store.database import Database
-from projections.checkpoints import Checkpoint, checkpoints_of
+from projections.checkpoints import Checkpoint, Generation, checkpoints_of
 from projections.claims import is_running
 from projections.heartbeats import seen_s
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
 from projections.rebuild import RebuildProgress, progress_of
-from projections.register import entry, now_us
+from projections.register import Entry, entry, now_us
 
+LIVE, REBUILDING, STOPPED = "live", "rebuilding", "stopped"
 RUNNER_SILENT_S_MAX = 5.0
 LAG_S_MAX = 30.0
 FIRST_WAITING = Bounds(1, 1)
@@ -26,15 +29,32 @@ class ProjectionStatus(NamedTuple):
 
     name: str
     version: int
-    state: str  # live, rebuilding or stopped
+    state: str
+    """LIVE, REBUILDING or STOPPED."""
     position: str
     head: str
     lag_events: int
     lag_seconds: float
     parked: int
     rebuild: RebuildProgress | None
+    """Of one that runs or, where the state is not REBUILDING, that was cut off."""
     runner_seen_s: float | None
     """How long ago a runner, in any process, showed that it is alive; None where none ever did."""
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether `rebuild` is of one that does not run any more, and can be gone on with."""
+        return self.rebuild is not None and self.state != REBUILDING
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether it is further behind than one that is being kept up to date."""
+        return self.lag_events > 0 and (self.state == STOPPED or self.lag_seconds > LAG_S_MAX)
+
+    @property
+    def condition(self) -> str:
+        """Its state in a word for people, to whom one that is far behind is not `live`."""
+        return "catching up" if self.state == LIVE and self.is_behind else self.state
 
 
 class Readiness(NamedTuple):
@@ -51,16 +71,19 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
         registered = entry(connection, projection.name)
         at = checkpoints_of(connection, registered.live_generation)
         runner_seen_s = seen_s(connection, projection.name)
+        built = _built(connection, registered, projection)
     with log.reading() as connection:
         heads = [head.position for head in reads.heads(connection)]
-    rebuild = None
-    if is_running(registered):
+    rebuild, runs = None, is_running(registered)
+    if runs:
         rebuild = progress_of(registered.rebuild_done, registered.rebuild_total, registered.rebuild_rate)
+    elif built is not None:
+        rebuild = progress_of(built, sum(heads), 0.0)
     silent = runner_seen_s is None or runner_seen_s > RUNNER_SILENT_S_MAX
     return ProjectionStatus(
         name=projection.name,
         version=registered.version,
-        state="rebuilding" if rebuild else "stopped" if silent else "live",
+        state=REBUILDING if runs else STOPPED if silent else LIVE,
         position=_written([each.position for each in at]),
         head=_written(heads),
         lag_events=sum(max(head - each.position, 0) for head, each in zip(heads, at, strict=True)),
@@ -92,10 +115,24 @@ def readiness(
         if status.runner_seen_s is None or status.runner_seen_s > RUNNER_SILENT_S_MAX:
             reasons.append(f"{status.name}: no runner has shown that it is alive for {RUNNER_SILENT_S_MAX:.0f} s")
         if status.lag_seconds > LAG_S_MAX:
-            reasons.append(f"{status.name}: {status.lag_events} events, {status.lag_seconds:.0f} s behind")
+            reasons.append(f"{status.name}: {lag_in_words(status.lag_events, status.lag_seconds)}")
         if status.parked:
-            warnings.append(f"{status.name}: {status.parked} events are parked")
+            warnings.append(f"{status.name}: {status.parked:,} events are parked")
     return Readiness(reasons, warnings)
+
+
+def lag_in_words(events: int, seconds: float) -> str:
+    """How far behind a read model is. The seconds are no estimate of how long it takes to catch up."""
+    if not events:
+        return "up to date with the log"
+    return f"{events:,} {'event' if events == 1 else 'events'} behind the log, the first of them received {seconds:,.1f} s ago"
+
+
+def _built(connection: Connection, registered: Entry, projection: Projection) -> int | None:
+    """How many events a rebuild that did not come to its end has folded; None where there is none that can be gone on with."""
+    if registered.shadow is None or registered.shadow_version != projection.version:
+        return None
+    return sum(each.position for each in checkpoints_of(connection, Generation(projection.name, registered.shadow)))
 
 
 def _waiting_s(log: Database, codec: EventCodec, partition: int, at: Checkpoint) -> float:

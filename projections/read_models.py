@@ -22,7 +22,7 @@ from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
 from projections.as_of import status_as_of, status_in_log
 from projections.checkpoints import Generation, OvertakenByAnother, checkpoint, checkpoints_of
-from projections.claims import cancel_rebuild, claim_rebuild, claim_rollback
+from projections.claims import Cancelled, cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.health import RUNNER_SILENT_S_MAX, ProjectionStatus, Readiness, projection_status, readiness
@@ -54,6 +54,7 @@ __all__ = [
     "LIMIT_DEFAULT",
     "LIMIT_MAX",
     "MESSAGE_STATUS",
+    "Cancelled",
     "Conversation",
     "ConversationMessage",
     "Difference",
@@ -265,13 +266,18 @@ class ReadModels:
         """The right to rebuild a projection; goes on with one that was killed or paused. RebuildRunning, NotFound."""
         return self._own(claim_rebuild(self.stores, self._projection(name), self.wake))
 
-    def cancel_rebuild(self, name: str) -> bool:
-        """Asks a rebuild in any process to end and drops what it built; False where none runs."""
+    def cancel_rebuild(self, name: str) -> Cancelled:
+        """Asks a rebuild in any process to end, and drops what it, or one that was cut off, had built."""
         return cancel_rebuild(self.stores.rows, self._projection(name))
 
-    def rollback(self, name: str) -> None:
-        """Makes the previous generation live again, once it has caught up. NothingToRollBackTo, RebuildRunning."""
-        self._own(claim_rollback(self.stores, self._projection(name), self.wake)).run()
+    def rollback(self, name: str) -> bool:
+        """Makes the previous generation live again, once it has caught up; whether that dropped what a cut-off rebuild had built.
+
+        NothingToRollBackTo, RebuildRunning.
+        """
+        rollback, drops = claim_rollback(self.stores, self._projection(name), self.wake)
+        self._own(rollback).run()
+        return drops
 
     def parked(self, name: str) -> list[ParkedEvent]:
         """The first 1,000 parked events of a projection."""

@@ -44,7 +44,7 @@ log = logging.getLogger(__name__)
 
 
 class RebuildProgress(NamedTuple):
-    """How far a rebuild is, in events; `seconds_left` is None until there is a rate."""
+    """How far a rebuild is, in events; `seconds_left` is None until there is a rate, and of one that was cut off."""
 
     done: int
     total: int
@@ -139,6 +139,15 @@ class Rebuild:
                 "rows.differing": report.rows_differing,
             }
         self._on_switch()
+        told_now = "rebuilt %s: %s events in %.1f s; %s rows were compared, %s of them differed"
+        log.info(
+            told_now,
+            self._projection.name,
+            f"{report.events:,}",
+            report.seconds,
+            f"{report.rows_compared:,}",
+            f"{report.rows_differing:,}",
+        )
         drop_all_but_those_kept(self._stores.rows, self._projection, lambda: self._pausing)
         return report
 
@@ -164,12 +173,18 @@ class Rebuild:
 
     def _run_logged(self) -> None:
         try:
-            report = self.run()
-            log.info(
-                "rebuilt %s: %d events, %d rows differ", self._projection.name, report.events, report.rows_differing
+            self.run()
+        except RebuildCancelled as error:
+            log.info("%s, and what it had built is dropped", error)
+        except RebuildPaused as error:
+            if not self._pausing:
+                log.info("the rebuild of %s ended: %s", self._projection.name, error)
+                return
+            told = (
+                "the rebuild of %s was cut off at %s of %s events; `ledger rebuild %s` goes on there, --cancel drops it"
             )
-        except (RebuildCancelled, RebuildPaused) as error:
-            log.info("the rebuild of %s ended: %s", self._projection.name, error)
+            name = self._projection.name
+            log.info(told, name, f"{self._done():,}", f"{self._events():,}", name)
         except Exception:
             log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
 

@@ -12,7 +12,8 @@ from ledger.ledger import Ledger
 from ledger.store.database import Database, parse_database_url
 from ledger.store.place import expect_no_lost_log
 from ledger.store.schema import open_existing
-from projections.read_models import ReadModels
+from projections.health import STOPPED
+from projections.read_models import ProjectionStatus, ReadModels
 from projections.spans import Spans, unseen
 
 
@@ -50,10 +51,17 @@ def opened_read_models(spans: Spans = unseen) -> Iterator[ReadModels]:
 
 def warn_if_behind(read_models: ReadModels, name: str) -> None:
     """Says so where a read model has not seen everything yet."""
-    lag_events = read_models.projection_status(name).lag_events
-    if lag_events:
-        told = f"{name} is {counted(lag_events, 'event')} behind the log; it catches up while `ledger serve` runs"
-        to_stderr().print(said(told, "yellow"), soft_wrap=True)
+    status = read_models.projection_status(name)
+    if status.lag_events:
+        to_stderr().print(said(how_far_behind(status), "yellow"), soft_wrap=True)
+
+
+def how_far_behind(status: ProjectionStatus) -> str:
+    """How far a read model is behind, and whether somebody brings it up to date."""
+    told = f"{status.name} is {counted(status.lag_events, 'event')} behind the log"
+    return (
+        f"{told}, and nobody projects: start `ledger serve`" if status.state == STOPPED else f"{told}, and catches up"
+    )
 
 
 def existing_url() -> str:

@@ -36,8 +36,10 @@ Name = Annotated[
 def list_projections(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show how far the read models are, and whether anything is parked.
 
-    `lag` and `seconds` say how far one is behind the log; `parked` counts
-    events that it could not take, which stop nothing else.
+    `lag` and `seconds` say how far one is behind the log: how many events, and
+    how long ago the first of them was received. `parked` counts events that it
+    could not take, which stop nothing else. A rebuild that was cut off is shown
+    with how far it came.
 
     For example:
 
@@ -57,6 +59,9 @@ def list_projections(context: typer.Context, *, as_json: AsJson = False) -> None
         print_json({"items": items, "parkedEvents": [_parked_as_json(name, event) for name, event in parked]})
         return
     print_table(COLUMNS, map(_row, found))
+    for each in found:
+        if each.is_cut_off:
+            to_stderr().print(said(_how_to_go_on(each), "yellow"), soft_wrap=True)
     if parked:
         to_stderr().print(said("Parked events; `ledger projections retry NAME` tries them again:", "yellow"))
     for name, event in parked[:PARKED_SHOWN]:
@@ -100,17 +105,26 @@ def _parked_as_json(name: str, event: ParkedEvent) -> dict[str, object]:
     }
 
 
+def _how_to_go_on(status: ProjectionStatus) -> str:
+    return (
+        f"The rebuild of {status.name} was cut off: `ledger rebuild {status.name}` goes on where it was,"
+        f" `ledger rebuild {status.name} --cancel` drops what it had built."
+    )
+
+
 def _row(status: ProjectionStatus) -> tuple[object, ...]:
     rebuild = status.rebuild
-    share = None if rebuild is None else f"{rebuild.done:,} of {rebuild.total:,} events"
+    share = (
+        None if rebuild is None else f"{'cut off at ' * status.is_cut_off}{rebuild.done:,} of {rebuild.total:,} events"
+    )
     return (
         status.name,
         status.version,
-        status.state,
+        status.condition,
         status.position,
         status.head,
-        status.lag_events,
-        f"{status.lag_seconds:.1f}",
-        status.parked,
+        f"{status.lag_events:,}",
+        f"{status.lag_seconds:,.1f}",
+        f"{status.parked:,}",
         share,
     )

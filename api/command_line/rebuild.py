@@ -21,13 +21,20 @@ from api.command_line.terminal import (
     to_stdout,
     when_about,
 )
-from api.command_line.witnessing import administering
+from api.command_line.witnessing import administering, note
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 from ledger.errors import MalformedQuestion
-from projections.read_models import MESSAGE_STATUS, ReadModels, RebuildProgress, RebuildReport
+from projections.read_models import MESSAGE_STATUS, Cancelled, ReadModels, RebuildProgress, RebuildReport
 
 OnProgress = Callable[[RebuildProgress], None]
+
+BEGUN = "begun"
+CANCELLED = {
+    Cancelled.RUNNING: "the rebuild is cancelled; the live rows were never touched",
+    Cancelled.CUT_OFF: "dropped what a cut-off rebuild had built; the live rows were never touched",
+    Cancelled.NOTHING: "no rebuild runs, and none was cut off",
+}
 
 
 def rebuild(
@@ -49,14 +56,19 @@ def rebuild(
         bool, typer.Option("--rollback", help="Make what was live before the last rebuild live again, once.")
     ] = False,
     cancel: Annotated[
-        bool, typer.Option("--cancel", help="End a rebuild that runs anywhere, and drop what it made.")
+        bool,
+        typer.Option(
+            "--cancel", help="End a rebuild that runs anywhere; drop what it, or one that was cut off, had built."
+        ),
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make read models anew from the log, while everything goes on.
 
     Builds beside the live rows, compares, and switches at once. Interrupted
-    with Ctrl-C or killed, it goes on where it was when it is started again.
+    with Ctrl-C or killed, it goes on where it was when it is started again;
+    `ledger projections` shows one that was cut off, at which event of how
+    many, and --cancel drops what it had built.
 
     For example:
 
@@ -97,7 +109,9 @@ def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) ->
     for each in names:
         try:
             with administering(Act.REBUILD, each) as result, _progress_shown(each) as on_progress:
-                reports[each] = read_models.claim_rebuild(each).run(on_progress)
+                claimed = read_models.claim_rebuild(each)
+                note(Act.REBUILD, each, outcome=BEGUN)  # whoever is killed leaves no other
+                reports[each] = claimed.run(on_progress)
                 result |= {"events": reports[each].events, "rowsDiffering": reports[each].rows_differing}
         except KeyboardInterrupt:
             to_stderr().print(
@@ -120,17 +134,19 @@ def _rebuild_message(read_models: ReadModels, name: str, message_id: str, *, as_
 
 def _roll_back(read_models: ReadModels, name: str, *, as_json: bool) -> None:
     with administering(Act.ROLLBACK, name):
-        read_models.rollback(name)
+        dropped = read_models.rollback(name)
+    if dropped:
+        to_stderr().print(said(f"{name}: dropped what a cut-off rebuild had built", "yellow"), soft_wrap=True)
     told = f"{name}: what was live before the last rebuild is live again, since {when_about(now_us())} (UTC)"
     _tell(told, {"name": name, "rolledBack": True}, as_json=as_json)
 
 
 def _cancel(read_models: ReadModels, name: str, *, as_json: bool) -> None:
     with administering(Act.CANCEL_REBUILD, name) as result:
-        cancelled = read_models.cancel_rebuild(name)
+        found = read_models.cancel_rebuild(name)
+        cancelled = found is not Cancelled.NOTHING
         result |= {"cancelled": cancelled}
-    told = f"{name}: {'the rebuild is cancelled; the live rows were never touched' if cancelled else 'no rebuild runs'}"
-    _tell(told, {"name": name, "cancelled": cancelled}, as_json=as_json)
+    _tell(f"{name}: {CANCELLED[found]}", {"name": name, "cancelled": cancelled}, as_json=as_json)
     if not cancelled:
         raise typer.Exit(SOMETHING_WRONG)
 

@@ -6,12 +6,11 @@ import typer
 
 from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
-from api.command_line.opening import opened
+from api.command_line.opening import how_far_behind, opened
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr
 from api.durations import lasting
 from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
 from ledger.store import registers
-from projections.health import LAG_S_MAX
 from projections.read_models import ProjectionStatus, ReadModels, projection_json
 
 DAY_US = 24 * 60 * 60 * 1_000_000
@@ -40,7 +39,7 @@ def stuck(*, as_json: AsJson = False) -> None:
         with ledger.database.reading() as connection:
             quarantined = registers.waiting_in_quarantine(connection)
             fresh = registers.waiting_in_quarantine(connection, received_after_us=now_us() - DAY_US)
-    behind = [each for each in projections if _is_behind(each)]
+    behind = [each for each in projections if each.is_behind]
     is_any = any(each.messages for each in counts) or quarantined or behind or any(each.parked for each in projections)
     if as_json:
         print_json(_as_json(counts, quarantined, projections) | {"quarantinedSinceYesterday": fresh})
@@ -49,12 +48,6 @@ def stuck(*, as_json: AsJson = False) -> None:
         _tell(behind, is_any=bool(is_any))
     if is_any:
         raise typer.Exit(SOMETHING_WRONG)
-
-
-def _is_behind(projection: ProjectionStatus) -> bool:
-    """Whether a read model is further behind than one that is being kept up to date."""
-    is_kept_up = projection.state != "stopped" and projection.lag_seconds <= LAG_S_MAX
-    return projection.lag_events > 0 and not is_kept_up
 
 
 def _rows(
@@ -81,10 +74,7 @@ def _tell(behind: Sequence[ProjectionStatus], *, is_any: bool) -> None:
     if not is_any:
         to_stderr().print(said("Nothing is stuck or lost.", "green"))
     for each in behind:
-        seconds = f"{each.lag_seconds:.0f} s"
-        told = (
-            f"{each.name} is {seconds} behind, so messages may be further on than this says: is `ledger serve` running?"
-        )
+        told = f"Messages may be further on than this says: {how_far_behind(each)}"
         to_stderr().print(said(told, "yellow"), soft_wrap=True)
 
 

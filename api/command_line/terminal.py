@@ -47,6 +47,7 @@ STYLE_OF = {
     "submitted": "bold cyan",
     "unknown": "bold yellow",
     "live": "green",
+    "catching up": "yellow",
     "rebuilding": "yellow",
     "stopped": "bold red",
 }

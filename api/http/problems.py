@@ -14,6 +14,7 @@ from api.access import Forbidden, TooManyFailures, Unauthenticated
 from api.writer_process import WriterSilent
 from ledger import errors
 from projections.errors import RebuildRunning
+from projections.health import lag_in_words
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 log = structlog.get_logger(__name__)
@@ -60,7 +61,7 @@ class NotReachedInTime(errors.TryAgain):
         nothing_yet = "" if is_recorded else f"nothing is recorded at {wanted} yet: "
         super().__init__(
             f"{nothing_yet}the read model is at {reached} and did not reach {wanted} in time; "
-            f"it is {lag_events} events and {lag_seconds:.1f} s behind the log"
+            f"it is {lag_in_words(lag_events, lag_seconds)}"
         )
         self.lag = {"lagEvents": lag_events, "lagSeconds": lag_seconds}
 

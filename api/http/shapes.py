@@ -249,7 +249,7 @@ class ConversationMessage(Shape):
 
 
 class RebuildProgress(Shape):
-    """How far a rebuild is, in events."""
+    """How far a rebuild is, in events. Where the state is not `rebuilding` it was cut off there: ordered again, it goes on."""
 
     done: Count
     total: Count

@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 
 from ledger.log_entries import WHY_UNREADABLE
 from ledger.positions import Position
+from projections.errors import RebuildPaused
 from projections.generations import index_names
 from projections.read_models import Rebuild
 from tests.api.running import Running, key_of, running, settings_at, until
@@ -181,7 +182,7 @@ def test_who_waits_for_a_position_that_does_not_come_is_told_the_lag(fresh: Runn
     assert (answer.status_code, answer.headers["retry-after"]) == (504, "1")
     detail = (
         "nothing is recorded at 0-2 yet: the read model is at 0-1 and did not reach 0-2 in time; "
-        "it is 0 events and 0.0 s behind the log"
+        "it is up to date with the log"
     )
     expected = problem(504, "read-model-behind", "The read model is behind", detail)
     assert answer.json() == {**expected, "lagEvents": 0, "lagSeconds": 0.0}
@@ -536,6 +537,22 @@ def test_a_second_rebuild_is_409_while_one_runs_and_an_unknown_name_404(fresh: R
     )
     assert unknown.status_code == 404
     assert fresh.post("/projections/message-status/rebuild", key="admin").status_code == 202
+
+
+def test_a_rebuild_that_was_cut_off_is_told_with_how_far_it_came(fresh: Running) -> None:
+    recorded(fresh, body("message.sent", "msg_1", sequence=1))
+    rebuild = fresh.service.read_models.claim_rebuild("message-status")
+    rebuild.pause()
+    with pytest.raises(RebuildPaused):
+        rebuild.run()
+
+    (told, _) = fresh.get("/projections").json()["items"]
+
+    assert (told["state"], told["rebuild"]) == (
+        "live",
+        {"done": 0, "total": 1, "eventsPerSecond": 0.0, "secondsLeft": None},
+    )
+    assert "ledger_rebuild_done_ratio{" not in fresh.get("/metrics").text
 
 
 def test_a_rebuild_may_begin_while_the_one_before_it_still_tidies_up(

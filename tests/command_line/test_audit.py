@@ -15,7 +15,7 @@ from api.keys import read_keys
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.ledger import Ledger
-from projections.read_models import ReadModels
+from projections.read_models import ReadModels, Rebuild, RebuildReport
 from tests.builders import body
 from tests.command_line.conftest import Run, record
 from tests.pages import block
@@ -112,6 +112,23 @@ def test_an_administrative_act_that_fails_is_an_entry_with_why(run: Run, stocked
 
     entry = last(stocked_url)
     assert (entry.act, entry.subject, entry.outcome) == ("rebuild", None, "not-found")
+
+
+def test_a_rebuild_that_is_killed_has_left_an_entry(
+    run: Run, stocked_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is noted after this moment is not noted by a process that is killed in it."""
+    noted: list[AuditEntry] = []
+
+    def killed(_rebuild: Rebuild, _on_progress: object) -> RebuildReport:
+        noted.append(last(stocked_url))
+        return RebuildReport(0, 0.0, 0, 0, [])
+
+    monkeypatch.setattr(Rebuild, "run", killed)
+
+    run("rebuild", "message-status", LEDGER_DATABASE_URL=stocked_url)
+
+    assert [(each.act, each.subject, each.outcome) for each in noted] == [("rebuild", "message-status", "begun")]
 
 
 def test_what_the_trail_cannot_take_is_not_shown(run: Run, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from subprocess import PIPE
 import pytest
 
 from ledger.ledger import Ledger
+from projections.errors import RebuildPaused
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from tests import forks
 from tests.builders import append_unreadable, body
@@ -76,7 +77,7 @@ def test_a_read_model_that_is_behind_says_so(run: Run, store_url: str) -> None:
     ended = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
 
     assert (ended.status, ended.json["status"]) == (0, "accepted")
-    assert ended.stderr == "message-status is 1 event behind the log; it catches up while `ledger serve` runs\n"
+    assert ended.stderr == "message-status is 1 event behind the log, and nobody projects: start `ledger serve`\n"
 
 
 def test_a_status_that_an_event_is_missing_from_says_so_and_where_to_look(run: Run, store_url: str) -> None:
@@ -195,6 +196,50 @@ def test_a_second_rebuild_is_refused_while_one_runs(run: Run, store_url: str) ->
 
     assert (ended.status, ended.stdout) == (1, "")
     assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.fixture
+def cut_off_url(run: Run, store_url: str) -> str:
+    """A ledger whose read model was rebuilt once, and a second time not to its end."""
+    record(store_url, QUEUED)
+    project(store_url)
+    assert run("rebuild", MESSAGE_STATUS, LEDGER_DATABASE_URL=store_url).status == 0
+    with Ledger.open(store_url) as ledger, closing(ReadModels.open(ledger)) as read_models:
+        rebuild = read_models.claim_rebuild(MESSAGE_STATUS)
+        rebuild.pause()
+        with pytest.raises(RebuildPaused):
+            rebuild.run()
+    return store_url
+
+
+def test_a_rebuild_that_was_cut_off_is_listed_and_dropped_by_a_cancellation(run: Run, cut_off_url: str) -> None:
+    listed = run("projections", LEDGER_DATABASE_URL=cut_off_url)
+    dropped, nothing = (run("rebuild", MESSAGE_STATUS, "--cancel", LEDGER_DATABASE_URL=cut_off_url) for _ in range(2))
+
+    assert [line[8] for line in listed.lines] == ["cut off at 0 of 1 events", ""]
+    assert listed.stderr == (
+        "The rebuild of message-status was cut off: `ledger rebuild message-status` goes on where it was,"
+        " `ledger rebuild message-status --cancel` drops what it had built.\n"
+    )
+    told = "message-status: dropped what a cut-off rebuild had built; the live rows were never touched\n"
+    assert (dropped.status, dropped.stdout) == (0, told)
+    assert (nothing.status, nothing.stdout) == (1, "message-status: no rebuild runs, and none was cut off\n")
+    assert run("projections", LEDGER_DATABASE_URL=cut_off_url).stderr == ""
+
+
+def test_a_rollback_says_that_it_drops_what_a_cut_off_rebuild_had_built(run: Run, cut_off_url: str) -> None:
+    ended = run("rebuild", MESSAGE_STATUS, "--rollback", LEDGER_DATABASE_URL=cut_off_url)
+
+    assert (ended.status, ended.stderr) == (0, "message-status: dropped what a cut-off rebuild had built\n")
+    assert run("rebuild", MESSAGE_STATUS, "--cancel", LEDGER_DATABASE_URL=cut_off_url).status == 1
+
+
+def test_a_message_that_the_read_model_has_not_come_to_is_told(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+
+    ended = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.json["status"], ended.json["position"]) == (0, "accepted", "0-1")
 
 
 def test_in_a_terminal_a_status_and_a_conversation_are_for_people(tmp_path: Path) -> None:

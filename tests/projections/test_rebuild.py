@@ -1,5 +1,7 @@
 """Rebuilding beside the live rows: nobody notices, and nothing that was built is lost."""
 
+import logging
+import os
 import signal
 import threading
 import time
@@ -20,7 +22,7 @@ from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
 from projections.checkpoints import Generation, OvertakenByAnother
-from projections.claims import LEASE_S
+from projections.claims import LEASE_S, Cancelled
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import delete_some, has_table
 from projections.log_batches import Bounds
@@ -233,11 +235,11 @@ def test_a_cancelled_rebuild_leaves_the_live_rows_and_nothing_else(scene: Scene)
 
 
 def cancel(scene: Scene) -> None:
-    assert scene.read_models.cancel_rebuild(MESSAGE_STATUS)
+    assert scene.read_models.cancel_rebuild(MESSAGE_STATUS) is Cancelled.RUNNING
 
 
 def test_cancelling_where_nothing_runs_says_so(scene: Scene) -> None:
-    assert not scene.read_models.cancel_rebuild(MESSAGE_STATUS)
+    assert scene.read_models.cancel_rebuild(MESSAGE_STATUS) is Cancelled.NOTHING
 
 
 def test_what_a_paused_rebuild_built_is_dropped_when_it_is_cancelled(scene: Scene) -> None:
@@ -246,7 +248,7 @@ def test_what_a_paused_rebuild_built_is_dropped_when_it_is_cancelled(scene: Scen
     with pytest.raises(RebuildPaused):
         paused.run(stop_after(2, paused.pause))
 
-    assert not scene.read_models.cancel_rebuild(MESSAGE_STATUS)
+    assert scene.read_models.cancel_rebuild(MESSAGE_STATUS) is Cancelled.CUT_OFF
 
     with scene.read_models.stores.rows.reading() as connection:
         assert not has_table(connection, "message_status_g2")
@@ -280,7 +282,7 @@ def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> Non
     filled(scene, 2)
     scene.read_models.claim_rebuild(MESSAGE_STATUS)
 
-    with pytest.raises(RebuildRunning):
+    with pytest.raises(RebuildRunning, match=rf"runs in process {os.getpid()} on host \S+, last seen 0\.\d s ago"):
         scene.read_models.claim_rebuild(MESSAGE_STATUS)
     assert scene.read_models.projection_status(MESSAGE_STATUS).state == "rebuilding"
     scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run()
@@ -327,8 +329,10 @@ def test_a_killed_rebuild_is_gone_on_with_at_once(scene: Scene, batches: int) ->
     )
     assert killed.returncode == -signal.SIGKILL
 
+    cut_off = scene.read_models.projection_status(MESSAGE_STATUS)
     report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
 
+    assert (cut_off.is_cut_off, cut_off.rebuild) == (True, RebuildProgress(120 - report.events, 120, 0.0, None))
     assert report.events <= 120 - 20 * max(batches - 2, 0)
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
@@ -510,3 +514,35 @@ def test_a_pause_does_not_wait_until_a_large_old_generation_is_dropped(
     scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
     with scene.read_models.stores.rows.reading() as connection:
         assert not has_table(connection, "message_status_g1")
+
+
+def test_how_a_rebuild_ended_is_in_the_log_output_before_the_old_rows_are_dropped(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    filled(scene)
+    told: list[str] = []
+    monkeypatch.setattr(rebuild_module, "drop_all_but_those_kept", lambda *_: told.extend(caplog.messages))
+
+    with caplog.at_level(logging.INFO, logger="projections"):
+        scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    (line,) = told
+    assert line.startswith("rebuilt message-status: 120 events in ")
+    assert line.endswith("s; 80 rows were compared, 0 of them differed")
+
+
+def test_where_a_rebuild_was_cut_off_is_in_the_log_output(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    filled(scene)
+    rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    rebuild.pause()
+
+    with caplog.at_level(logging.INFO, logger="projections"):
+        rebuild.start()
+        rebuild.pause()
+
+    (line,) = caplog.messages
+    assert line.startswith(
+        "the rebuild of message-status was cut off at 0 of 120 events; `ledger rebuild message-status`"
+    )
+    status = scene.read_models.projection_status(MESSAGE_STATUS)
+    assert (status.state, status.is_cut_off) == ("stopped", True)
