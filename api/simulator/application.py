@@ -32,7 +32,7 @@ async def _work(remaining: Iterator[Send], plan: Plan, server: Server, tally: Ta
             if not _may_succeed_later(answer):
                 break
         else:
-            tally.sends_refused += 1
+            _refused(send, tally)
             continue
         _count(send, answer, tally)
 
@@ -46,4 +46,9 @@ def _count(send: Send, answer: Answer, tally: Tally) -> None:
         tally.sends_recorded += 1
         tally.acknowledged.update(send.acceptances)
     else:
-        tally.sends_refused += 1
+        _refused(send, tally)
+
+
+def _refused(send: Send, tally: Tally) -> None:
+    tally.sends_refused += 1
+    tally.given_up.update(send.acceptances)

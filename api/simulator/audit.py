@@ -89,6 +89,8 @@ class Delivered:
                 yield f"held {times} times", claim
             elif times == 0 and fact in self.tally.acknowledged:
                 yield "missing, though acknowledged", claim
+            elif times == 0 and fact in self.tally.given_up:
+                yield "missing, as it was refused", claim
             elif times and fact in self.dropped:
                 yield "held, though never delivered", claim
         for claim in found.keys() - expected.keys():
@@ -114,7 +116,8 @@ class Audit:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(self._plan.connections):
                 tasks.create_task(self._work(remaining))
-        clean = (Verdict.YES, None) if self._obstacle is None else self._obstacle
+        nothing = (Verdict.NOT_ASKED, "the server acknowledged nothing")
+        clean = self._obstacle or ((Verdict.YES, None) if self._delivered.tally.acknowledged else nothing)
         verdict, reason = (Verdict.NO, None) if self._difference_count else clean
         return Findings(verdict, reason, self.checked, self._difference_count, tuple(self._differences))
 

@@ -63,6 +63,7 @@ class Provider:
                 if await stopped_within(self._stop, wait_s) or await self._attempt(delivery, None):
                     return
             self._tally.refused += 1
+            self._tally.given_up.add(delivery.fact)
         finally:
             self._retries_waiting.release()
 

@@ -14,6 +14,8 @@ NO_ANSWER = "noAnswer"
 class Tally:
     """Counts of deliveries and of attempts, and which facts the ledger must (`acknowledged`) or may hold (`attempted`).
 
+    Of a fact in `given_up` a delivery was refused to the end; another one of it may have been acknowledged.
+
     `outcomes` counts acknowledged deliveries by the answer's `outcome`; `statuses` counts attempts by HTTP status.
     """
 
@@ -29,6 +31,7 @@ class Tally:
     latencies_s: "array[float]" = field(default_factory=lambda: array("d"))
     attempted: set[Fact] = field(default_factory=set)
     acknowledged: set[Fact] = field(default_factory=set)
+    given_up: set[Fact] = field(default_factory=set)
 
     @property
     def finished(self) -> int:

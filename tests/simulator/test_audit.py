@@ -9,7 +9,7 @@ import pytest
 
 from api.simulator import Plan, Summary, simulate
 from api.simulator.audit import DIFFERENCES_MAX, Verdict
-from tests.simulator.receiver import SECRET, Receiver, receiving
+from tests.simulator.receiver import LOST, SECRET, Receiver, receiving
 
 PLAN = Plan(url="http://filled-in.example", secret=SECRET, messages=20, seed=5, speed_up=math.inf)
 
@@ -51,6 +51,20 @@ def test_a_missing_fact_is_found() -> None:
     assert whats(summary) == [("message.delivery", "missing, though acknowledged")]
     assert {difference.message_id for difference in summary.audit.differences} == chosen
     assert (summary.audit.verdict, summary.fine) == (Verdict.NO, False)
+
+
+@pytest.mark.parametrize(
+    "each_attempt, found, verdict",
+    [(503, [("message.inbound", "missing, as it was refused")], Verdict.NO), (LOST, [], Verdict.NOT_ASKED)],
+)
+def test_a_fact_that_was_refused_to_the_end_is_missing_unless_it_is_held_all_the_same(
+    each_attempt: int, found: list[tuple[str, str]], verdict: Verdict
+) -> None:
+    plan = replace(PLAN, messages=1, inbound=1.0)
+
+    summary = audited(plan, lambda receiver: receiver.script.extend([each_attempt] * 5))
+
+    assert (whats(summary), summary.audit.verdict, summary.fine) == (found, verdict, False)
 
 
 def test_a_doubled_fact_is_found() -> None:

@@ -93,6 +93,14 @@ def test_refused_deliveries_exit_with_1(receiver: Receiver) -> None:
     assert result.exit_code == 1
 
 
+def test_a_ledger_that_refuses_everything_does_not_hold_every_fact(receiver: Receiver) -> None:
+    result = run(receiver, "--seed", "1", secret="main:other")
+
+    assert "The ledger holds every fact exactly once: no (" in result.stdout
+    assert "missing, as it was refused" in result.stdout
+    assert result.exit_code == 1
+
+
 def test_a_wrong_option_exits_with_2_and_names_itself() -> None:
     options = ["--url", "http://127.0.0.1:1", "--secret", "s", "--messages", "1", "--drop", "2"]
 
