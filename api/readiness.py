@@ -23,7 +23,7 @@ PROOF_TOO_LONG_S = 10.0
 
 
 class Readiness:
-    """Whether the server can do its work. A proof holds for a second, so that asking often costs no writes."""
+    """Whether the server can do its work. A proof holds for a second, so that asking often costs no writes, or until a doubt."""
 
     def __init__(self, ledger: Ledger, read_models: ReadModels, projecting_error: Callable[[], str | None]) -> None:
         self._ledger = ledger
@@ -33,6 +33,7 @@ class Readiness:
         self._began_at_s = 0.0
         self._is_proved = Event()
         self._is_proved.set()
+        self._is_doubted = False
         self._reasons = ["the store has not answered yet"]
         self._warnings: list[str] = []
         self._looking = Lock()
@@ -62,6 +63,10 @@ class Readiness:
             return [*self._reasons, "the store has not answered for too long"]
         return self._reasons
 
+    def doubt(self) -> None:
+        """A commit failed: whoever asks next is not told what was proved before."""
+        self._is_doubted = True
+
     @property
     def _since_s(self) -> float:
         """How long ago the last proof was begun."""
@@ -70,8 +75,10 @@ class Readiness:
     def _is_to_prove(self) -> bool:
         """Whether the caller is to prove it: only one proof is under way at a time."""
         with self._beginning:
-            if not self._is_proved.is_set() or self._since_s <= PROOF_VALID_S:
+            holds = self._since_s <= PROOF_VALID_S and not self._is_doubted
+            if holds or not self._is_proved.is_set():
                 return False
+            self._is_doubted = False
             self._began_at_s = time.monotonic()
             self._is_proved.clear()
             return True

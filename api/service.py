@@ -164,6 +164,8 @@ class Service:
             failed = False
             return outcomes
         finally:
+            if failed:
+                self.readiness.doubt()
             self.metrics.committed(items, time.perf_counter() - started_s, failed=failed)
 
     def _audit_writer(self) -> GroupCommit[AuditEntry, int]:

@@ -110,6 +110,18 @@ def _stored(http: httpx2.Client) -> list[str]:
     return [event["messageId"] for event in http.get("/feed?limit=1000").json()["events"]]
 
 
+def test_a_server_that_just_refused_a_delivery_is_not_ready_whatever_was_proved_a_moment_ago(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.readiness.PROOF_VALID_S", 30.0)
+    with running(settings_at(tmp_path)) as server:
+        ready = server.http.get("/readyz").status_code
+        (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+
+        assert is_unavailable(server.deliver(facts(1)[0]))
+        assert (ready, server.http.get("/readyz").status_code) == (200, 503)
+
+
 @pytest.mark.parametrize("instead", ["nothing", "a copy"])
 def test_where_the_file_is_no_longer_at_its_path_nothing_is_acknowledged_until_it_is_back(
     tmp_path: Path, instead: str, caplog: pytest.LogCaptureFixture
