@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable
 from types import FrameType
 
+import structlog
 import uvicorn
 from starlette.types import ASGIApp
 
@@ -15,19 +16,24 @@ from api.app import app_of
 from api.http.connection import Connection
 from api.interpreter import rare_collections, short_turns
 from api.service import Service
+from api.writer_process import WriterProcess
 from ledger.errors import SettingRefused, StoreUnavailable
 
 BACKLOG = 2_048
 DRAIN_S = 8
 """How long open requests may take after SIGTERM: Docker kills ten seconds after it."""
+WRITER_ENDS_WITHIN_S = 9.0
+"""How long the process that commits may take after SIGTERM, before it is killed."""
+
+log = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
-    """uvicorn, with four differences.
+    """uvicorn, with five differences.
 
     The service learns of the end before requests are waited for, because feed streams end only when they are told; a signal
-    that was obeyed is not raised again, so that SIGTERM ends with status 0; somebody is told when it listens; and it ends
-    where the process that commits has ended.
+    that was obeyed is not raised again, so that SIGTERM ends with status 0; somebody is told when it listens; it ends where the
+    process that commits has ended; and it waits for that one's end only so long.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, on_listening: Callable[[], None]) -> None:
@@ -50,6 +56,7 @@ class Server(uvicorn.Server):
         self._service.appended.tell()
         if self._service.writer_process is not None:
             asyncio.get_running_loop().remove_reader(self._service.writer_process.ended)
+            asyncio.get_running_loop().call_later(WRITER_ENDS_WITHIN_S, self._kill, self._service.writer_process)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -57,9 +64,16 @@ class Server(uvicorn.Server):
         del frame
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
+        if self.force_exit and self._service.writer_process is not None:
+            self._service.writer_process.kill()
 
     def _lose_the_writer(self) -> None:
-        self.lost_its_writer = self.should_exit = True
+        self.lost_its_writer = not self.force_exit
+        self.should_exit = True
+
+    def _kill(self, writer: WriterProcess) -> None:
+        log.warning("the process that commits has not ended in time and is killed; what was acknowledged is on disk")
+        writer.kill()
 
 
 def listening(host: str, port: int) -> socket.socket:

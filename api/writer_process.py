@@ -110,6 +110,10 @@ class WriterProcess:
         refusal: LedgerError | None = orders.recv()
         return refusal
 
+    def kill(self) -> None:
+        """Ends it at once, whatever it does: nobody was told that something is stored which it has not answered."""
+        self._process.kill()
+
     def join(self) -> None:
         """Tells it that no more orders come; returns once it has ended, as it does when its channels are closed as well."""
         self._control.close()

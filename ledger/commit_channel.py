@@ -2,6 +2,7 @@
 
 At the other end is a thread of this process, or a process of its own (`api/writer_process.py`), which does not share Python's
 lock with the event loop. Either has one batch of a channel in hand at a time, so an answer belongs to the batch before it.
+Nobody waits for it without end: who commits may be stopped, or have a disk that does not come back.
 """
 
 import asyncio
@@ -20,6 +21,13 @@ from ledger.facts import Item, Outcome
 
 LENGTH_BYTES = 4
 IDLE_AFTER_S = 1.0
+
+LOOK_EVERY_S = 1.0
+LOOKS_MAX = 12
+"""More seconds than who commits waits for a lock (10), so that it can say itself what is wrong. Looks are counted, and no time is
+measured, because after a machine was frozen nobody has had the time to answer."""
+
+NOT_KNOWN = "it is not known whether this was stored, send it again"
 
 Brought = TypeVar("Brought")
 Told = TypeVar("Told")
@@ -63,34 +71,75 @@ class Language(Generic[Brought, Told]):
 ITEMS: Language[Item, Outcome] = Language(Item, Outcome)
 
 
-class CommitChannel(Generic[Brought, Told]):
-    """The event loop's end."""
+class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
+    """The event loop's end. After a batch that was not answered in time it takes nothing until that answer has come."""
 
     def __init__(self, language: Language[Brought, Told], end: socket.socket) -> None:
         self._language = language
         self._end = end
-        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received = b""
+        self._answer: asyncio.Future[bytes] | None = (
+            None  # there from a batch to its answer, even where nobody waits any more
+        )
+        self._next_look: asyncio.TimerHandle | None = None
 
     async def commit(self, items: Sequence[Brought]) -> list[Told]:
         """The outcomes of a batch, once it is on disk; StoreUnavailable where it is not, or nobody can tell."""
-        if self._streams is None:
-            self._streams = await asyncio.open_unix_connection(sock=self._end)
-        reader, writer = self._streams
-        try:
-            writer.write(self._language.frame(items))
-            length = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
-            return self._language.outcomes(await reader.readexactly(length))
-        except (EOFError, ConnectionError):
-            raise StoreUnavailable(
-                "who commits has ended; it is not known whether this was stored, send it again"
-            ) from None
+        if self._transport is None:
+            self._transport, _ = await self._loop.create_unix_connection(lambda: self, sock=self._end)
+        if self._transport.is_closing():
+            raise StoreUnavailable("who commits has ended; nothing was stored, send it again")
+        if self._answer is not None:
+            raise StoreUnavailable("who commits owes an earlier answer; nothing was stored, send it again")
+        self._answer = answer = self._loop.create_future()
+        self._transport.write(self._language.frame(items))
+        self._look_later(LOOKS_MAX)
+        return self._language.outcomes(await answer)
 
     def close(self) -> None:
         """Tells the other end that nothing more comes."""
-        if self._streams is None:
+        if self._transport is None:
             self._end.close()
         else:
-            self._streams[1].close()
+            self._transport.close()
+
+    def data_received(self, data: bytes) -> None:
+        """A piece of an answer; called by asyncio."""
+        self._received += data
+        end = LENGTH_BYTES + int.from_bytes(self._received[:LENGTH_BYTES], "big")
+        if len(self._received) < end:
+            return
+        content, self._received = self._received[LENGTH_BYTES:end], b""
+        answer, self._answer = self._answer, None
+        self._look_no_more()
+        if answer is not None and not answer.done():
+            answer.set_result(content)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The other end is gone, or ours is closed; called by asyncio."""
+        del exc
+        self._give_up("who commits has ended")
+
+    def _look_later(self, looks: int) -> None:
+        self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look, looks - 1)
+
+    def _look(self, looks: int) -> None:
+        if looks:
+            self._look_later(looks)
+        else:
+            self._give_up("who commits does not answer")
+
+    def _look_no_more(self) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+            self._next_look = None
+
+    def _give_up(self, why: str) -> None:
+        self._look_no_more()
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(StoreUnavailable(f"{why}; {NOT_KNOWN}"))
 
 
 def commit_for(

@@ -2,8 +2,9 @@
 
 import sys
 
-from api import writer_process
+from api import server, writer_process
 from api.command_line import demo, main
+from ledger import commit_channel
 
 DEMO_MESSAGES = 60
 
@@ -17,6 +18,8 @@ def short_demo() -> None:
 def main_with_little_patience() -> None:
     """A server that soon gives its writer up."""
     writer_process.ANSWERS_WITHIN_S = 0.2
+    commit_channel.LOOK_EVERY_S = 0.02
+    server.DRAIN_S, server.WRITER_ENDS_WITHIN_S = 1, 1.0
     main()
 
 

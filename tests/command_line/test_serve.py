@@ -17,7 +17,7 @@ import httpx2
 import pytest
 
 from api.one_server import claimed, refuse_network_file_system
-from api.server import listening
+from api.server import DRAIN_S, listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.place import READ_MODELS
@@ -31,6 +31,7 @@ from tests.engines import PrivatePostgres
 from tests.serving import Serving
 
 PATIENCE_S = 10
+LITTLE_PATIENCE = "tests.programs:main_with_little_patience"
 PROJECTING_FAILS = "projecting fails with IntegrityError"
 SECRETS = {"LEDGER_WEBHOOK_SECRETS": "main:secret"}
 
@@ -211,7 +212,7 @@ def test_a_rebuild_that_is_asked_for_over_http_runs_in_the_writer(tmp_path: Path
 
 
 def test_a_writer_that_does_not_answer_holds_no_request_and_no_answer_is_taken_for_another(tmp_path: Path) -> None:
-    with serving(tmp_path, "tests.programs:main_with_little_patience") as server:
+    with serving(tmp_path, LITTLE_PATIENCE) as server:
 
         def ordered(name: str) -> tuple[int, str]:
             answer = httpx2.post(f"{server.url}/projections/{name}/rebuild", verify=False)
@@ -230,6 +231,56 @@ def test_a_writer_that_does_not_answer_holds_no_request_and_no_answer_is_taken_f
 
         assert (given, not_given, later[-1]) == (silent, silent, (404, "not-found"))
         assert server.stop() == 0
+
+
+def test_a_delivery_to_a_writer_that_stands_still_is_answered_in_time_and_found_once_it_goes_on(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, LITTLE_PATIENCE) as server:
+        os.kill(server.writer_pid, signal.SIGSTOP)
+        meanwhile = [delivered(server, "msg_1"), delivered(server, "msg_2")]
+        os.kill(server.writer_pid, signal.SIGCONT)
+        until(lambda: delivered(server, "msg_1") == 200)  # the first one reached the writer, and no second
+
+        assert (meanwhile, delivered(server, "msg_2")) == ([503, 503], 202)
+        assert server.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "program, signals", [(LITTLE_PATIENCE, [signal.SIGTERM]), (forks.LEDGER, [signal.SIGINT, signal.SIGINT])]
+)
+def test_a_writer_that_stands_still_keeps_no_server_from_its_end(
+    tmp_path: Path, program: str, signals: list[signal.Signals]
+) -> None:
+    fact = body("message.queued", "msg_1", sequence=1)
+    with serving(tmp_path, program) as server, socket.create_connection(("127.0.0.1", server.port)) as delivery:
+        writer = os.pidfd_open(server.writer_pid)
+        os.kill(server.writer_pid, signal.SIGSTOP)
+        head = f"POST /webhooks/red-cloud HTTP/1.1\r\nHost: x\r\nContent-Length: {len(fact)}\r\n".encode()
+        headers = b"".join(name + b": " + value + b"\r\n" for name, value in signed_headers(fact))
+        delivery.sendall(head + headers + b"\r\n" + fact)
+        for number in signals:
+            server.process.send_signal(number)
+            until(lambda: not is_listening(server))
+        status = server.process.wait(DRAIN_S - 1)
+        is_gone = bool(select.select([writer], [], [], PATIENCE_S)[0])
+        os.close(writer)
+
+        assert (status, is_gone) == (0, True)
+
+
+def is_listening(server: Serving) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", server.port)).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def delivered(server: Serving, message_id: str) -> int:
+    fact = body("message.queued", message_id, sequence=1)
+    headers = {name.decode(): value.decode() for name, value in signed_headers(fact)}
+    return httpx2.post(f"{server.url}/webhooks/red-cloud", content=fact, headers=headers, verify=False).status_code
 
 
 def asked(server: Serving, path: str) -> dict[str, Any]:

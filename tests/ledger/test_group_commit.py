@@ -7,7 +7,7 @@ test stand in front of the real one.
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
 
@@ -229,6 +229,35 @@ def test_a_failing_commit_answers_try_again_to_all_and_the_writer_lives_on(
 
     asyncio.run(story())
     assert len(stored_facts(ledger)) == 4
+
+
+def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody_else_s(
+    ledger: Ledger, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.commit_channel.LOOK_EVERY_S", 0.01)
+
+    async def story() -> None:
+        async with opened(gate) as group:
+            with pytest.raises(StoreUnavailable, match="does not answer; it is not known whether this was stored"):
+                await group.submit(fact(queued(message_id="unanswered")))
+            with pytest.raises(StoreUnavailable, match="owes an earlier answer; nothing was stored"):
+                await group.submit(fact(queued(message_id="refused")))
+            gate.open.set()
+            monkeypatch.setattr("ledger.commit_channel.LOOK_EVERY_S", 1.0)
+
+            async def once_it_goes_on(message_id: str) -> Outcome:
+                while True:
+                    with suppress(StoreUnavailable):
+                        return await group.submit(fact(queued(message_id=message_id)))
+                    await asyncio.sleep(0)
+
+            refused = await once_it_goes_on("refused")
+            unanswered = await group.submit(fact(queued(message_id="unanswered")))
+            assert refused == Placed(Position(0, 2), 1, is_new=True)
+            assert unanswered == Placed(Position(0, 1), 1, is_new=False)
+
+    asyncio.run(story())
+    assert len(stored_facts(ledger)) == 2
 
 
 def test_unreadable_deliveries_wait_in_the_same_queue(gate: Gate) -> None:
