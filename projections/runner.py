@@ -38,6 +38,9 @@ REST_S_MIN, REST_S_MAX = 0.02, 0.05
 of the time at most while it keeps up, a pass grows with the load, and its transactions, which cost as much as many events, are few.
 What is left over in a pass is gone on with at once."""
 
+FAR_BEHIND_EVENTS = 10_000
+"""So far behind, projecting takes seconds, and people wonder."""
+
 RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 5.0
 HEARTBEAT_S = 1.0
@@ -75,6 +78,7 @@ class Runner:
         self._spans = spans
         self._projectors: dict[tuple[Generation, int], Projector] = {}
         self._heads_done: list[int] = []
+        self._far_behind_since: float | None = None
         self._wake = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -122,18 +126,31 @@ class Runner:
         if heads == self._heads_done:
             return False
         left = sum([self._advance(partition, head, len(heads)) for partition, head in enumerate(heads)])
+        self._tell_of_lag(left)
         self._heads_done = [] if left else heads
         return True
 
     def _advance(self, partition: int, head: int, partitions: int) -> int:
-        """Projects the next batch of a partition into all projections at once; how many are not at its head after it."""
+        """Projects the next batch of a partition into all projections at once; how many events one of them is still behind at most."""
         told: Attributes = {"partition": partition, "events": 0}
         with self._spans("project", told):
             steps = self._project(partition, head, partitions)
             told["events"] = max((len(each.batch.events) for each in steps), default=0)
         for each in steps:
             self._reached(each.projector.generation.projection, partition, each.batch.last)
-        return sum(each.batch.last < head for each in steps)
+        return max((head - each.batch.last for each in steps), default=0)
+
+    def _tell_of_lag(self, left: int) -> None:
+        """Says so where it is far behind, and once it is not any more."""
+        if left > FAR_BEHIND_EVENTS and self._far_behind_since is None:
+            self._far_behind_since = time.monotonic()
+            log.info(
+                "the read models are %s events behind the log: lists lack what came last until they have caught up",
+                f"{left:,}",
+            )
+        elif left == 0 and self._far_behind_since is not None:
+            log.info("the read models have caught up, after %.1f s", time.monotonic() - self._far_behind_since)
+            self._far_behind_since = None
 
     def _project(self, partition: int, head: int, partitions: int) -> list[Step]:
         steps: list[Step] = []

@@ -22,7 +22,6 @@ class Health(NamedTuple):
     failed_today: int
     stuck: list[StuckCount]
     quarantined: int
-    behind: int
     parked: int
 
     @property
@@ -51,6 +50,5 @@ def _health(visit: Visit) -> Health:
         failed_today=visit.service.read_models.count_messages(failed, at_most=COUNTED_MAX),
         stuck=stuck_counts(visit.service.read_models, visit.now_us),
         quarantined=waiting(visit),
-        behind=sample.lag_events,
         parked=sum(each.parked for each in sample.projections),
     )

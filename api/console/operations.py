@@ -12,13 +12,14 @@ from api.access import Caller
 from api.console.charts import chart_of
 from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
 from api.console.quarantine import waiting
-from api.console.rendering import PAGE_HEADERS, counted, see_other
+from api.console.rendering import PAGE_HEADERS, see_other
 from api.console.visit import Console, Visit
 from api.durations import lasting
 from api.http.problems import TooManyStreams
 from api.verifying import last_verification
 from ledger.errors import LedgerError
 from ledger.positions import Position
+from projections.health import lag_in_words
 from projections.read_models import ProjectionStatus
 
 STREAMS_MAX = 16
@@ -104,19 +105,23 @@ def _told(pulse: Pulse, sample: Sample) -> dict[str, object]:
             "lag-area": lag.area,
         },
         "bars": {f"{each.name}-bar": _share(each) for each in sample.projections},
-        "states": {f"{each.name}-state": each.state for each in sample.projections},
+        "states": {f"{each.name}-state": each.condition for each in sample.projections},
     }
 
 
 def _words(projection: ProjectionStatus) -> dict[str, str]:
     rebuild_ = projection.rebuild
     progress = ""
-    if rebuild_ is not None:
+    if rebuild_ is not None and projection.is_cut_off:
+        progress = (
+            f"A rebuild was cut off at {rebuild_.done:,} of {rebuild_.total:,} events. Rebuilding goes on there;"
+            f" `ledger rebuild {projection.name} --cancel` drops what it had built."
+        )
+    elif rebuild_ is not None:
         left = "" if rebuild_.seconds_left is None else f", {lasting(rebuild_.seconds_left)} left"
         progress = f"{rebuild_.done:,} of {rebuild_.total:,} events, {rebuild_.events_per_second:,.0f}/s{left}"
-    behind = f"{counted(projection.lag_events, 'event')}, {projection.lag_seconds:.1f} s"
     return {
-        "lag": behind if projection.lag_events else "up to date",
+        "lag": lag_in_words(projection.lag_events, projection.lag_seconds),
         "position": projection.position,
         "parked": f"{projection.parked:,}",
         "progress": progress,
@@ -124,6 +129,6 @@ def _words(projection: ProjectionStatus) -> dict[str, str]:
 
 
 def _share(projection: ProjectionStatus) -> int:
-    """How much of a rebuild is done, of 100; -1 where none runs."""
+    """How much of a rebuild is done, of 100; -1 where there is none."""
     rebuild_ = projection.rebuild
     return -1 if rebuild_ is None else round(100 * rebuild_.done / max(1, rebuild_.total))

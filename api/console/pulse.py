@@ -18,6 +18,8 @@ from projections.read_models import ProjectionStatus
 SAMPLE_EVERY_S = 1.0
 SAMPLES_MAX = 120
 REFUSED = "refused"
+FEW = 100
+"""Events that are mostly projected before the page is there."""
 COUNTERS = ("ledger_webhooks_total", "ledger_webhooks_refused_total")
 
 
@@ -33,6 +35,11 @@ class Sample(NamedTuple):
     def lag_events(self) -> int:
         """How far the slowest read model is behind."""
         return max((each.lag_events for each in self.projections), default=0)
+
+    @property
+    def behind(self) -> int:
+        """The same where lists may be misleading; 0 where they are as good as up to date."""
+        return max((each.lag_events for each in self.projections if each.is_behind or each.lag_events > FEW), default=0)
 
 
 class Rate(NamedTuple):

@@ -69,6 +69,11 @@ class Visit:
         """Whether the visitor may change what the ledger does."""
         return self.caller.may(Scope.ADMIN)
 
+    @property
+    def behind(self) -> int:
+        """How many events lists are behind the log, where that may mislead the visitor; else 0."""
+        return self.console.pulse.feel().behind
+
     def id_in(self, name: str) -> str:
         """The id in the path, or that of the query where no path can carry it."""
         if name in self.request.path_params:

@@ -7,12 +7,19 @@ from html import unescape
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from projections import health
+from projections.errors import RebuildPaused
+from projections.runner import Runner
 from tests.api.running import running, settings_at, until
 from tests.builders import send_body
-from tests.console.visitors import Visitor, deliver, signed_in
+from tests.console.visitors import ORDER, Visitor, deliver, signed_in
 
 TEXTS, CUSTOMERS, RECIPIENTS = 101, 51, 110
 """One more than a page of a conversation, one more than a page of conversations, and three pages of messages."""
+
+LISTS = ("", "/messages", "/stuck", "/failures", "/conversations", f"/search?q={ORDER}")
 
 
 def pages(visitor: Visitor, path: str) -> Iterator[str]:
@@ -75,3 +82,34 @@ def test_what_is_recorded_and_how_far_a_rebuild_is_are_told_while_they_happen(tm
 
 def beats_of(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     return (json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: "))
+
+
+def test_while_the_read_models_are_far_behind_no_page_says_that_nothing_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "pass_once", lambda _: False)
+    monkeypatch.setattr(health, "LAG_S_MAX", -1.0)
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.sent", "msg_1", sequence=1, externalReference=ORDER)
+        visitor = signed_in(server, "reader")
+        lists = [visitor.text(f"/console{path}") for path in LISTS]
+        found = visitor.get("/console/search", q="msg_1")
+        front, operations = visitor.text("/console"), visitor.get("/console/operations").text
+
+    assert [text.count("The lists are 1 event behind the log") for text in lists] == [1] * len(LISTS)
+    assert found.headers["location"] == "/console/messages/msg_1"
+    assert "0 stuck as far as is known" in front
+    assert re.findall(r'data-is="([a-z ]+)"', operations) == ["catching up", "catching up"]
+
+
+def test_a_rebuild_that_was_cut_off_is_seen_among_the_operations(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.sent", "msg_1", sequence=1)
+        rebuild = server.service.read_models.claim_rebuild("message-status")
+        rebuild.pause()
+        with pytest.raises(RebuildPaused):
+            rebuild.run()
+        words = signed_in(server, "reader").text("/console/operations")
+
+    assert "A rebuild was cut off at 0 of 1 events." in words
+    assert "`ledger rebuild message-status --cancel` drops what it had built." in words

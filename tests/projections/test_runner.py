@@ -1,6 +1,8 @@
 """The runner: each event once, woken at once, never stopped by one event, and seen to be alive."""
 
 import asyncio
+import logging
+import re
 import shutil
 import threading
 import time
@@ -17,6 +19,7 @@ from ledger.ledger import Ledger
 from ledger.mapper import EventCodec
 from ledger.positions import Position
 from ledger.reception import Reception
+from projections import runner as runner_module
 from projections.checkpoints import OvertakenByAnother
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
@@ -300,3 +303,20 @@ def test_projecting_never_takes_the_lock_of_an_embedded_log(tmp_path: Path) -> N
         read_models.catch_up()
 
         assert read_models.projection_status(MESSAGE_STATUS).lag_events == 0
+
+
+def test_that_it_is_far_behind_and_has_caught_up_is_a_line_each(
+    any_scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(runner_module, "FAR_BEHIND_EVENTS", 10)
+    monkeypatch.setattr(runner_module, "LIVE", Bounds(2, 1_000_000))
+    any_scene.deliver(*(outbound("queued", f"msg_{number}", 1) for number in range(60)))
+
+    with caplog.at_level(logging.INFO, logger="projections"):
+        any_scene.read_models.catch_up()
+        any_scene.deliver(outbound("sent", "msg_1", 2))
+        any_scene.read_models.catch_up()
+
+    behind, caught_up = caplog.messages
+    assert re.match(r"the read models are 5\d events behind the log", behind)
+    assert caught_up.startswith("the read models have caught up, after 0.")
