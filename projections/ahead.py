@@ -14,6 +14,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
@@ -34,6 +35,7 @@ BEGUN_WITHIN_S = 0.0
 """How long a batch waits for the process: Python takes half a second to start, and meanwhile the rebuild prepares by itself."""
 
 ANSWERS_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.25
 NICENESS = 10
 """Whoever answers webhooks and questions goes first."""
 
@@ -69,15 +71,24 @@ Prepare = Callable[[Projector, Checkpoint], Prepared | None]
 
 @contextmanager
 def preparing(
-    rows: Database, log_database: Database, projection: Projection, generation: Generation, bounds: Bounds, left: int
+    rows: Database,
+    log_database: Database,
+    projection: Projection,
+    generation: Generation,
+    bounds: Bounds,
+    left: int,
+    while_waiting: Callable[[], None],
 ) -> Iterator[Prepare]:
-    """How batches are prepared: ahead, where so many events are left that a process is worth its start, and else when asked."""
+    """How batches are prepared: ahead, where so many events are left that a process is worth its start, and else when asked.
+
+    `while_waiting` is called four times a second while the process takes its time, and may end that by raising.
+    """
     prepare: Prepare = partial(_prepare_next, bounds)
     with ExitStack() as stack:
         if left >= AHEAD_EVENTS_MIN:
             task = Task(_url_of(rows), _url_of(log_database), projection, generation, bounds)
             try:
-                prepare = stack.enter_context(Ahead(task, prepare)).prepare_next
+                prepare = stack.enter_context(Ahead(task, prepare, while_waiting)).prepare_next
             except OSError as error:
                 log.warning("no process can be started to prepare batches (%s): the rebuild goes on without it", error)
         yield prepare
@@ -91,8 +102,9 @@ def _prepare_next(bounds: Bounds, projector: Projector, before: Checkpoint) -> P
 class Ahead:
     """The rebuild's hold on the process. For one thread. What the process does not do, `prepare` does."""
 
-    def __init__(self, task: Task, prepare: Prepare) -> None:
+    def __init__(self, task: Task, prepare: Prepare, while_waiting: Callable[[], None]) -> None:
         self._prepare = prepare
+        self._while_waiting = while_waiting
         self._asked: Request | None = None
         self._has_begun = False
         self._is_over = False
@@ -141,8 +153,11 @@ class Ahead:
             if self._asked is not None:
                 self._connection.recv_bytes()  # the rebuild went another way
             self._ask(request)
-        if not self._connection.poll(ANSWERS_WITHIN_S):
-            raise TimeoutError
+        give_up_s = time.monotonic() + ANSWERS_WITHIN_S
+        while not self._connection.poll(LOOK_EVERY_S):
+            self._while_waiting()
+            if time.monotonic() > give_up_s:
+                raise TimeoutError
         answer: Prepared | str | None = _answer(self._connection.recv_bytes())
         self._asked = None
         if isinstance(answer, Prepared):

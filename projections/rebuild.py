@@ -191,7 +191,7 @@ class Rebuild:
     def _catch_up(self) -> None:
         stores = self._stores
         left = max(self._events() - self._done(), 0)
-        with preparing(stores.rows, stores.log, self._projection, self._target, BATCH, left) as prepare:
+        with preparing(stores.rows, stores.log, self._projection, self._target, BATCH, left, self._tell) as prepare:
             for projector in self._projectors:
                 self._catch_up_partition(projector, prepare)
 
@@ -254,7 +254,7 @@ class Rebuild:
                     raise
                 continue
             return report
-        raise RebuildPaused(f"appends outran the rebuild {CATCH_UPS_MAX} times")
+        raise RebuildPaused(f"the rebuild did not catch up with the live rows in {CATCH_UPS_MAX:,} tries")
 
     def _switch_within(self, connection: Connection, report: RebuildReport) -> None:
         registered = entry(connection, self._projection.name)

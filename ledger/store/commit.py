@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ledger.errors import StoreUnavailable
 from ledger.facts import Fact, Item, Outcome, Send, UnreadableDelivery
@@ -61,10 +61,8 @@ def _keep(connection: Connection, item: UnreadableDelivery | Send, *, again: boo
 
 
 def _worth_another_try(error: SQLAlchemyError) -> bool:
-    """A lost connection, a deadlock or a lost race: all may succeed at once on a new transaction."""
-    return isinstance(error, DBAPIError) and (
-        error.connection_invalidated or isinstance(error, IntegrityError) or _sqlstate(error).startswith("40")
-    )
+    """A lost connection or a deadlock: both may succeed at once on a new transaction."""
+    return isinstance(error, DBAPIError) and (error.connection_invalidated or _sqlstate(error).startswith("40"))
 
 
 def _sqlstate(error: DBAPIError) -> str:

@@ -13,6 +13,7 @@ import pytest
 from projections import ahead
 from projections import rebuild as rebuild_module
 from projections.checkpoints import Checkpoint
+from projections.errors import RebuildPaused
 from projections.log_batches import Bounds
 from projections.projecting import Prepared, Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, RebuildProgress
@@ -113,6 +114,25 @@ def test_when_it_dies_or_stands_still_the_rebuild_goes_on_and_says_so(
     assert len(here) > 0
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
     assert "ended with -9; the rebuild goes on without it" in caplog.text
+
+
+def test_a_rebuild_can_be_paused_while_it_waits(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch, processes: list[subprocess.Popen[bytes]]
+) -> None:
+    monkeypatch.setattr(ahead, "LOOK_EVERY_S", 0.01)
+    rebuild = filled(sqlite_scene).read_models.claim_rebuild(MESSAGE_STATUS)
+    waited: list[int] = []
+
+    def stop_it_and_pause(progress: RebuildProgress) -> None:
+        if progress.done < 40:
+            return
+        processes[0].send_signal(signal.SIGSTOP)
+        waited.append(progress.done)
+        if waited.count(waited[-1]) == 3:
+            rebuild.pause()
+
+    with pytest.raises(RebuildPaused, match="was paused"):
+        rebuild.run(stop_it_and_pause)
 
 
 def test_where_no_process_can_be_started_the_rebuild_goes_on_and_says_so(
