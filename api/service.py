@@ -19,7 +19,7 @@ from api.readiness import Readiness
 from api.settings import Settings
 from api.tracing import spans_of
 from api.writer_process import WriterProcess
-from api.writing import pairs, start_writing
+from api.writing import Writing, pairs
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
 from ledger.commit_channel import ITEMS, CommitChannel, Language, commit_for
@@ -86,7 +86,8 @@ class Service:
     readiness: Readiness = field(init=False)
     audit: GroupCommit[AuditEntry, int] = field(init=False)
     _channels: list[CommitChannel[Item, Outcome] | CommitChannel[AuditEntry, int]] = field(default_factory=list)
-    _threads: list[threading.Thread] = field(default_factory=list)
+    _writing: Writing | None = None
+    _audit_thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(self.ledger, self.read_models, lambda: self.projecting_error)
@@ -117,7 +118,7 @@ class Service:
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(ASKING_AT_ONCE_MAX, "asking"))
         ours, theirs = pairs(self.ledger.partitions)
         if self.writer_process is None:
-            self._threads += start_writing(self.ledger, self.read_models, theirs)
+            self._writing = Writing(self.ledger, self.read_models, theirs)
         else:
             self.writer_process.begin(theirs)
         self.writers = [self._writer(CommitChannel(ITEMS, end)) for end in ours]
@@ -172,16 +173,15 @@ class Service:
         """Always a thread of this process: its file is another, and its entries are few."""
         end, other_end = socket.socketpair()
         channel: CommitChannel[AuditEntry, int] = CommitChannel(ENTRIES, end)
-        thread = threading.Thread(
+        self._audit_thread = threading.Thread(
             target=commit_for,
             args=(other_end, ENTRIES, self._commit_audit),
             kwargs={"on_commit": lambda: None, "on_idle": self.trail.database.tidy},
             name="ledger-audit",
             daemon=True,
         )
-        thread.start()
+        self._audit_thread.start()
         self._channels.append(channel)
-        self._threads.append(thread)
         return GroupCommit(channel.commit, size_of=lambda _entry: AUDIT_ENTRY_BYTES, on_commit=lambda: None)
 
     def _commit_audit(self, entries: Sequence[AuditEntry]) -> list[int]:
@@ -195,7 +195,6 @@ class Service:
             self.metrics.audited(time.perf_counter() - started_s, failed=failed)
 
     def _join(self) -> None:
-        for thread in self._threads:
-            thread.join()
-        if self.writer_process is not None:
-            self.writer_process.join()
+        for each in (self._audit_thread, self._writing, self.writer_process):
+            if each is not None:
+                each.join()

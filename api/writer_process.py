@@ -17,7 +17,7 @@ from threading import Lock
 
 from api.interpreter import rare_collections, short_turns
 from api.tracing import spans_of, tracing
-from api.writing import start_writing
+from api.writing import Writing
 from ledger.errors import LedgerError, StoreUnavailable, TryAgain
 from ledger.ledger import Ledger
 from projections.read_models import ReadModels
@@ -149,7 +149,7 @@ def _write(database_url: str, ours: socket.socket, theirs: socket.socket, projec
             if ends:
                 _commit_and_project(database_url, ends, theirs, projecting_error)
         except LedgerError as error:
-            log.critical("the process that commits could not begin: %s", error)
+            log.critical("the process that commits cannot begin or go on: %s", error)
 
 
 def _ends_from(control: socket.socket) -> list[socket.socket]:
@@ -172,16 +172,17 @@ def _commit_and_project(
         rare_collections(),
         short_turns(),
     ):
-        threads = start_writing(ledger, read_models, ends)
+        writing = Writing(ledger, read_models, ends)
         control.sendall(READY)
         with Connection(control.detach()) as orders, suppress(EOFError, OSError):
-            while any(thread.is_alive() for thread in threads):
+            while writing.goes_on:
                 error = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
                 projecting_error[:] = error.ljust(ERROR_BYTES_MAX, b"\0")
                 if orders.poll(TELL_EVERY_S):
                     orders.send(_refusal(read_models, orders.recv()))
-        for thread in threads:
-            thread.join()
+        if writing.has_lost_a_thread:
+            raise StoreUnavailable("nothing would be committed any more for one of the partitions")
+        writing.join()
 
 
 def _refusal(read_models: ReadModels, name: str) -> LedgerError | None:

@@ -5,6 +5,7 @@ import sys
 from api import server, writer_process
 from api.command_line import demo, main
 from ledger import commit_channel
+from projections.read_models import ReadModels
 
 DEMO_MESSAGES = 60
 
@@ -20,6 +21,16 @@ def main_with_little_patience() -> None:
     writer_process.ANSWERS_WITHIN_S = 0.2
     commit_channel.LOOK_EVERY_S = 0.02
     server.DRAIN_S, server.WRITER_ENDS_WITHIN_S = 1, 1.0
+    main()
+
+
+def main_with_a_thread_that_dies() -> None:
+    """A server in whose writer the thread dies that has committed something."""
+
+    def die(self: ReadModels) -> None:
+        raise MemoryError(self)
+
+    ReadModels.wake = die  # type: ignore[method-assign]
     main()
 
 

@@ -165,6 +165,14 @@ def test_a_server_whose_writer_is_killed_ends_and_says_so(tmp_path: Path) -> Non
         assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
 
 
+def test_a_server_of_two_partitions_ends_where_one_of_them_is_not_committed_for_any_more(tmp_path: Path) -> None:
+    with serving(tmp_path, "tests.programs:main_with_a_thread_that_dies", LEDGER_PARTITIONS="2") as server:
+        assert delivered(server, "msg_1") == 202
+
+        assert server.process.wait(PATIENCE_S) == 2
+        assert any("a thread that commits has died" in line for line in server.said)
+
+
 def test_a_server_whose_writer_fails_to_project_says_with_what_until_it_succeeds(tmp_path: Path) -> None:
     with serving(tmp_path) as server, contextlib.closing(sqlite3.connect(tmp_path / f"ledger.db{READ_MODELS}")) as rows:
         rows.execute("CREATE TRIGGER refuse BEFORE UPDATE ON heartbeats BEGIN SELECT RAISE(FAIL, 'refused'); END")
