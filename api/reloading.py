@@ -12,12 +12,14 @@ from dataclasses import replace
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.access import ApiKey
 from api.audit.acts import Act, Way
 from api.keys import warnings_of
 from api.service import Service
 from api.settings import Settings, read_settings
 from ledger.audit.entries import AuditEntry
 from ledger.errors import LedgerError, SettingRefused
+from ledger.signatures import Secret
 
 SERVER = "server"
 """Who it is that reads its keys again: nobody can tell who sent a signal."""
@@ -79,17 +81,23 @@ def _counting_later(read: Settings, current: Settings) -> list[tuple[str, bool]]
 
 
 def _put_to_use(service: Service, read: Settings) -> dict[str, object]:
-    """Puts secrets and keys to use; the names of what there is now, and of the keys that open something new, or nothing."""
-    before, now = set(service.settings.api_keys), set(read.api_keys)
+    """Puts secrets and keys to use; the names of what there is now, what is new and what counts no more. A changed one is both."""
+    before, now = _named(service.settings), _named(read)
     service.settings = replace(service.settings, secrets=read.secrets, api_keys=read.api_keys)
     service.reception = replace(service.reception, secrets=read.secrets)
     service.access = replace(service.access, keys=read.api_keys)
     return {
         "secrets": [secret.id for secret in read.secrets or ()],
         "keys": [key.name for key in read.api_keys],
-        "added": sorted(key.name for key in now - before),
-        "removed": sorted(key.name for key in before - now),
+        "added": sorted(name for each, name in now.items() if each not in before),
+        "removed": sorted(name for each, name in before.items() if each not in now),
     }
+
+
+def _named(settings: Settings) -> dict[Secret | ApiKey, str]:
+    """Every secret and key, and what to call it."""
+    secrets = {secret: f"secret {secret.id}" for secret in settings.secrets or ()}
+    return {**secrets, **{key: f"key {key.name}" for key in settings.api_keys}}
 
 
 async def _note(service: Service, outcome: str, result: dict[str, object]) -> None:

@@ -240,7 +240,7 @@ def test_on_sighup_keys_and_secrets_are_replaced_and_nonsense_changes_nothing(hu
     (told,) = hung.logged("secrets and keys were read again")
     (later,) = hung.logged("settings that changed as well count from the next start on")
     assert '"settings": ["LEDGER_REPLAY_WINDOW_S"]' in later
-    assert '"added": ["new"]' in told
+    assert '"added": ["key new", "secret old"]' in told
     assert [
         word for word in ("new-key", "old-key", *(each.decode() for each in SECRETS.values())) if word in told
     ] == []
@@ -251,4 +251,9 @@ def test_on_sighup_keys_and_secrets_are_replaced_and_nonsense_changes_nothing(hu
         ("server", "signal", "refused"),
         ("server", "signal", "done"),
     ]
-    assert items[-1]["result"] == {"secrets": ["old"], "keys": ["new", "admin"], "added": ["new"], "removed": ["old"]}
+    assert items[-1]["result"] == {
+        "secrets": ["old"],
+        "keys": ["new", "admin"],
+        "added": ["key new", "secret old"],
+        "removed": ["key old", "secret main"],
+    }
