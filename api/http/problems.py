@@ -71,7 +71,7 @@ SIGNATURE_DETAIL = "The signature could not be verified. Nothing was stored."
 
 KINDS: Mapping[type[Exception], Kind] = {
     errors.SignatureRefused: Kind(401, "signature-refused", "Signature refused", SIGNATURE_DETAIL),
-    Unauthenticated: Kind(401, "unauthenticated", "API key needed"),
+    Unauthenticated: Kind(401, "unauthenticated", "No API key that is known here"),
     TooManyFailures: Kind(429, "too-many-failed-attempts", "Too many failed attempts"),
     Forbidden: Kind(403, "forbidden", "The key lacks a scope"),
     errors.NotFound: Kind(404, "not-found", "Not found"),

@@ -14,7 +14,7 @@ from tests.builders import body, send_body
 
 KEY_NEEDED = {
     "type": "docs/HTTP.md#problem-unauthenticated",
-    "title": "API key needed",
+    "title": "No API key that is known here",
     "status": 401,
     "detail": "an API key is needed: Authorization: Bearer <key>",
 }
