@@ -27,7 +27,8 @@ def parse_object(body: bytes) -> JSONObject:
     except UnicodeDecodeError as error:
         raise UnreadableBody(f"the body is not UTF-8: byte {error.start} cannot be decoded") from None
     except json.JSONDecodeError as error:
-        raise UnreadableBody(f"the body is not JSON: {error.msg.lower()} at character {error.pos}") from None
+        what = error.msg.lower().removesuffix(" at")
+        raise UnreadableBody(f"the body is not JSON: {what} at character {error.pos}") from None
     except RecursionError:
         raise UnreadableBody(f"the body is nested more than {JSON_LEVELS_MAX} levels deep") from None
     except ValueError:

@@ -11,12 +11,24 @@ from api.keys import entry_of, new_key, read_keys
 from ledger.errors import MalformedQuestion
 
 
+def _scope(text: str) -> Scope:
+    if text not in set(Scope):
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(Scope)}")
+    return Scope(text)
+
+
 def key(
     name: Annotated[str, typer.Argument(help="What its holder is called in the audit trail.")],
     *,
     scope: Annotated[
         list[Scope] | None,
-        typer.Option("--scope", help="What it may (repeatable); read unless told.", show_default=False),
+        typer.Option(
+            "--scope",
+            parser=_scope,
+            metavar="|".join(Scope),
+            help="What it may (repeatable); read unless told.",
+            show_default=False,
+        ),
     ] = None,
     until: Annotated[
         str | None,

@@ -81,6 +81,7 @@ def test_an_acceptance_is_part_of_the_history_of_its_message(server: Running, me
 
 WRONG = {
     "not JSON": (b"{", "the body is not JSON: expecting property name enclosed in double quotes at character 1"),
+    "a text without an end": (b'{"key', "the body is not JSON: unterminated string starting at character 1"),
     "nothing": (b"", "the body is not JSON: expecting value at character 0"),
     "an array": (b"[]", "the body is a JSON array, expected an object"),
     "no key": (as_json(send("x") | {"idempotencyKey": None}), "idempotencyKey is missing or not text"),

@@ -34,7 +34,11 @@ def test_wrong_usage_is_status_2_and_says_so_on_stderr(run: Run, arguments: list
 
 @pytest.mark.parametrize(
     "arguments, said",
-    [(["a", "--until", "2020-01-01"], "--until 2020-01-01 is over already"), (["a:b"], "the name 'a:b' is not")],
+    [
+        (["a", "--until", "2020-01-01"], "--until 2020-01-01 is over already"),
+        (["a:b"], "the name 'a:b' is not"),
+        (["a", "--scope", "foo"], "Invalid value for '--scope': 'foo' is not one of read, masked, write, admin"),
+    ],
 )
 def test_no_key_is_made_that_would_open_nothing(run: Run, arguments: list[str], said: str) -> None:
     ended = run("key", *arguments)
