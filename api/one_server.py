@@ -6,7 +6,7 @@ Commands that read or rebuild need no claim. On PostgreSQL any number of servers
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ledger.errors import LedgerInUse, SettingRefused
@@ -43,10 +43,13 @@ def claimed_whatever_it_is(file: Path | None) -> Iterator[None]:
         yield
         return
     file = file.resolve()
-    descriptor = _lock(file.with_name(file.name + ".lock"), file)
+    lock_file = file.with_name(file.name + ".lock")
+    descriptor = _lock(lock_file, file)
     try:
         yield
     finally:
+        with suppress(OSError):
+            lock_file.unlink()  # while it is ours: who opened it meanwhile finds it gone, and begins again
         os.close(descriptor)
 
 
@@ -98,10 +101,7 @@ def _unescaped(place: str) -> Path:
 
 def _lock(lock_file: Path, file: Path) -> int:
     """A lock on a file of its own, because SQLite uses locks on the ledger's. The system takes it back however we end."""
-    try:
-        descriptor = os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise SettingRefused(f"LEDGER_DATABASE_URL: {lock_file} cannot be written ({error.strerror})") from None
+    descriptor = _opened(lock_file)
     if sys.platform == "win32":
         return descriptor
     import fcntl  # noqa: PLC0415 - not on Windows
@@ -115,6 +115,17 @@ def _lock(lock_file: Path, file: Path) -> int:
         raise LedgerInUse(
             f"{file} is served by {who} already; an embedded ledger has one server (commands that read work beside it)"
         ) from None
+    if os.fstat(descriptor).st_nlink == 0:  # who held it took it away between our opening it and our locking it
+        os.close(descriptor)
+        return _lock(lock_file, file)
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
     return descriptor
+
+
+def _opened(lock_file: Path) -> int:
+    try:
+        return os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        what = lock_file if lock_file.exists() else f"the folder {lock_file.parent}"
+        raise SettingRefused(f"LEDGER_DATABASE_URL: {what} cannot be written ({error.strerror})") from None

@@ -1,6 +1,7 @@
 """`ledger serve`: starts in order or says in one line why not, and ends in order."""
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -53,7 +54,10 @@ REFUSED = [
     ({**SECRETS, "LEDGER_ENV_FILE": "missing.env"}, "LEDGER_ENV_FILE: "),
     ({**SECRETS, "LEDGER_DATABASE_URL": "mysql://x/y"}, "LEDGER_DATABASE_URL: "),
     ({**SECRETS, "LEDGER_DATABASE_URL": "sqlite://"}, "LEDGER_DATABASE_URL: "),
-    ({**SECRETS, "LEDGER_DATABASE_URL": "sqlite:////no/such/folder/ledger.db"}, "LEDGER_DATABASE_URL: "),
+    (
+        {**SECRETS, "LEDGER_DATABASE_URL": "sqlite:////no/such/folder/ledger.db"},
+        "LEDGER_DATABASE_URL: the folder /no/such/folder ",
+    ),
     ({**SECRETS, "LEDGER_DATABASE_URL": "postgresql://u:pass@127.0.0.1:1/x"}, "LEDGER_DATABASE_URL: "),
 ]
 
@@ -110,7 +114,7 @@ def test_a_port_that_is_taken_is_refused_before_anything_starts(run: Run, tmp_pa
 
     assert ended.status == 2
     assert "Address already in use; stop what listens there" in ended.stderr
-    assert not (tmp_path / "ledger.db").exists()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_server_starts_answers_refuses_a_second_one_and_ends_in_order_on_sigterm(tmp_path: Path) -> None:
@@ -352,6 +356,26 @@ def test_a_ledger_is_claimed_by_one_server_at_a_time(tmp_path: Path) -> None:
         claimed(file).__enter__()
     with claimed(file):
         pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_claim_that_was_given_up_while_another_was_made_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, lock_file = tmp_path / "ledger.db", tmp_path / "ledger.db.lock"
+    flock, locked = fcntl.flock, []
+
+    def lock(descriptor: int, how: int) -> None:
+        if not locked:
+            lock_file.unlink()  # as its holder does at this moment
+        locked.append(descriptor)
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", lock)
+    with claimed(file):
+        assert lock_file.read_text() == f"{os.getpid()}\n"
+        with pytest.raises(LedgerInUse):
+            claimed(file).__enter__()
 
 
 MOUNTS = """\
