@@ -96,8 +96,8 @@ def _put_to_use(service: Service, read: Settings) -> dict[str, object]:
 
 def _named(settings: Settings) -> dict[Secret | ApiKey, str]:
     """Every secret and key, and what to call it."""
-    secrets = {secret: f"secret {secret.id}" for secret in settings.secrets or ()}
-    return {**secrets, **{key: f"key {key.name}" for key in settings.api_keys}}
+    named: dict[Secret | ApiKey, str] = {secret: f"secret {secret.id}" for secret in settings.secrets or ()}
+    return named | {key: f"key {key.name}" for key in settings.api_keys}
 
 
 async def _note(service: Service, outcome: str, result: dict[str, object]) -> None:

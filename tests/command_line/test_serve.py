@@ -363,7 +363,7 @@ def test_a_claim_that_was_given_up_while_another_was_made_is_not_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file, lock_file = tmp_path / "ledger.db", tmp_path / "ledger.db.lock"
-    flock, locked = fcntl.flock, []
+    flock, locked = fcntl.flock, list[int]()
 
     def lock(descriptor: int, how: int) -> None:
         if not locked:
