@@ -27,6 +27,11 @@ class Secret:
     id: str
     key: bytes = field(repr=False)
 
+    def __post_init__(self) -> None:
+        """TypeError at once, and not within the first delivery."""
+        if not isinstance(self.key, bytes):
+            raise TypeError(f"the key of the secret {self.id!r} is a {type(self.key).__name__}, expected bytes")
+
 
 @dataclass(frozen=True, slots=True)
 class Signature:

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -298,10 +297,9 @@ def test_the_feed_code_in_the_text_is_that_of_the_example() -> None:
 def test_the_library_code_in_the_text_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     raw = body("message.sent", "msg_1", sequence=2)
-    names = {"Ledger": Ledger, "Reception": Reception, "Secret": Secret, "time": time}
-    names |= {"secret": SECRET.key, "headers": signed_headers(raw), "body": raw}
+    headers = signed_headers(raw, secret=Secret("main", b"my-secret"))
 
-    exec(block(PAGE, "library"), names)  # noqa: S102 - our own document
+    exec(block(PAGE, "library"), {"headers": headers, "body": raw})  # noqa: S102 - our own document
 
     with Ledger.open_existing("sqlite:///ledger.db") as ledger:
         assert ledger.message("msg_1").status is Status.SENT

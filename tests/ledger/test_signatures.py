@@ -203,3 +203,8 @@ def test_any_signed_timestamp_is_read_or_refused(timestamp: bytes) -> None:
 
 def test_a_secret_never_shows_its_key() -> None:
     assert repr(SECRET) == "Secret(id='main')"
+
+
+def test_a_secret_that_is_no_bytes_is_refused_when_it_is_made() -> None:
+    with pytest.raises(TypeError, match=r"^the key of the secret 'main' is a str, expected bytes$"):
+        Secret("main", "my-secret")  # type: ignore[arg-type]
