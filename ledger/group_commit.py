@@ -94,16 +94,18 @@ class GroupCommit(Generic[Brought, Told]):
     async def _commit_one_batch(self) -> None:
         """Commits what waits, up to the bounds of one transaction, and answers."""
         batch = self._take_batch()
-        outcomes: Sequence[Told | LedgerError]
+        answers: list[tuple[Waiting[Brought, Told], Told | LedgerError]]
         try:
             outcomes = await self._commit([waiting.item for waiting in batch])
+            answers = list(zip(batch, outcomes, strict=True))
         except LedgerError as error:
             log.warning("a commit of %d items failed: %s", len(batch), error)
-            outcomes = [error] * len(batch)
+            answers = [(waiting, error) for waiting in batch]
         except Exception as error:  # the writer must outlive whatever happens to one batch
             log.exception("a commit of %d items failed unexpectedly", len(batch))
-            outcomes = [StoreUnavailable(f"the commit failed: {type(error).__name__}")] * len(batch)
-        self._answer(batch, outcomes)
+            failed = StoreUnavailable(f"the commit failed: {type(error).__name__}")
+            answers = [(waiting, failed) for waiting in batch]
+        self._answer(answers)
 
     def _take_batch(self) -> list[Waiting[Brought, Told]]:
         """What waits, in order, up to the bounds of one transaction."""
@@ -114,8 +116,8 @@ class GroupCommit(Generic[Brought, Told]):
             batch_bytes += batch[-1].item_bytes
         return batch
 
-    def _answer(self, batch: Sequence[Waiting[Brought, Told]], outcomes: Sequence[Told | LedgerError]) -> None:
-        for waiting, outcome in zip(batch, outcomes, strict=True):
+    def _answer(self, answers: Sequence[tuple[Waiting[Brought, Told], Told | LedgerError]]) -> None:
+        for waiting, outcome in answers:
             self._queue_bytes -= waiting.item_bytes
             self._unanswered -= 1
             if waiting.answer.done():

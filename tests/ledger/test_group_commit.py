@@ -231,6 +231,22 @@ def test_a_failing_commit_answers_try_again_to_all_and_the_writer_lives_on(
     assert len(stored_facts(ledger)) == 4
 
 
+def test_a_commit_with_an_outcome_too_few_answers_try_again_to_all_and_the_queue_lives_on(ledger: Ledger) -> None:
+    def commit(items: Sequence[Item]) -> list[Outcome]:
+        return ledger.commit(items)[: 2 if len(items) == 3 else None]
+
+    async def story() -> None:
+        async with opened(commit) as group:
+            failed = await asyncio.gather(*[group.submit(each) for each in many(3)], return_exceptions=True)
+            found = await asyncio.gather(*[group.submit(each) for each in many(2)])
+
+            assert [type(outcome) for outcome in failed] == [StoreUnavailable] * 3
+            assert [placed(outcome).is_new for outcome in found] == [False, False]
+            assert group.unanswered == 0
+
+    asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
+
+
 def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody_else_s(
     ledger: Ledger, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
