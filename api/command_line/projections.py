@@ -82,7 +82,7 @@ def retry(name: Name, *, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"healed": healed, "parked": parked})
     else:
-        to_stdout().print(f"{healed} healed, {parked} still parked")
+        to_stdout().print(f"{healed:,} healed, {parked:,} still parked")
     if parked:
         raise typer.Exit(SOMETHING_WRONG)
 

@@ -143,7 +143,7 @@ def print_found(columns: Sequence[str], rows: Sequence[Sequence[object]], spared
 
 def tell_of_more(shown: int) -> None:
     """Says that there is more than a limit let through."""
-    to_stderr().print(said(f"There are more than these {shown}; ask for more with --limit.", "yellow"))
+    to_stderr().print(said(f"There are more than these {shown:,}; ask for more with --limit.", "yellow"))
 
 
 def _least_width(column: str, cells: Sequence[Text]) -> int:

@@ -14,6 +14,7 @@ from ledger.positions import Position
 from projections.errors import RebuildPaused
 from projections.generations import index_names
 from projections.read_models import Rebuild
+from projections.runner import Runner
 from tests.api.running import Running, key_of, running, settings_at, until
 from tests.builders import append_unreadable, body, send_body
 
@@ -537,6 +538,20 @@ def test_a_second_rebuild_is_409_while_one_runs_and_an_unknown_name_404(fresh: R
     )
     assert unknown.status_code == 404
     assert fresh.post("/projections/message-status/rebuild", key="admin").status_code == 202
+
+
+def test_a_message_that_the_read_model_has_not_come_to_is_told_and_another_is_404(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runner, "pass_once", lambda _: False)
+    with running(settings_at(tmp_path)) as server:
+        position = server.deliver(body("message.sent", "msg_1", sequence=1)).json()["position"]
+        answer, unknown = server.get("/messages/msg_1"), server.get("/messages/msg_2")
+        listed = server.get("/messages").json()["items"]
+
+    assert (answer.status_code, answer.headers["etag"], answer.json()["status"]) == (200, f'"{position}"', "sent")
+    assert (unknown.status_code, unknown.json()["detail"]) == (404, "nothing is known of message 'msg_2'")
+    assert listed == []
 
 
 def test_a_rebuild_that_was_cut_off_is_told_with_how_far_it_came(fresh: Running) -> None:

@@ -6,8 +6,10 @@ from subprocess import PIPE
 
 import pytest
 
+from api.command_line.opening import how_far_behind
 from ledger.ledger import Ledger
 from projections.errors import RebuildPaused
+from projections.health import LIVE
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from tests import forks
 from tests.builders import append_unreadable, body
@@ -78,6 +80,13 @@ def test_a_read_model_that_is_behind_says_so(run: Run, store_url: str) -> None:
 
     assert (ended.status, ended.json["status"]) == (0, "accepted")
     assert ended.stderr == "message-status is 1 event behind the log, and nobody projects: start `ledger serve`\n"
+
+
+def test_one_that_catches_up_is_not_said_to_be_left_alone(projected_url: str) -> None:
+    with Ledger.open(projected_url) as ledger, closing(ReadModels.open(ledger)) as read_models:
+        status = read_models.projection_status(MESSAGE_STATUS)._replace(state=LIVE, lag_events=12_345)
+
+    assert how_far_behind(status) == "message-status is 12,345 events behind the log, and catches up"
 
 
 def test_a_status_that_an_event_is_missing_from_says_so_and_where_to_look(run: Run, store_url: str) -> None:

@@ -21,6 +21,7 @@ from ledger.positions import Position
 from ledger.reception import Reception
 from projections import runner as runner_module
 from projections.checkpoints import OvertakenByAnother
+from projections.health import lag_in_words
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
 from projections.register import Entry, entry
@@ -320,3 +321,13 @@ def test_that_it_is_far_behind_and_has_caught_up_is_a_line_each(
     behind, caught_up = caplog.messages
     assert re.match(r"the read models are 5\d events behind the log", behind)
     assert caught_up.startswith("the read models have caught up, after 0.")
+
+
+def test_lag_is_told_with_what_its_seconds_are() -> None:
+    told = [lag_in_words(0, 0.0), lag_in_words(1, 0.26), lag_in_words(12_345, 1_913.04)]
+
+    assert told == [
+        "up to date with the log",
+        "1 event behind the log, the first of them received 0.3 s ago",
+        "12,345 events behind the log, the first of them received 1,913.0 s ago",
+    ]
