@@ -62,7 +62,7 @@ def beside(bench: Bench) -> Section:
     )
     for engine in ENGINES:
         with (
-            bench.pasts.lent(engine, int(messages * EVENTS_A_MESSAGE)) as url,
+            bench.pasts.lent(engine, round(messages * EVENTS_A_MESSAGE)) as url,
             ledger_servers(url, bench.folder) as (server,),
         ):
             for name, load in _loads(bench, server, messages):
