@@ -92,6 +92,11 @@ def _print_promise(explained: Explanation) -> None:
             _indented(f"{time_:{TIME_CHARACTERS}}  {what}")
     if table.row_count:
         to_stdout().print(Padding(table, INDENT))
+    times = [step.at_us for step in explained.steps if step.at_us is not None]
+    if times != sorted(times):
+        _indented(
+            "The steps stand in the order that was meant, whatever their times say: webhooks overtake each other."
+        )
 
 
 def _promise_lines(explained: Explanation) -> Iterator[tuple[int | None, str]]:

@@ -147,7 +147,9 @@ def tell_of_more(shown: int) -> None:
 
 
 def _least_width(column: str, cells: Sequence[Text]) -> int:
-    """How narrow a column may be: no time and no word is cut in two, unless it is longer than an id is."""
+    """How narrow a column may be: no command, no time and no word is cut in two, unless a word is longer than an id is."""
+    if column in COMMANDS:
+        return max(map(cell_len, [column, *(each.plain for each in cells)]))
     texts = [each.plain for each in cells]
     words = texts if column.endswith("(UTC)") else [word for text in texts for word in text.split()]
     heading = max(map(cell_len, column.split()))
@@ -161,6 +163,8 @@ def _width(widths: Mapping[str, int]) -> int:
 
 NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "seconds", "messages", "number"})
 """Columns that are aligned to the right."""
+COMMANDS = frozenset({"look with"})
+"""Columns of what people copy whole."""
 
 
 def when(time_us: int) -> str:

@@ -228,6 +228,20 @@ def test_the_command_tells_what_was_promised_and_is_outstanding(run: Run, tmp_pa
     assert as_json["promise"]["outstandingSeconds"] > 0
 
 
+@pytest.mark.parametrize("came_as_meant", [True, False])
+def test_the_command_says_why_the_times_of_the_steps_are_not_in_order(
+    run: Run,
+    store_url: str,
+    came_as_meant: bool,  # noqa: FBT001 - both ways
+) -> None:
+    steps = [body("message.sent", sequence=2), body("message.failed", sequence=3)]
+    record(store_url, *(steps if came_as_meant else reversed(steps)))
+
+    told = run("explain", "msg_1", LEDGER_DATABASE_URL=store_url).stdout
+
+    assert ("  The steps stand in the order that was meant, whatever their times say" in told) == (not came_as_meant)
+
+
 def test_a_message_with_an_event_that_cannot_be_read_is_told_without_it_and_says_so(run: Run, store_url: str) -> None:
     record(store_url, body("message.queued", "msg_1", sequence=1))
     with Ledger.open_existing(store_url) as ledger:

@@ -148,6 +148,15 @@ def test_a_number_is_read_however_it_is_set_apart(typed: str, number: str | None
     assert phone_in(typed) == number
 
 
+def test_no_command_is_cut_in_two_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    record(f"sqlite:///{tmp_path}/ledger.db", body("message.sent", "msg_1", sequence=2))
+
+    shown = in_a_terminal(tmp_path, "stuck", columns=80)
+
+    assert "ledger messages --stuck --status submitted" in shown
+    assert shown.count("ledger projections") == 4
+
+
 @pytest.mark.parametrize(
     "arguments, whole",
     [
