@@ -54,7 +54,9 @@ class Act(StrEnum):
 class Leaves(Enum):
     """When an act leaves an entry. Being refused for lack of a scope always does."""
 
-    WHEN_SHOWN = "an answer that shows numbers or bodies: one that was given, and not to a masked key"
+    WHEN_SHOWN = (
+        "an answer that shows numbers or bodies: one that was given, not to a masked key, and not without any items"
+    )
     ALWAYS = "an administrative act: whatever came of it"
     NOTHING = "nothing personal is shown, and nothing administered"
 
@@ -90,3 +92,8 @@ LEAVES: Mapping[Act, Leaves] = {
     # What was handed over is an event of the log itself, and its answer shows the sender nothing that is new to him.
     Act.HAND_OVER_SEND: Leaves.NOTHING,
 }
+
+
+def shows_nothing(result: Mapping[str, object]) -> bool:
+    """Whether an answer was an empty list: who asks the feed every second would fill the trail with them."""
+    return result.get("items") == 0

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller, Forbidden
-from api.audit.acts import LEAVES, Act, Leaves, Way
+from api.audit.acts import LEAVES, Act, Leaves, Way, shows_nothing
 from api.audit.asked import asked_in_short, subject_in_short
 from api.http.problems import kind_of
 from api.http.questions import path_text
@@ -68,8 +68,8 @@ class Witness:
     def _is_owed(self, status: int) -> bool:
         match LEAVES[self.act]:
             case Leaves.WHEN_SHOWN:
-                is_shown = status == HTTPStatus.OK and self.request.method != "HEAD"
-                return is_shown and not self.caller.is_masked
+                is_answer = status == HTTPStatus.OK and self.request.method != "HEAD"
+                return is_answer and not self.caller.is_masked and not shows_nothing(self._told()[2])
             case Leaves.ALWAYS:
                 return self._is_known()
             case Leaves.NOTHING:

@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.audit.acts import Act, Way
+from api.audit.acts import LEAVES, Act, Leaves, Way, shows_nothing
 from api.audit.asked import asked_in_short, subject_in_short
 from api.clock import now_us
 from api.command_line.opening import opened
@@ -28,7 +28,9 @@ def note(
     outcome: str = "done",
     **result: object,
 ) -> None:
-    """Appends an entry about what this user did; on disk when it returns."""
+    """Appends an entry about what this user did, or is shown; on disk when it returns."""
+    if LEAVES[act] is Leaves.WHEN_SHOWN and outcome == "done" and shows_nothing(result):
+        return
     _append(entry_of(act, subject, asked=asked, outcome=outcome, result=result))
 
 
