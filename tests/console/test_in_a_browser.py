@@ -6,13 +6,14 @@ from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
 from tests.api.running import Running, key_of, running, settings_at
+from tests.builders import send_body
 from tests.console.test_pages import PAGES
 from tests.console.visitors import CUSTOMER, GOOD_LINK, ORDER, PHONE, Visitor, deliver, feed, message_path
 
-PHONE_SIZE = {"width": 360, "height": 740}
+PHONE_SIZE: ViewportSize = {"width": 360, "height": 740}
 CLICKS_MAX = 3
 COUNT_CLICKS = "addEventListener('click', () => sessionStorage.clicks = Number(sessionStorage.clicks ?? 0) + 1, true)"
 """Enter in a form counts as well: browsers click its button."""
@@ -177,6 +178,21 @@ def test_no_page_violates_its_policy_nor_scrolls_sideways_on_a_phone(browser: Br
             assert page.evaluate("window.violations") == [], path
 
     assert too_wide == []
+
+
+def test_no_words_leave_their_card_on_a_phone(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running(settings_at(tmp_path_factory.mktemp("phone"), api_keys=())) as server:
+        for kind, sequence in (("queued", 1), ("sent", 2), ("delivery", 3)):
+            deliver(server, f"message.{kind}", "msg_1", sequence=sequence, occurredAt="2024-11-23T15:00:00Z")
+        assert server.http.post("/sends", content=send_body(["msg_1"])).is_success
+        page = browser.new_page(base_url=server.url, viewport=PHONE_SIZE)
+        page.goto(message_path("msg_1"))
+        expect(page.get_by_text("before the promise was recorded")).to_have_count(3)
+
+        cards = page.locator(".layer").evaluate_all("cards => cards.map(card => card.scrollWidth - card.clientWidth)")
+        page.close()
+
+    assert cards == [0, 0]
 
 
 def test_every_way_is_open_to_the_keyboard(page: Page) -> None:
