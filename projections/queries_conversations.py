@@ -1,5 +1,6 @@
 """What is asked of `inbound-conversations`: one conversation, lists of them, and the messages of one."""
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -155,6 +156,19 @@ def conversation_messages(
     shown, has_more = read_page(rows_after, limit)
     following = write_cursor(AfterConversationMessage(*shown[-1][:3])) if has_more else None
     return Page([_conversation_message(row) for row in shown], following)
+
+
+def our_numbers(
+    connection: Connection, generation: Generation, conversation_ids: Sequence[str]
+) -> Mapping[str, str | None]:
+    """The number of each conversation that is ours: the one that its first message was written to."""
+    numbers: dict[str, str | None] = {}
+    for conversation_id in conversation_ids:
+        key = conversation_key(conversation_id)
+        statement, values = conversation_messages_statement(generation, key, None, placeholder_of(connection))
+        for *_, entry in fetch(connection, statement, (*values, 1)):
+            numbers[conversation_id] = decode_entry(entry).recipient
+    return numbers
 
 
 def conversation_messages_statement(

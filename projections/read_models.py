@@ -4,7 +4,7 @@
 and orders. Each question is one function in `queries_messages.py` or `queries_conversations.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
@@ -219,6 +219,10 @@ class ReadModels:
         return self._ask(
             INBOUND_CONVERSATIONS, question, number_id=number_id, participant=participant, cursor=cursor, limit=limit
         )
+
+    def our_numbers(self, conversation_ids: Sequence[str]) -> Mapping[str, str | None]:
+        """The number of each conversation that is ours, where it was told."""
+        return self._ask(INBOUND_CONVERSATIONS, queries_conversations.our_numbers, conversation_ids)
 
     def conversation_messages(
         self, conversation_id: str, *, cursor: str | None = None, limit: int = LIMIT_DEFAULT

@@ -26,7 +26,8 @@ class Line(NamedTuple):
     """A conversation in a list, as this visitor may see it."""
 
     conversation_id: str
-    participants: list[str]
+    customers: list[str]
+    our_number: str | None
     number_id: str | None
     messages: int
     last_at_us: int
@@ -62,10 +63,11 @@ def conversations_page(visit: Visit) -> Response:
         limit=PAGE_CONVERSATIONS,
     )
     visit.tell(items=len(page.items))
+    ours = visit.service.read_models.our_numbers([each.conversation_id for each in page.items])
     return visit.page(
         "conversations.html",
         wanted=wanted,
-        lines=[_line(visit, each) for each in page.items],
+        lines=[_line(visit, each, ours.get(each.conversation_id)) for each in page.items],
         older=query_url("conversations", {"with": wanted, "cursor": page.next}) if page.next else None,
         newest=query_url("conversations", {"with": wanted}) if visit.asked("cursor") else None,
     )
@@ -84,7 +86,7 @@ def conversation_page(visit: Visit) -> Response:
     visit.tell(items=len(page.items))
     return visit.page(
         "conversation.html",
-        line=_line(visit, conversation),
+        line=_line(visit, conversation, read_models.our_numbers([conversation_id]).get(conversation_id)),
         whole_numbers=[] if visit.masked else list(conversation.participants),
         first_at_us=conversation.first_message_at_us,
         bubbles=[_bubble(visit, each) for each in page.items],
@@ -93,11 +95,12 @@ def conversation_page(visit: Visit) -> Response:
     )
 
 
-def _line(visit: Visit, conversation: Conversation) -> Line:
-    participants = sorted(filter(None, map(visit.phone, conversation.participants)))
+def _line(visit: Visit, conversation: Conversation, our_number: str | None) -> Line:
+    others = [each for each in conversation.participants if each != our_number]
     return Line(
         conversation.conversation_id,
-        participants,
+        sorted(filter(None, map(visit.phone, others))),
+        visit.phone(our_number),
         conversation.number_id,
         conversation.message_count,
         conversation.last_message_at_us,

@@ -326,6 +326,16 @@ def test_a_request_to_many_is_shown_a_page_at_a_time(tmp_path: Path) -> None:
     assert (shown, refused.status_code) == (many, 400)
 
 
+def test_a_customer_s_number_is_told_from_ours(reader: Visitor, masked: Visitor) -> None:
+    row = r'data-label="Who" class="number">([^<]*)</td>\s*<td role="cell" data-label="Our number"><span class="number">([^<]*)<'
+
+    assert re.findall(row, reader.get("/console/conversations").text) == [(CUSTOMER, PHONE)]
+    assert re.findall(row, masked.get("/console/conversations").text) == [
+        tuple(f"…{each[-4:]}" for each in (CUSTOMER, PHONE))
+    ]
+    assert f"{CUSTOMER} Conversation" in reader.text("/console/conversations/conv_nasty")
+
+
 def test_the_quarantine_is_listed_and_tried_again(admin: Visitor) -> None:
     assert "this is not JSON <script>" in admin.text("/console/quarantine")
 
