@@ -9,6 +9,7 @@ from api.command_line.terminal import counted, said, to_stderr
 from api.settings import read_database_url
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
+from ledger.store.backup import is_backup
 from ledger.store.database import Database, parse_database_url
 from ledger.store.place import expect_no_lost_log
 from ledger.store.schema import open_existing
@@ -21,7 +22,7 @@ from projections.spans import Spans, unseen
 def opened(*, as_it_is: bool = False) -> Iterator[Ledger]:
     """The ledger that LEDGER_DATABASE_URL names; SettingRefused where there is none.
 
-    `as_it_is`: one that we may not write to is read without changing anything, as evidence.
+    `as_it_is`: a backup, and one that we may not write to, is read without changing anything, as evidence.
     """
     url = existing_url()
     evidence = as_it_is and _is_evidence(file_of(url))
@@ -30,7 +31,9 @@ def opened(*, as_it_is: bool = False) -> Iterator[Ledger]:
 
 
 def _is_evidence(file: Path | None) -> bool:
-    """Whether a file, or its folder, can only be read; SettingRefused where that would not show its newest events."""
+    """Whether a file is a backup, or can only be read; SettingRefused where that would not show its newest events."""
+    if file is not None and is_backup(file):
+        return True
     if file is None or (os.access(file, os.W_OK) and os.access(file.absolute().parent, os.W_OK)):
         return False
     newest = file.with_name(file.name + "-wal")

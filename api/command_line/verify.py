@@ -54,7 +54,8 @@ def verify(
     that the audit trail notes. Works beside a running server.
     Note the heads that it prints somewhere else, and hand them over the next
     time: whoever can write the database can cut off the log and the trail.
-    The audit trail keeps when this was done, and what was found.
+    The audit trail keeps when this was done, and what was found; that of a
+    backup stays as it is, to the byte.
 
     For example:
 
@@ -106,7 +107,11 @@ def _secrets() -> tuple[Secret, ...]:
 
 
 def _note(trail: AuditTrail, found: Verified) -> None:
-    """What was found is told even where the trail cannot take it."""
+    """What was found is told even where the trail cannot take it, or must stay as it is."""
+    if trail.database.evidence:
+        told = f"{trail.database.file} stays as it is: the audit trail does not know of this verification"
+        to_stderr().print(said(told, "yellow"), soft_wrap=True)
+        return
     outcome, result = outcome_of(found)
     try:
         trail.append([entry_of(Act.VERIFY, outcome=outcome, result=result)])

@@ -58,7 +58,12 @@ class AuditTrail:
         if not ledger.database.is_sqlite:
             _begin_or_check(ledger.database, ledger.identity.ledger_id)
             return cls(ledger.database, ledger.identity.ledger_id)
-        url = audit_url(ledger.database.url).render_as_string(hide_password=False)
+        place = audit_url(ledger.database.url)
+        if ledger.database.evidence and not Path(place.database or "").is_file():
+            raise SettingRefused(
+                f"there is no audit trail in {place.database}: a backup is two files, put this one beside the other"
+            )
+        url = place.render_as_string(hide_password=False)
         with opening(url, evidence=ledger.database.evidence) as database:
             _begin_or_check(database, ledger.identity.ledger_id)
             return cls(database, ledger.identity.ledger_id)
@@ -123,8 +128,6 @@ class AuditTrail:
 def _begin_or_check(database: Database, ledger_id: str) -> None:
     with database.reading() as connection:
         is_there = inspect(connection).has_table(audit_head.name)
-    if not is_there and database.evidence:
-        raise SettingRefused(f"there is no audit trail in {database.url.database}")
     if not is_there:
         with database.writing() as connection:
             one_at_a_time(connection, CREATING)

@@ -13,6 +13,9 @@ from ledger.store.private_file import make_private
 from ledger.store.sqlite import SQLITE
 
 UNFINISHED = ".unfinished"
+HEADER_BYTES = 20
+MAGIC, VERSIONS_WITHOUT_WAL = b"SQLite format 3\0", b"\1\1"
+"""How a file begins that SQLite keeps without a write-ahead log (https://www.sqlite.org/fileformat.html)."""
 
 
 def back_up(database: Database, target: Path) -> list[str]:
@@ -43,6 +46,16 @@ def copied(database: Database, target: Path, question: str) -> Sequence[Any]:
     unfinished.rename(target)
     to_disk(target.parent)
     return answer
+
+
+def is_backup(file: Path) -> bool:
+    """Whether a file is one that `copied` made and nobody has worked with since: a ledger in use has a write-ahead log."""
+    try:
+        with file.open("rb") as opened:
+            header = opened.read(HEADER_BYTES)
+    except OSError:
+        return False
+    return header.startswith(MAGIC) and header.endswith(VERSIONS_WITHOUT_WAL)
 
 
 def expect_free(database: Database, target: Path) -> None:

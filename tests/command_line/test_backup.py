@@ -82,3 +82,32 @@ def test_a_ledger_in_postgresql_is_left_to_postgresql_s_own_tools(run: Run, post
 def in_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Backups go where the test is."""
     monkeypatch.chdir(tmp_path)
+
+
+def test_verifying_a_backup_changes_nothing_in_it(run: Run, tmp_path: Path) -> None:
+    url, copy = f"sqlite:///{tmp_path}/ledger.db", f"sqlite:///{tmp_path}/backups/copy.db"
+    record(url, body("message.sent", sequence=1))
+    (tmp_path / "backups").mkdir()
+    run("verify", LEDGER_DATABASE_URL=url)
+    run("backup", "backups/copy.db", LEDGER_DATABASE_URL=url)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "backups").iterdir()}
+
+    verified = run("verify", LEDGER_DATABASE_URL=copy)
+
+    assert verified.status == 0
+    assert "copy.db.audit stays as it is: the audit trail does not know of this verification" in verified.stderr
+    assert {file.name: file.read_bytes() for file in (tmp_path / "backups").iterdir()} == before
+    assert run("verify", LEDGER_DATABASE_URL=url).stderr == ""
+
+
+def test_a_backup_without_its_audit_trail_is_told_to_lack_it(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, body("message.sent", sequence=1))
+    run("backup", "copy.db", LEDGER_DATABASE_URL=url)
+    (tmp_path / "copy.db.audit").unlink()
+
+    refused = run("verify", LEDGER_DATABASE_URL=f"sqlite:///{tmp_path}/copy.db")
+
+    assert refused.status == 2
+    assert "there is no audit trail in" in refused.stderr
+    assert not (tmp_path / "copy.db.audit").exists()
