@@ -11,7 +11,6 @@ from api.verifying import verification_warnings
 from ledger.audit.trail import AuditTrail
 from ledger.errors import LedgerError
 from ledger.ledger import UNREADABLE_KNOWN_MAX, Ledger
-from ledger.store.driver import said
 from projections.read_models import ReadModels
 
 ROOM_BYTES_MIN = 1024 * 1024
@@ -25,8 +24,15 @@ PROOF_TOO_LONG_S = 10.0
 class Readiness:
     """Whether the server can do its work. A proof holds for a second, so that asking often costs no writes, or until a doubt."""
 
-    def __init__(self, ledger: Ledger, read_models: ReadModels, projecting_error: Callable[[], str | None]) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        read_models: ReadModels,
+        prove_writable: Callable[[], None],
+        projecting_error: Callable[[], str | None],
+    ) -> None:
         self._ledger = ledger
+        self._prove_writable = prove_writable
         self._read_models = read_models
         self._projecting_error = projecting_error
         self._beginning = Lock()
@@ -85,13 +91,9 @@ class Readiness:
 
     def _store_reasons(self) -> list[str]:
         try:
-            self._ledger.database.prove_writable()
+            self._prove_writable()
         except LedgerError as error:
             return [f"the store cannot be written: {error}"]
-        except SQLAlchemyError as error:
-            # Anybody may ask. What SQLite says names nothing; PostgreSQL names hosts and users.
-            why = f": {said(error)}" if self._ledger.database.is_sqlite else ""
-            return [f"the store cannot be written{why}"]
         file = self._ledger.database.file
         if file is not None and (free := shutil.disk_usage(file.absolute().parent).free) < ROOM_BYTES_MIN:
             return [f"the store cannot be written: the disk of {file.absolute()} has {free} bytes left"]

@@ -23,6 +23,7 @@ from api.writing import Writing, pairs
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
 from ledger.commit_channel import ITEMS, CommitChannel, Language, commit_for
+from ledger.errors import StoreUnavailable
 from ledger.facts import Item, Outcome
 from ledger.group_commit import Commit, GroupCommit, size_of
 from ledger.ledger import Ledger
@@ -36,6 +37,8 @@ WAIT_FOR_S_MAX = 5.0
 ASKING_AT_ONCE_MAX = 4
 """Threads that ask the database. They share Python's lock: more of them would wake only to wait for it, and PostgreSQL's pool keeps
 no more connections open than these."""
+PROOF_S_MAX = 5.0
+"""How long who commits may take to say that it could, before the server is not ready."""
 AUDIT_ENTRY_BYTES = 512
 """About what an entry of the audit trail brings."""
 ENTRIES: Language[AuditEntry, int] = Language(AuditEntry, int)
@@ -85,12 +88,13 @@ class Service:
     writer_process: WriterProcess | None = None
     readiness: Readiness = field(init=False)
     audit: GroupCommit[AuditEntry, int] = field(init=False)
+    _loop: asyncio.AbstractEventLoop = field(init=False)
     _channels: list[CommitChannel[Item, Outcome] | CommitChannel[AuditEntry, int]] = field(default_factory=list)
     _writing: Writing | None = None
     _audit_thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
-        self.readiness = Readiness(self.ledger, self.read_models, lambda: self.projecting_error)
+        self.readiness = Readiness(self.ledger, self.read_models, self.prove_writable, lambda: self.projecting_error)
 
     @classmethod
     def open(
@@ -115,7 +119,8 @@ class Service:
 
     def start(self) -> None:
         """Starts who commits and projects, and a queue a partition in front of them; the writer of the audit trail; and who asks."""
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(ASKING_AT_ONCE_MAX, "asking"))
+        self._loop = asyncio.get_running_loop()
+        self._loop.set_default_executor(ThreadPoolExecutor(ASKING_AT_ONCE_MAX, "asking"))
         ours, theirs = pairs(self.ledger.partitions)
         if self.writer_process is None:
             self._writing = Writing(self.ledger, self.read_models, theirs)
@@ -147,9 +152,20 @@ class Service:
         writer = self.writers[item.partition]
         return writer.submit(item) if self.traces is None else self.traces.submit(item, writer.submit)
 
+    def prove_writable(self) -> None:
+        """Has each writer commit nothing, and waits for it in a thread; StoreUnavailable where a delivery would be refused."""
+        asyncio.run_coroutine_threadsafe(self._prove_writable(), self._loop).result()
+
     async def record(self, entry: AuditEntry) -> None:
         """Returns once an entry of the audit trail is on disk; StoreUnavailable where it cannot be."""
         await self.audit.submit(entry)
+
+    async def _prove_writable(self) -> None:
+        try:
+            async with asyncio.timeout(PROOF_S_MAX):
+                await asyncio.gather(*(writer.prove() for writer in self.writers))
+        except TimeoutError:
+            raise StoreUnavailable(f"who commits has not answered for {PROOF_S_MAX:.0f} s") from None
 
     def _writer(self, channel: CommitChannel[Item, Outcome]) -> GroupCommit[Item, Outcome]:
         self._channels.append(channel)
@@ -165,9 +181,13 @@ class Service:
             failed = False
             return outcomes
         finally:
-            if failed:
-                self.readiness.doubt()
-            self.metrics.committed(items, time.perf_counter() - started_s, failed=failed)
+            if items:  # else it is a proof
+                self._committed(items, time.perf_counter() - started_s, failed=failed)
+
+    def _committed(self, items: Sequence[Item], seconds: float, *, failed: bool) -> None:
+        if failed:
+            self.readiness.doubt()
+        self.metrics.committed(items, seconds, failed=failed)
 
     def _audit_writer(self) -> GroupCommit[AuditEntry, int]:
         """Always a thread of this process: its file is another, and its entries are few."""

@@ -48,6 +48,7 @@ class GroupCommit(Generic[Brought, Told]):
         self._queue: deque[Waiting[Brought, Told]] = deque()
         self._queue_bytes = 0
         self._unanswered = 0
+        self._proofs: list[asyncio.Future[None]] = []
         self._woken = asyncio.Event()
         self._closing = False
         self._loop = asyncio.get_running_loop()
@@ -77,6 +78,13 @@ class GroupCommit(Generic[Brought, Told]):
         self._woken.set()
         return answer
 
+    def prove(self) -> asyncio.Future[None]:
+        """Done once the next commit is, of what waits or of nothing; StoreUnavailable through the future where it fails."""
+        proof: asyncio.Future[None] = self._loop.create_future()
+        self._proofs.append(proof)
+        self._woken.set()
+        return proof
+
     async def close(self) -> None:
         """Takes nothing new, and returns when what waits is committed."""
         self._closing = True
@@ -88,29 +96,35 @@ class GroupCommit(Generic[Brought, Told]):
         while not self._closing or self._queue:
             await self._woken.wait()
             self._woken.clear()
-            while self._queue:
+            while self._queue or self._proofs:
                 await self._commit_one_batch()
 
     async def _commit_one_batch(self) -> None:
         """Commits what waits, up to the bounds of one transaction, and answers."""
         batch = self._take_batch()
+        proofs, self._proofs = self._proofs, []
+        failed: LedgerError | None = None
         answers: list[tuple[Waiting[Brought, Told], Told | LedgerError]]
         try:
             outcomes = await self._commit([waiting.item for waiting in batch])
             answers = list(zip(batch, outcomes, strict=True))
         except LedgerError as error:
             log.warning("a commit of %d items failed: %s", len(batch), error)
-            answers = [(waiting, error) for waiting in batch]
+            failed = error
         except Exception as error:  # the writer must outlive whatever happens to one batch
             log.exception("a commit of %d items failed unexpectedly", len(batch))
             failed = StoreUnavailable(f"the commit failed: {type(error).__name__}")
+        if failed is not None:
             answers = [(waiting, failed) for waiting in batch]
         self._answer(answers)
+        for proof in proofs:
+            if not proof.done():
+                proof.set_result(None) if failed is None else proof.set_exception(failed)
 
     def _take_batch(self) -> list[Waiting[Brought, Told]]:
-        """What waits, in order, up to the bounds of one transaction."""
-        batch = [self._queue.popleft()]
-        batch_bytes = batch[0].item_bytes
+        """What waits, in order, up to the bounds of one transaction; nothing where only a proof is wanted."""
+        batch: list[Waiting[Brought, Told]] = []
+        batch_bytes = 0
         while self._queue and len(batch) < BATCH_ITEMS_MAX and batch_bytes < BATCH_BYTES_MAX:
             batch.append(self._queue.popleft())
             batch_bytes += batch[-1].item_bytes

@@ -84,7 +84,13 @@ class Ledger:
         return self.identity.partitions
 
     def commit(self, items: Sequence[Item]) -> list[Outcome]:
-        """Makes items of one partition durable in one transaction; their outcomes in order. StoreUnavailable if it cannot."""
+        """Makes items of one partition durable in one transaction; their outcomes in order. StoreUnavailable if it cannot.
+
+        No items at all only prove that it could.
+        """
+        if not items:
+            self.database.prove_writable()
+            return []
         return commit(self.database, items[0].partition, items)
 
     def message(self, message_id: str) -> Message:

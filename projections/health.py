@@ -101,14 +101,10 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
     )
 
 
-def readiness(
-    statuses: Sequence[ProjectionStatus], *, own_runner_alive: bool | None, projecting_error: str | None
-) -> Readiness:
-    """Whether the projections are alive and not lagging. `own_runner_alive` is None where this process runs none."""
+def readiness(statuses: Sequence[ProjectionStatus], projecting_error: str | None) -> Readiness:
+    """Whether the projections are alive and not lagging. Signs of life may be another server's runner's: ours tells its own errors."""
     reasons: list[str] = []
     warnings: list[str] = []
-    if own_runner_alive is False:
-        reasons.append("the projections' runner of this server is dead")
     if projecting_error is not None:
         reasons.append(f"projecting fails with {projecting_error}")
     for status in statuses:

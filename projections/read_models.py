@@ -45,6 +45,7 @@ from projections.waiting import ASK_AGAIN_BESIDE_OUR_RUNNER_S, ASK_AGAIN_S, Wait
 
 RETRY_PAGE = 200
 PARKED_SHOWN_MAX = 1_000
+RUNNER_SILENT = "a runner that shows no sign of life"
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -258,13 +259,15 @@ class ReadModels:
     @property
     def projecting_error(self) -> str | None:
         """What projecting fails with in this process; None while it does not, or another process does it."""
-        return None if self._runner is None else self._runner.last_error
+        runner = self._runner
+        if runner is None:
+            return None
+        is_well = runner.is_alive and runner.silent_s < RUNNER_SILENT_S_MAX
+        return runner.last_error if is_well or runner.last_error else RUNNER_SILENT
 
     def readiness(self, projecting_error: str | None) -> Readiness:
         """Whether the projections are alive and not lagging, and do not fail: with what, if they do, tells who runs them."""
-        runner = self._runner
-        alive = None if runner is None else runner.is_alive and runner.silent_s < RUNNER_SILENT_S_MAX
-        return readiness(self.projections(), own_runner_alive=alive, projecting_error=projecting_error)
+        return readiness(self.projections(), projecting_error)
 
     def claim_rebuild(self, name: str) -> Rebuild:
         """The right to rebuild a projection; goes on with one that was killed or paused. RebuildRunning, NotFound."""

@@ -2,10 +2,11 @@
 
 import sys
 
-from api import server, writer_process
+from api import server, service, writer_process
 from api.command_line import demo, main
 from ledger import commit_channel
 from projections.read_models import ReadModels
+from projections.runner import Runner
 
 DEMO_MESSAGES = 60
 
@@ -20,7 +21,18 @@ def main_with_little_patience() -> None:
     """A server that soon gives its writer up."""
     writer_process.ANSWERS_WITHIN_S = 0.2
     commit_channel.LOOK_EVERY_S = 0.02
+    service.PROOF_S_MAX = 0.2
     server.DRAIN_S, server.WRITER_ENDS_WITHIN_S = 1, 1.0
+    main()
+
+
+def main_with_a_runner_that_dies() -> None:
+    """A server in whose writer nobody projects."""
+
+    def die(self: Runner) -> None:
+        del self
+
+    Runner._run = die  # type: ignore[method-assign]  # noqa: SLF001 - the thread itself is what dies
     main()
 
 

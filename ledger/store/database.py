@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Lock
 
 from sqlalchemy import Connection, make_url
 from sqlalchemy.engine import URL
@@ -34,6 +34,7 @@ class Database:
         self.url = parse_database_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
         self._suspect = Event()
+        self._proving = Lock()
         self._held = HeldFile(Path(self.url.database or ""))
         self.evidence = evidence
         if evidence:
@@ -106,9 +107,21 @@ class Database:
             self.after_failure(error)
 
     def prove_writable(self) -> None:
-        """Writes durably without changing anything; raises what a commit would raise."""
-        with self.writing() as connection:
-            connection.exec_driver_sql("UPDATE partition_heads SET position = position WHERE partition = 0")
+        """Writes durably without changing anything, or is content that another thread is about to.
+
+        StoreUnavailable, in words for anybody: PostgreSQL's own name hosts and users.
+        """
+        if not self._proving.acquire(blocking=False):
+            return
+        try:
+            with self.writing() as connection:
+                connection.exec_driver_sql("UPDATE partition_heads SET position = position WHERE partition = 0")
+        except SQLAlchemyError as error:
+            self.after_failure(error)
+            why = f": {said(error)}" if self.is_sqlite else ""
+            raise StoreUnavailable(f"the database refuses to commit{why}") from error
+        finally:
+            self._proving.release()
 
     def close(self) -> None:
         """Closes every connection. A later use opens new ones."""

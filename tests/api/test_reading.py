@@ -600,7 +600,7 @@ def test_a_server_whose_projections_are_dead_is_not_ready(fresh: Running) -> Non
     runner.stop()
     until(lambda: fresh.get("/readyz").status_code == 503)
 
-    assert "the projections' runner of this server is dead" in fresh.get("/readyz").json()["reasons"]
+    assert "projecting fails with a runner that shows no sign of life" in fresh.get("/readyz").json()["reasons"]
 
 
 def test_a_status_is_readable_soon_after_its_webhook_is_answered(fresh: Running) -> None:

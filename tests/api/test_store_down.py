@@ -58,7 +58,10 @@ def test_case_27_with_the_database_down_nothing_is_acknowledged_and_it_serves_ag
         assert is_unavailable(server.get("/messages/msg_0/history"))
         assert is_unavailable(server.post("/quarantine/replay", key="admin"))
         until(lambda: server.http.get("/readyz").status_code == 503)
-        assert "the store cannot be written" in server.http.get("/readyz").json()["reasons"]
+        assert (
+            "the store cannot be written: the database refuses to commit"
+            in server.http.get("/readyz").json()["reasons"]
+        )
         assert server.http.get("/livez").json() == {"status": "alive"}
 
         until(lambda: "OperationalError (connection failed: " in caplog.text)

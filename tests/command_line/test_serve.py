@@ -10,6 +10,7 @@ import socket
 import sqlite3
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -256,6 +257,32 @@ def test_a_delivery_to_a_writer_that_stands_still_is_answered_in_time_and_found_
 
         assert (meanwhile, delivered(server, "msg_2")) == ([503, 503], 202)
         assert server.stop() == 0
+
+
+@contextlib.contextmanager
+def projected_by_us(folder: Path) -> Iterator[None]:
+    """Somebody else projects, and shows that the read models are alive."""
+    with Ledger.open_existing(f"sqlite:///{folder}/ledger.db") as ledger, ReadModels.open(ledger) as read_models:
+        read_models.start()
+        yield
+
+
+def test_a_server_whose_writer_stands_still_is_not_ready_whoever_else_shows_signs_of_life(tmp_path: Path) -> None:
+    with serving(tmp_path, LITTLE_PATIENCE) as server, projected_by_us(tmp_path):
+        until(lambda: asked(server, "/readyz")["status"] == "ready")
+        os.kill(server.writer_pid, signal.SIGSTOP)
+        until(lambda: asked(server, "/readyz")["status"] == "not ready")
+        reasons = asked(server, "/readyz")["reasons"]
+        os.kill(server.writer_pid, signal.SIGCONT)
+        until(lambda: asked(server, "/readyz")["status"] == "ready")
+
+        assert any(reason.startswith("the store cannot be written: who commits ") for reason in reasons)
+
+
+def test_a_server_whose_own_runner_is_dead_is_not_ready_whoever_else_projects(tmp_path: Path) -> None:
+    with serving(tmp_path, "tests.programs:main_with_a_runner_that_dies") as server, projected_by_us(tmp_path):
+        reason = "projecting fails with a runner that shows no sign of life"
+        until(lambda: asked(server, "/readyz")["reasons"] == [reason])
 
 
 @pytest.mark.parametrize(

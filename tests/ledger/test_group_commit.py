@@ -247,6 +247,23 @@ def test_a_commit_with_an_outcome_too_few_answers_try_again_to_all_and_the_queue
     asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
 
 
+def test_a_proof_is_the_next_commit_of_what_waits_or_of_nothing(ledger: Ledger, gate: Gate) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            answer, proof = group.submit(fact(queued())), group.prove()
+            gate.open.set()
+            await asyncio.gather(answer, proof)
+            await group.prove()
+            gate.failures.append(StoreUnavailable("the disk is full"))
+            with pytest.raises(StoreUnavailable, match="the disk is full"):
+                await group.prove()
+
+        assert [len(batch) for batch in gate.batches] == [1, 1, 0, 0]
+
+    asyncio.run(story())
+    assert len(stored_facts(ledger)) == 2
+
+
 def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody_else_s(
     ledger: Ledger, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
