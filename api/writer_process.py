@@ -86,7 +86,8 @@ class WriterProcess:
         """Has it begin to build a read model again. RebuildRunning, NotFound, StoreUnavailable, WriterSilent."""
         if self._orders is None:
             raise StoreUnavailable(NOT_RUNNING)
-        if not self._ordering.acquire(timeout=ANSWERS_WITHIN_S):
+        # At most one of the few threads that ask waits for the writer: the others have reads to answer.
+        if not self._ordering.acquire(blocking=False):
             raise WriterSilent(NOT_ORDERED)
         try:
             refusal = self._answer(self._orders, name)

@@ -11,6 +11,7 @@ import sqlite3
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from subprocess import PIPE
 from typing import Any
@@ -320,6 +321,23 @@ def delivered(server: Serving, message_id: str) -> int:
     fact = body("message.queued", message_id, sequence=1)
     headers = {name.decode(): value.decode() for name, value in signed_headers(fact)}
     return httpx2.post(f"{server.url}/webhooks/red-cloud", content=fact, headers=headers, verify=False).status_code
+
+
+def test_of_several_orders_to_a_writer_that_does_not_answer_one_waits(tmp_path: Path) -> None:
+    with serving(tmp_path) as server, ThreadPoolExecutor(5) as many:
+        url = f"{server.url}/projections/{MESSAGE_STATUS}/rebuild"
+
+        def ordered() -> int:
+            return httpx2.post(url, verify=False, timeout=PATIENCE_S).status_code
+
+        os.kill(server.writer_pid, signal.SIGSTOP)
+        try:
+            orders = [many.submit(ordered) for _ in range(5)]
+            until(lambda: sum(order.done() for order in orders) == 4, at_most_s=PATIENCE_S / 2)
+        finally:
+            os.kill(server.writer_pid, signal.SIGCONT)
+
+        assert sorted(order.result() for order in orders) == [202, 503, 503, 503, 503]
 
 
 def asked(server: Serving, path: str) -> dict[str, Any]:
