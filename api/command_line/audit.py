@@ -19,8 +19,8 @@ from ledger.times import read_rfc3339
 
 PAGE_ENTRIES = 500
 LIMIT_DEFAULT, LIMIT_MAX = 50, 1_000_000
-COLUMNS = ("number", "at (UTC)", "who", "way", "act", "about", "asked and found", "outcome")
-SPARED = ("way", "number", "outcome", "asked and found")
+COLUMNS = ("number", "at (UTC)", "who", "way", "act", "about", "asked and found")
+SPARED = ("way", "number", "asked and found")
 
 
 def audit(
@@ -101,8 +101,8 @@ def _row(stored: StoredEntry) -> tuple[object, ...]:
         when_about(entry.at_us),
         entry.holder,
         entry.way,
-        entry.act,
+        # In one column, so that however narrow the terminal is, nobody takes a refusal for something that was done.
+        entry.act if entry.outcome == "done" else f"{entry.act}: {entry.outcome}",
         entry.subject,
         entry.in_words(),
-        entry.outcome,
     )

@@ -177,8 +177,8 @@ def test_the_trail_is_asked_for_by_who_what_about_what_and_when(run: Run, store_
     assert len(asked("--since", "2026-01-01T00:00:00Z")) == 7
     whole = run("audit", "--about", "msg_1", "--limit", "2", LEDGER_DATABASE_URL=store_url)
     assert [line[2:] for line in whole.lines] == [
-        [USER, "command line", "read-message", "msg_1", "items 1", "done"],
-        [USER, "command line", "read-history", "msg_1", "items 1", "done"],
+        [USER, "command line", "read-message", "msg_1", "items 1"],
+        [USER, "command line", "read-history", "msg_1", "items 1"],
     ]
     cut_off = run("audit", "--about", "msg_1", "--limit", "1", "--json", LEDGER_DATABASE_URL=store_url)
     assert (whole.stderr, len(cut_off.json["items"])) == ("", 1)

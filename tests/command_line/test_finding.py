@@ -2,15 +2,18 @@
 
 import re
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from api.phones import phone_in
+from ledger.audit.entries import AuditEntry
+from ledger.audit.trail import AuditTrail
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
-from tests.builders import SECRET, accepted, body, commit_each, facts, signed_headers
+from tests.builders import NOW_US, SECRET, accepted, body, commit_each, facts, signed_headers
 from tests.command_line.conftest import Run, in_a_terminal, record
 
 LONG_ID = "msg_01JD8ZQ4X7K3M5N9P2R6T8V0WY"
@@ -155,6 +158,15 @@ def test_no_command_is_cut_in_two_in_a_terminal_of_80_columns(tmp_path: Path) ->
 
     assert "ledger messages --stuck --status submitted" in shown
     assert shown.count("ledger projections") == 4
+
+
+def test_a_refusal_never_looks_like_something_that_was_done_in_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, closing(AuditTrail.open(ledger)) as trail:
+        trail.append([AuditEntry(NOW_US, "support", "http", "read-message", LONG_ID, {"asOf": "0-1"}, "forbidden")])
+
+    shown = in_a_terminal(tmp_path, "audit", columns=80)
+
+    assert ("read-message:" in shown, "forbidden" in shown, LONG_ID in shown) == (True, True, True)
 
 
 @pytest.mark.parametrize(
