@@ -51,6 +51,7 @@ class GroupCommit(Generic[Brought, Told]):
         self._proofs: list[asyncio.Future[None]] = []
         self._woken = asyncio.Event()
         self._closing = False
+        self._is_failing = False
         self._loop = asyncio.get_running_loop()
         self._writer = self._loop.create_task(self._run(), name="group commit")
 
@@ -116,6 +117,9 @@ class GroupCommit(Generic[Brought, Told]):
             failed = StoreUnavailable(f"the commit failed: {type(error).__name__}")
         if failed is not None:
             answers = [(waiting, failed) for waiting in batch]
+        elif self._is_failing:
+            log.warning("commits work again")
+        self._is_failing = failed is not None
         self._answer(answers)
         for proof in proofs:
             if not proof.done():

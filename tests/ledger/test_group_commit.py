@@ -209,8 +209,8 @@ def test_nothing_that_was_taken_stays_unanswered_however_soon_the_writer_is_clos
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("the disk is full"), RuntimeError("a bug")])
-def test_a_failing_commit_answers_try_again_to_all_and_the_writer_lives_on(
-    ledger: Ledger, gate: Gate, failure: Exception
+def test_a_failing_commit_answers_try_again_to_all_and_the_writer_lives_on_and_says_when_it_works_again(
+    ledger: Ledger, gate: Gate, failure: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
         async with writer(gate) as group:
@@ -225,10 +225,13 @@ def test_a_failing_commit_answers_try_again_to_all_and_the_writer_lives_on(
 
             assert [type(outcome) for outcome in outcomes] == [Placed] * 3
             assert [type(outcome) for outcome in failed] == [StoreUnavailable] * 3
-            assert placed(await group.submit(fact(queued(message_id="afterwards")))).is_new
+            for message_id in ("afterwards", "and then"):
+                assert placed(await group.submit(fact(queued(message_id=message_id)))).is_new
 
     asyncio.run(story())
-    assert len(stored_facts(ledger)) == 4
+    assert len(stored_facts(ledger)) == 5
+    told = [each.getMessage() for each in caplog.records if each.name == "ledger.group_commit"]
+    assert [message == "commits work again" for message in told] == [False, True, False, True]
 
 
 def test_a_commit_with_an_outcome_too_few_answers_try_again_to_all_and_the_queue_lives_on(ledger: Ledger) -> None:
