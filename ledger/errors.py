@@ -14,7 +14,7 @@ class SenderMustFix(LedgerError):
 
 
 class TryAgain(LedgerError):
-    """Nothing is wrong with what was sent; nothing was stored; the same again may succeed."""
+    """Nothing is wrong with what was sent, and the same again may succeed; what was stored all the same is found then."""
 
     retry_after_s = 5
 

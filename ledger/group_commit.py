@@ -69,9 +69,9 @@ class GroupCommit(Generic[Brought, Told]):
         """The outcome of an item, once it is on disk. QueueFull or ShuttingDown at once, StoreUnavailable through the future."""
         item_bytes = self._size_of(item)
         if self._closing:
-            raise ShuttingDown("the server is shutting down; nothing was stored, send it again")
+            raise ShuttingDown("the server is shutting down; send the same again")
         if len(self._queue) >= QUEUE_ITEMS_MAX or self._queue_bytes + item_bytes > QUEUE_BYTES_MAX:
-            raise QueueFull(f"{len(self._queue)} items wait for the disk; nothing was stored, try it again")
+            raise QueueFull(f"{len(self._queue)} items wait for the disk; send the same again")
         answer: asyncio.Future[Told] = self._loop.create_future()
         self._queue_bytes += item_bytes
         self._unanswered += 1

@@ -164,6 +164,21 @@ def test_a_large_send_leaves_the_queue_to_webhooks(
     assert max(depths) <= waiting_max
 
 
+def test_a_send_that_a_full_queue_refuses_halfway_is_asked_for_again_and_then_recorded_to_its_end(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = ["msg_1", "msg_2", "msg_3"]
+    with monkeypatch.context() as full:
+        full.setattr("ledger.group_commit.QUEUE_ITEMS_MAX", 1)
+        refused = fresh.post("/sends", as_json(send("idem_1", *ids)))
+    registered = fresh.get("/sends/idem_1").status_code
+    again = fresh.post("/sends", as_json(send("idem_1", *ids)))
+
+    assert (refused.status_code, registered) == (503, 200)
+    assert refused.json()["detail"] == "1 items wait for the disk; send the same again"
+    assert (again.status_code, [each["messageId"] for each in again.json()["messages"]]) == (202, ids)
+
+
 def test_a_send_that_would_be_stored_as_more_than_it_may_bring_is_refused_before_its_key_is_registered(
     fresh: Running,
 ) -> None:
