@@ -4,7 +4,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store.database import Database
-from ledger.store.tables import events
+from ledger.store.tables import events, metadata
 from ledger.verification.findings import RESTORE, Finding
 from ledger.verification.partition_walk import cannot_be_read
 
@@ -12,11 +12,11 @@ DAMAGES_TOLD_MAX = 5
 
 
 def damages(database: Database) -> list[Finding]:
-    """What SQLite says of damaged pages, and the indices of the log that are gone: they keep a fact from being stored twice."""
+    """What SQLite says of damaged pages, the indices of the log that are gone (they keep a fact from being stored twice), strangers."""
     try:
         with database.reading() as connection:
             pages = damaged_pages(connection) if database.is_sqlite else []
-            return [*pages, *_missing_indices(connection)]
+            return [*pages, *_missing_indices(connection), *strangers(connection)]
     except SQLAlchemyError as error:
         return [Finding(None, cannot_be_read(error))]
 
@@ -31,3 +31,28 @@ def _missing_indices(connection: Connection) -> list[Finding]:
     held = {index["name"] for index in inspect(connection).get_indexes(events.name) if index["unique"]}
     missing = sorted(str(index.name) for index in events.indexes if index.name not in held)
     return [Finding(None, f"the unique index {name} of the log is gone; {RESTORE}") for name in missing]
+
+
+def strangers(connection: Connection) -> list[Finding]:
+    """Triggers, rules and views: the ledger makes none, and they change or hide what is stored without leaving a trace in it."""
+    statement = _STRANGERS_OF_SQLITE if connection.dialect.name == "sqlite" else _STRANGERS_OF_POSTGRESQL
+    found = connection.exec_driver_sql(statement).all()
+    return [
+        Finding(None, f"the {kind} {name} on {table} is not the ledger's: {FIND_OUT}; {RESTORE}")
+        for kind, name, table in found
+    ]
+
+
+FIND_OUT = "find out who made it, and what it did"
+_STRANGERS_OF_SQLITE = (
+    "SELECT type, name, tbl_name FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY type, name LIMIT 20"
+)
+# Other views beside the tables hide nothing: an extension may have some there, and so may who reports from the ledger.
+_STRANGERS_OF_POSTGRESQL = f"""
+    SELECT 'trigger', tgname, relname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+      WHERE NOT tgisinternal AND relnamespace = current_schema()::regnamespace
+    UNION ALL SELECT 'rule', rulename, tablename FROM pg_rules WHERE schemaname = current_schema()
+    UNION ALL SELECT 'view', viewname, viewname FROM pg_views
+      WHERE schemaname = current_schema() AND viewname IN ({", ".join(f"'{name}'" for name in sorted(metadata.tables))})
+    ORDER BY 1, 2 LIMIT 20
+"""  # noqa: S608 - no value of anybody's in it

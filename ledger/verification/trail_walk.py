@@ -14,7 +14,7 @@ from ledger.store.database import Database
 from ledger.store.driver import placeholder_of
 from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, NOTED_PREFIX, RESTORE, Finding, NotedHead, shown
 from ledger.verification.partition_walk import cannot_be_read
-from ledger.verification.storage import damaged_pages
+from ledger.verification.storage import damaged_pages, strangers
 from ledger.verification.trail_heads import TrailHeads
 
 NUMBER_AFTER_ALL = 2**63 - 1
@@ -55,7 +55,7 @@ def verify_trail(trail: AuditTrail, *, noted_heads: Iterable[str] = ()) -> Verif
     try:
         with database.reading() as connection:
             if database.is_sqlite:
-                walk.findings += damaged_pages(connection)
+                walk.findings += (*damaged_pages(connection), *strangers(connection))
             head = connection.exec_driver_sql(_HEAD).first()
             last = connection.exec_driver_sql(_LAST.format(placeholder_of(connection)), (NUMBER_AFTER_ALL,)).scalar()
             stored = connection.exec_driver_sql(_ALL).scalar_one()

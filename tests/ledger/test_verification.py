@@ -2,11 +2,13 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from ledger.audit.trail import AuditTrail
 from ledger.errors import MalformedQuestion
 from ledger.events import receipt_of
 from ledger.ledger import Ledger
@@ -15,6 +17,7 @@ from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
 from ledger.signatures import Secret
 from ledger.verification import FINDINGS_PER_PARTITION_MAX, Verification, verify
+from ledger.verification.trail_walk import verify_trail
 from tests.builders import (
     NOW_US,
     SECRET,
@@ -378,6 +381,41 @@ def test_a_unique_index_that_is_gone_is_found(store_url: str) -> None:
         (finding,) = verify(ledger).findings
 
     assert "events_by_fact" in finding.message
+
+
+def test_a_trigger_that_is_not_the_ledger_s_is_found(ledger: Ledger, tamper: Tamper) -> None:
+    if ledger.database.is_sqlite:
+        tamper(
+            "CREATE TRIGGER planted AFTER INSERT ON events BEGIN DELETE FROM events WHERE position = new.position; END"
+        )
+    else:
+        tamper(
+            "CREATE FUNCTION nothing() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'",
+            "CREATE TRIGGER planted BEFORE INSERT ON events FOR EACH ROW EXECUTE FUNCTION nothing()",
+        )
+
+    (finding,) = verify(ledger).findings
+
+    assert finding.message.startswith("the trigger planted on events is not the ledger's")
+
+
+def test_a_view_in_a_table_s_place_is_found(ledger: Ledger, tamper: Tamper) -> None:
+    tamper("ALTER TABLE sends RENAME TO elsewhere", "CREATE VIEW sends AS SELECT * FROM elsewhere")
+
+    assert [each.message.split(":")[0] for each in verify(ledger).findings] == [
+        "the view sends on sends is not the ledger's"
+    ]
+
+
+def test_a_trigger_in_the_audit_trail_is_found(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, closing(AuditTrail.open(ledger)) as trail:
+        with trail.database.writing() as connection:
+            connection.exec_driver_sql(
+                "CREATE TRIGGER planted AFTER INSERT ON audit_entries BEGIN DELETE FROM audit_entries; END"
+            )
+        (finding,) = verify_trail(trail).findings
+
+    assert finding.message.startswith("the trigger planted on audit_entries is not the ledger's")
 
 
 def index_page(ledger: Ledger, index: str) -> slice:
