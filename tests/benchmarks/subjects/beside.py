@@ -1,4 +1,4 @@
-"""How long readers wait while a provider delivers, on a ledger with a past, and how soon an answered webhook can be read."""
+"""How long readers wait while a provider delivers, on a ledger with a past, and how soon an answered webhook is listed."""
 
 import http.client
 import json
@@ -78,8 +78,8 @@ def beside(bench: Bench) -> Section:
                 )
             waits_ms = _beside(bench, server, BESIDE_PROBES_PER_SECOND, len(QUESTIONS), lambda: _probe(bench, server))
             shown = [f"{waits_ms[int(len(waits_ms) * share)]:.1f}" for share in (0.5, 0.99, 0.999)]
-            tell(f"  {engine}: answered to readable: p99 {shown[1]} ms")
-            section.rows.append((f"{TITLE[engine]}: from a webhook's answer until its status is read", *shown))
+            tell(f"  {engine}: answered to listed: p99 {shown[1]} ms")
+            section.rows.append((f"{TITLE[engine]}: from a webhook's answer until its message is listed", *shown))
     return section
 
 
