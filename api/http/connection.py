@@ -81,12 +81,14 @@ class Connection(HttpToolsProtocol):
         """Whether there is still something to say to who sends nothing more.
 
         A body that ends before its announced length can never be completed, so the sender is told while it may still listen.
+        Who closes a stream looks the same as who half-closes, and a stream without an announced end would keep its place.
         """
         if self._body_is_open and not self.cycle.response_started:
             self._refuse(400, "body-cut-off", "The connection ended before the body did.")
-        if self._is_answering():
-            self.cycle.keep_alive = False
-        return self._is_answering()
+        if not self._is_answering() or self.cycle.chunked_encoding:
+            return False
+        self.cycle.keep_alive = False
+        return True
 
     def _is_answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
