@@ -19,7 +19,7 @@ from api.http.problems import kind_of
 from api.http.questions import path_text
 from api.service import Service
 from ledger.audit.entries import AuditEntry
-from ledger.errors import ShuttingDown
+from ledger.errors import QueueFull, ShuttingDown
 from projections.errors import RebuildRunning
 
 NOBODY = Caller("nobody", frozenset())
@@ -61,7 +61,7 @@ class Witness:
         if self._is_owed(HTTPStatus.OK):
             try:
                 noted = self.service.audit.submit(self._entry("ended", is_found=True, result=result))
-            except ShuttingDown:
+            except (QueueFull, ShuttingDown):
                 return
             noted.add_done_callback(lambda future: future.exception())
 

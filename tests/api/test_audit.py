@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx2
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from api.audit.acts import LEAVES, Act, Leaves
 from api.audit.asked import SUBJECT_CHARACTERS_MAX, asked_in_short, subject_in_short
@@ -257,6 +258,16 @@ def test_a_stream_is_on_disk_before_its_first_byte_and_its_end_is_told(tmp_path:
     assert (opened.act, opened.outcome, opened.result) == ("follow-feed", "done", {})
     assert opened.asked.keys() == {"Last-Event-ID"}
     assert (_newest(server).act, _newest(server).result) == ("follow-feed", {"items": 1})
+
+
+def test_a_stream_ends_in_order_where_the_trail_takes_no_more(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    with capture_logs() as told, stream(fresh) as events:
+        assert events.line() == ": connected"
+        monkeypatch.setattr("ledger.group_commit.QUEUE_ITEMS_MAX", 0)
+        fresh.service.closing.set()
+        until(lambda: fresh.service.open_streams == 0)
+
+    assert [each for each in told if each["log_level"] == "error"] == []
 
 
 def _newest(server: Running) -> AuditEntry:
