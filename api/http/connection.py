@@ -17,7 +17,6 @@ from api.http.problems import PROBLEM_MEDIA_TYPE, problem_content
 HEAD_BYTES_MAX = 64 * 1024
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 10.0
-HALF_CLOSED_POLL_S = 0.25
 END_OF_HEAD = b"\r\n\r\n"
 UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
@@ -85,23 +84,11 @@ class Connection(HttpToolsProtocol):
         """
         if self._body_is_open and not self.cycle.response_started:
             self._refuse(400, "body-cut-off", "The connection ended before the body did.")
-        if not self._is_answering():
-            return False
-        self.cycle.keep_alive = False
-        self.loop.call_soon(self._end_a_stream)
-        return True
-
-    def _end_a_stream(self) -> None:
-        """Who has gone looks the same as who half-closes; an answer without an announced end would keep its place for nobody.
-
-        Asks again until it is known whether the answer is one.
-        """
-        if not self._is_answering() or self.transport.is_closing():
-            return
-        if self.cycle.chunked_encoding:
-            self.transport.close()
-        else:
-            self.loop.call_later(HALF_CLOSED_POLL_S, self._end_a_stream)
+        # What a POST did is told all the same. Who reads, a stream above all, ends that by going away, which begins in the same way.
+        is_waiting = self._is_answering() and self.cycle.scope["method"] == "POST"
+        if is_waiting:
+            self.cycle.keep_alive = False
+        return is_waiting
 
     def _is_answering(self) -> bool:
         cycle: RequestResponseCycle | None = self.cycle
