@@ -80,9 +80,8 @@ class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._received = b""
-        self._answer: asyncio.Future[bytes] | None = (
-            None  # there from a batch to its answer, even where nobody waits any more
-        )
+        # There from a batch to its answer, even where nobody waits for it any more.
+        self._answer: asyncio.Future[bytes] | None = None
         self._next_look: asyncio.TimerHandle | None = None
 
     async def commit(self, items: Sequence[Brought]) -> list[Told]:
@@ -95,7 +94,8 @@ class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
             raise StoreUnavailable("who commits owes an earlier answer; nothing was stored, send it again")
         self._answer = answer = self._loop.create_future()
         self._transport.write(self._language.frame(items))
-        self._look_later(LOOKS_MAX)
+        if self._next_look is None:
+            self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look, answer, 0)
         return self._language.outcomes(await answer)
 
     def close(self) -> None:
@@ -113,7 +113,6 @@ class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
             return
         content, self._received = self._received[LENGTH_BYTES:end], b""
         answer, self._answer = self._answer, None
-        self._look_no_more()
         if answer is not None and not answer.done():
             answer.set_result(content)
 
@@ -122,22 +121,17 @@ class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
         del exc
         self._give_up("who commits has ended")
 
-    def _look_later(self, looks: int) -> None:
-        self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look, looks - 1)
-
-    def _look(self, looks: int) -> None:
-        if looks:
-            self._look_later(looks)
-        else:
+    def _look(self, seen: asyncio.Future[bytes], looks: int) -> None:
+        self._next_look = None
+        if self._answer is None or self._answer.done():
+            return  # the next batch begins to look again: a timer a second at most, and none a batch
+        looks = looks + 1 if self._answer is seen else 0
+        if looks == LOOKS_MAX:
             self._give_up("who commits does not answer")
-
-    def _look_no_more(self) -> None:
-        if self._next_look is not None:
-            self._next_look.cancel()
-            self._next_look = None
+        else:
+            self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look, self._answer, looks)
 
     def _give_up(self, why: str) -> None:
-        self._look_no_more()
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(StoreUnavailable(f"{why}; {NOT_KNOWN}"))
 
