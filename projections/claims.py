@@ -15,8 +15,9 @@ from ledger.times import write_time
 from projections.checkpoints import Generation
 from projections.errors import NothingToRollBackTo, RebuildRunning
 from projections.generations import drop_all_but_those_kept
+from projections.lease import Stores
 from projections.projection import Projection
-from projections.rebuild import OnSwitch, Rebuild, Stores
+from projections.rebuild import OnSwitch, Rebuild
 from projections.register import Entry, change, entry, new_generation, now_us
 from projections.tables import read_models
 

@@ -13,9 +13,9 @@ from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, Generation, checkpoints_of
 from projections.claims import is_running
 from projections.heartbeats import seen_s
+from projections.lease import RebuildProgress, progress_of
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
-from projections.rebuild import RebuildProgress, progress_of
 from projections.register import Entry, entry, now_us
 
 LIVE, REBUILDING, STOPPED = "live", "rebuilding", "stopped"

@@ -27,6 +27,7 @@ from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.health import RUNNER_SILENT_S_MAX, ProjectionStatus, Readiness, projection_status, readiness
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
+from projections.lease import RebuildProgress, Stores
 from projections.message_ranges import MessageFilters
 from projections.message_status import MESSAGE_STATUS, MessageStatusProjection
 from projections.opening import open_for
@@ -36,7 +37,7 @@ from projections.projection import Projection
 from projections.queries_conversations import Conversation, ConversationMessage
 from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageStatus, Page
-from projections.rebuild import Rebuild, RebuildProgress, RebuildReport, Stores
+from projections.rebuild import Rebuild, RebuildReport
 from projections.refolding import healed_events, refold
 from projections.register import entry, live
 from projections.runner import Runner

@@ -10,7 +10,6 @@ Every batch is committed with its checkpoint, so a rebuild that is killed anywhe
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import NamedTuple
@@ -18,38 +17,26 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from ledger.mapper import EventCodec
-from ledger.store import reads
 from ledger.store.database import Database
 from projections.ahead import Prepare, preparing
-from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of, lock
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
-from projections.generations import drop_all_but_those_kept
+from projections.lease import Lease, OnProgress, Stores
 from projections.log_batches import Bounds
 from projections.projecting import Projector, is_poison
 from projections.projection import Projection
-from projections.register import Entry, change, entry, now_us
-from projections.spans import Attributes, Spans, unseen
+from projections.register import change, entry, now_us
+from projections.spans import Attributes
 
 BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
 """Large enough to be fast, small enough that the live runner, which shares SQLite's write lock, waits some 50 ms."""
 
-TELL_EVERY_S = 0.25
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
 WAL_PAGES, WAL_PAGES_USUAL = 8_000, 1_000
 
 log = logging.getLogger(__name__)
-
-
-class RebuildProgress(NamedTuple):
-    """How far a rebuild is, in events; `seconds_left` is None until there is a rate, and of one that was cut off."""
-
-    done: int
-    total: int
-    events_per_second: float
-    seconds_left: float | None
 
 
 class RebuildReport(NamedTuple):
@@ -62,18 +49,7 @@ class RebuildReport(NamedTuple):
     examples: list[Difference]
 
 
-OnProgress = Callable[[RebuildProgress], None]
 OnSwitch = Callable[[], None]
-
-
-class Stores(NamedTuple):
-    """What a rebuild works with."""
-
-    rows: Database
-    log: Database
-    codec: EventCodec
-    partitions: int
-    spans: Spans = unseen
 
 
 class NotYetSwitched(Exception):
@@ -97,15 +73,10 @@ class Rebuild:
         self._on_switch = on_switch
         self._projection = projection
         self._target = target
-        self._owner = owner
+        self._lease = Lease(stores, projection, target, owner)
         self._compares = compares
-        self._pausing = False
         self.is_over = False
         self._thread: threading.Thread | None = None
-        self._told_at = 0.0
-        self._started = time.monotonic()
-        self._done_before = 0
-        self._on_progress: OnProgress | None = None
         self._projectors = [
             Projector(stores.rows, stores.log, stores.codec, projection, target, partition)
             for partition in range(stores.partitions)
@@ -120,18 +91,16 @@ class Rebuild:
             self.is_over = True
 
     def _run(self, on_progress: OnProgress | None) -> RebuildReport:
-        self._on_progress = on_progress
-        self._started = time.monotonic()
-        self._done_before = self._done()
+        self._lease.begin(on_progress)
         told: Attributes = {"projection": self._projection.name}
         with self._stores.spans(f"rebuild {self._projection.name}", told):
             try:
                 report = self._build()
             except OvertakenByAnother as error:
-                self._release()
+                self._lease.release()
                 raise RebuildPaused(f"another process took over the rebuild of {self._projection.name}") from error
             except BaseException:
-                self._release()
+                self._lease.release()
                 raise
             told |= {
                 "events": report.events,
@@ -148,7 +117,7 @@ class Rebuild:
             f"{report.rows_compared:,}",
             f"{report.rows_differing:,}",
         )
-        drop_all_but_those_kept(self._stores.rows, self._projection, lambda: self._pausing)
+        self._lease.drop_what_is_not_kept()
         return report
 
     def _build(self) -> RebuildReport:
@@ -167,7 +136,7 @@ class Rebuild:
 
     def pause(self) -> None:
         """Ends it after its current batch; another claim goes on from there."""
-        self._pausing = True
+        self._lease.pause()
         if self._thread is not None:
             self._thread.join()
 
@@ -177,27 +146,29 @@ class Rebuild:
         except RebuildCancelled as error:
             log.info("%s, and what it had built is dropped", error)
         except RebuildPaused as error:
-            if not self._pausing:
+            if not self._lease.is_pausing:
                 log.info("the rebuild of %s ended: %s", self._projection.name, error)
                 return
             told = (
                 "the rebuild of %s was cut off at %s of %s events; `ledger rebuild %s` goes on there, --cancel drops it"
             )
             name = self._projection.name
-            log.info(told, name, f"{self._done():,}", f"{self._events():,}", name)
+            log.info(told, name, f"{self._lease.done():,}", f"{self._lease.events():,}", name)
         except Exception:
             log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
 
     def _catch_up(self) -> None:
         stores = self._stores
-        left = max(self._events() - self._done(), 0)
-        with preparing(stores.rows, stores.log, self._projection, self._target, BATCH, left, self._tell) as prepare:
+        left = max(self._lease.events() - self._lease.done(), 0)
+        with preparing(
+            stores.rows, stores.log, self._projection, self._target, BATCH, left, self._lease.tell
+        ) as prepare:
             for projector in self._projectors:
                 self._catch_up_partition(projector, prepare)
 
     def _catch_up_partition(self, projector: Projector, prepare: Prepare) -> None:
         before = self._position(projector)
-        self._tell()
+        self._lease.tell()
         while True:
             try:
                 prepared = prepare(projector, before)
@@ -209,7 +180,7 @@ class Rebuild:
                 if not is_poison(error):
                     raise
                 before = self._apply_with_care(projector)
-            self._tell()
+            self._lease.tell()
         # One partition's messages at a time; and whoever comes back here looks where it is by now.
         projector.forget_recent()
 
@@ -236,13 +207,13 @@ class Rebuild:
 
     def _telling(self, parts: Iterator[Comparison]) -> Iterator[Comparison]:
         for part in parts:
-            self._tell()
+            self._lease.tell()
             yield part
 
     def _switch(self, comparison: Comparison) -> RebuildReport:
         for _ in range(CATCH_UPS_MAX):
             self._catch_up()
-            report = RebuildReport(self._done() - self._done_before, time.monotonic() - self._started, *comparison)
+            report = RebuildReport(self._lease.events_built, self._lease.seconds, *comparison)
             try:
                 with self._stores.rows.writing() as connection:
                     self._switch_within(connection, report)
@@ -258,7 +229,7 @@ class Rebuild:
 
     def _switch_within(self, connection: Connection, report: RebuildReport) -> None:
         registered = entry(connection, self._projection.name)
-        self._expect_ours(registered)
+        self._lease.expect_ours(registered)
         for projector in self._projectors:
             # Locked, so that nobody reads a newer row from the live generation than the one that takes its place has.
             seen = lock(connection, registered.live_generation, projector.partition)
@@ -281,64 +252,6 @@ class Rebuild:
             rebuilder=None,
             rebuild_report=msgspec.json.encode(report).decode(),
         )
-
-    def _tell(self) -> None:
-        """Renews the lease and says how far it is; ends here if somebody cancelled it or took it over."""
-        now = time.monotonic()
-        if self._pausing:
-            raise RebuildPaused(f"the rebuild of {self._projection.name} was paused")
-        if now < self._told_at + TELL_EVERY_S:
-            return
-        self._told_at = now
-        progress = self._progress()
-        with self._stores.rows.writing() as connection:
-            self._expect_ours(entry(connection, self._projection.name))
-            change(
-                connection,
-                self._projection.name,
-                rebuilder_seen_us=now_us(),
-                rebuild_done=progress.done,
-                rebuild_total=progress.total,
-                rebuild_rate=progress.events_per_second,
-            )
-        if self._on_progress is not None:
-            self._on_progress(progress)
-
-    def _expect_ours(self, registered: Entry) -> None:
-        if registered.rebuilder != self._owner:
-            raise RebuildPaused(f"another process took over the rebuild of {self._projection.name}")
-        if registered.rebuild_cancelled:
-            raise RebuildCancelled(f"the rebuild of {self._projection.name} was cancelled")
-
-    def _progress(self) -> RebuildProgress:
-        done = self._done()
-        rate = (done - self._done_before) / max(time.monotonic() - self._started, 0.001)
-        return progress_of(done, self._events(), rate)
-
-    def _events(self) -> int:
-        with self._stores.log.reading() as connection:
-            return sum(head.position for head in reads.heads(connection))
-
-    def _done(self) -> int:
-        with self._stores.rows.reading() as connection:
-            return sum(each.position for each in checkpoints_of(connection, self._target))
-
-    def _release(self) -> None:
-        """Gives the lease back; what was built stays for the next claim, unless it was cancelled."""
-        with self._stores.rows.writing() as connection:
-            registered = entry(connection, self._projection.name)
-            if registered.rebuilder != self._owner:
-                return
-            change(connection, self._projection.name, rebuilder=None, rebuild_cancelled=0)
-            if registered.rebuild_cancelled:
-                change(connection, self._projection.name, shadow=None, shadow_version=None)
-        if registered.rebuild_cancelled:
-            drop_all_but_those_kept(self._stores.rows, self._projection, lambda: self._pausing)
-
-
-def progress_of(done: int, events: int, rate: float) -> RebuildProgress:
-    """Progress, with the time that is left at this rate."""
-    return RebuildProgress(done, events, round(rate, 1), round((events - done) / rate, 1) if rate > 0 else None)
 
 
 @contextmanager

@@ -5,11 +5,11 @@ from typing import NamedTuple
 from ledger.store.driver import Row
 from ledger.store.reads import events_of_stream
 from projections.checkpoints import Generation, lock
+from projections.lease import Stores
 from projections.log_batches import Batch, Event, reading_log
 from projections.parked import unpark
 from projections.projecting import is_poison
 from projections.projection import Projection, Sources
-from projections.rebuild import Stores
 from projections.recent import RECENT_BYTES_MAX, Recent
 from projections.rows import select_by_key
 

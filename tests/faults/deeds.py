@@ -8,7 +8,7 @@ from ledger.ledger import Ledger
 from ledger.reception import Reception
 from ledger.store import schema
 from ledger.store.database import Database
-from projections import rebuild
+from projections import lease, rebuild
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from tests.faults.load import Journal, Traffic
@@ -28,7 +28,7 @@ def project(url: str) -> None:
 
 def rebuild_while_appending(url: str) -> None:
     """Rebuilds both in many small batches, while another thread appends without end and the runner projects."""
-    rebuild.BATCH, rebuild.TELL_EVERY_S = Bounds(200, 1_000_000), 0.0
+    rebuild.BATCH, lease.TELL_EVERY_S = Bounds(200, 1_000_000), 0.0
     with Ledger.open_existing(url) as ledger, ReadModels.open(ledger) as models:
         models.start()
         end = threading.Event()

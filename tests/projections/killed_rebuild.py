@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ledger.ledger import Ledger
-from projections import ahead, rebuild
+from projections import ahead, lease, rebuild
 from projections.log_batches import Bounds
 from projections.read_models import MESSAGE_STATUS, ReadModels, RebuildProgress
 
@@ -20,7 +20,7 @@ BATCH_EVENTS = 20
 
 def main() -> None:
     """Rebuilds in small batches, and tells after each."""
-    rebuild.BATCH, rebuild.TELL_EVERY_S = Bounds(BATCH_EVENTS, 1_000_000), 0.0
+    rebuild.BATCH, lease.TELL_EVERY_S = Bounds(BATCH_EVENTS, 1_000_000), 0.0
     batches = iter(range(int(sys.argv[2])))
 
     def told(_: RebuildProgress) -> None:

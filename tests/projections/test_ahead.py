@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projections import ahead
+from projections import ahead, lease
 from projections import rebuild as rebuild_module
 from projections.checkpoints import Checkpoint
 from projections.errors import RebuildPaused
@@ -30,7 +30,7 @@ def always_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ahead, "AHEAD_EVENTS_MIN", 1)
     monkeypatch.setattr(ahead, "BEGUN_WITHIN_S", 60.0)
     monkeypatch.setattr(rebuild_module, "BATCH", Bounds(20, 1_000_000))
-    monkeypatch.setattr(rebuild_module, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(lease, "TELL_EVERY_S", 0.0)
 
 
 @pytest.fixture

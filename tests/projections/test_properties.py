@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from ledger.errors import NotFound
+from projections import lease
 from projections import rebuild as rebuild_module
 from projections.checkpoints import Checkpoint, OvertakenByAnother
 from projections.errors import NothingToRollBackTo, RebuildPaused
@@ -56,7 +57,7 @@ class ReadModelsMachine(RuleBasedStateMachine):
     @initialize()
     def open(self) -> None:
         rebuild_module.BATCH = Bounds(2, 1_000_000)
-        rebuild_module.TELL_EVERY_S = 0.0
+        lease.TELL_EVERY_S = 0.0
         self.place = type(self).url()
         self.scene = Scene(self.place.__enter__(), partitions=PARTITIONS)
         self.seen: dict[str, int] = {}
@@ -196,11 +197,11 @@ class ReadModelsMachine(RuleBasedStateMachine):
 
 def run(url: Url, examples: int, steps: int) -> None:
     machine = type("Machine", (ReadModelsMachine,), {"url": staticmethod(url)})
-    before = rebuild_module.BATCH, rebuild_module.TELL_EVERY_S
+    before = rebuild_module.BATCH, lease.TELL_EVERY_S
     try:
         run_state_machine_as_test(machine, settings=settings(max_examples=examples, stateful_step_count=steps))
     finally:
-        rebuild_module.BATCH, rebuild_module.TELL_EVERY_S = before
+        rebuild_module.BATCH, lease.TELL_EVERY_S = before
 
 
 @contextmanager

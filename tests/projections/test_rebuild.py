@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from ledger.errors import NotFound
 from ledger.positions import Position
 from ledger.store.driver import Row, fetch, run
-from projections import comparison, generations, message_status
+from projections import comparison, generations, lease, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
@@ -40,7 +40,7 @@ NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that a small log has many of them, and progress is told after each."""
     monkeypatch.setattr(rebuild_module, "BATCH", Bounds(20, 1_000_000))
-    monkeypatch.setattr(rebuild_module, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(lease, "TELL_EVERY_S", 0.0)
 
 
 def filled(scene: Scene, messages: int = 40) -> Scene:
@@ -521,7 +521,7 @@ def test_how_a_rebuild_ended_is_in_the_log_output_before_the_old_rows_are_droppe
 ) -> None:
     filled(scene)
     told: list[str] = []
-    monkeypatch.setattr(rebuild_module, "drop_all_but_those_kept", lambda *_: told.extend(caplog.messages))
+    monkeypatch.setattr(lease, "drop_all_but_those_kept", lambda *_: told.extend(caplog.messages))
 
     with caplog.at_level(logging.INFO, logger="projections"):
         scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
