@@ -18,6 +18,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from ledger.store.database import Database
+from ledger.store.sqlite import CHECKPOINT_PAGES_OF_READ_MODELS
 from projections.ahead import Prepare, preparing
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, lock
 from projections.comparison import Comparison, Difference, compare, total
@@ -34,7 +35,7 @@ BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
 
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
-WAL_PAGES, WAL_PAGES_USUAL = 8_000, 1_000
+WAL_PAGES = 8_000
 
 log = logging.getLogger(__name__)
 
@@ -261,7 +262,7 @@ def checkpointing_seldom(rows: Database) -> Iterator[None]:
     try:
         yield
     finally:
-        _checkpoint_after(rows, WAL_PAGES_USUAL)
+        _checkpoint_after(rows, CHECKPOINT_PAGES_OF_READ_MODELS)
         rows.tidy()
 
 

@@ -32,9 +32,9 @@ from projections.spans import Attributes, Spans, unseen
 
 LOOK_FIRST_S = 0.25
 LOOK_LAST_S = 1.0
-REST_OF_A_PASS = 5
-REST_S_MIN, REST_S_MAX = 0.02, 0.05
-"""After a pass it rests five times as long as that took, within these bounds, and takes together what came meanwhile. So it has a sixth
+REST_OF_A_PASS = 2
+REST_S_MIN, REST_S_MAX = 0.01, 0.05
+"""After a pass it rests twice as long as that took, within these bounds, and takes together what came meanwhile. So it has a third
 of the time at most while it keeps up, a pass grows with the load, and its transactions, which cost as much as many events, are few.
 What is left over in a pass is gone on with at once."""
 

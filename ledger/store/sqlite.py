@@ -35,9 +35,11 @@ DAMAGED = ("database disk image is malformed", "file is not a database", "file i
 """What SQLite says of a damaged file, and what we say after a check."""
 FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
-CHECKPOINT_PAGES = 4_000
-"""The write-ahead log is moved into the file at 16 MB, not at SQLite's 4: a page of an index is changed by many commits,
-and is moved, and synced, once for all of them."""
+CHECKPOINT_PAGES, CHECKPOINT_PAGES_OF_READ_MODELS = 1_000, 250
+"""After so many pages the write-ahead log is moved into the file, and the commit that does it waits for the disk. More would be
+less work in longer pauses: in a large ledger nearly each page is another one. The read models' must not show in how soon a
+webhook is readable."""
+
 BUSY_TIMEOUT_MS = 10_000
 BUSY_AGAIN_S = 0.01
 
@@ -126,8 +128,8 @@ def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # no
     _change_to_wal(connection)
     connection.execute(f"PRAGMA synchronous={level}")
     connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
-    if durable:
-        connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    pages = CHECKPOINT_PAGES if durable else CHECKPOINT_PAGES_OF_READ_MODELS
+    connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
     connection.execute(f"PRAGMA query_only={0 if writes else 1}")
     journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]

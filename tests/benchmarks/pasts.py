@@ -3,6 +3,7 @@
 They lie in a folder that is gone after the run, or that somebody keeps for the next one.
 """
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,6 +81,7 @@ class Pasts:
         self._drop(engine, copy)
         if engine == "sqlite":
             shutil.copytree(self._place(name), self._place(copy))
+            os.sync()  # what the disk still has to write of it must not be measured
         else:
             self._postgres.execute(f"CREATE DATABASE {copy} TEMPLATE {name} STRATEGY file_copy")
 

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 from ledger.errors import NotFound
 from ledger.positions import Position
 from ledger.store.driver import Row, fetch, run
+from ledger.store.sqlite import CHECKPOINT_PAGES_OF_READ_MODELS
 from projections import comparison, generations, lease, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
@@ -275,7 +276,7 @@ def test_a_rebuild_leaves_the_write_ahead_log_empty_and_as_short_as_before(sqlit
 
     assert Path(f"{rows.file}-wal").stat().st_size == 0
     with rows.writing() as connection:
-        assert fetch(connection, "PRAGMA wal_autocheckpoint") == [(1_000,)]
+        assert fetch(connection, "PRAGMA wal_autocheckpoint") == [(CHECKPOINT_PAGES_OF_READ_MODELS,)]
 
 
 def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> None:
