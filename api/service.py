@@ -200,6 +200,7 @@ class Service:
             name="ledger-audit",
             daemon=True,
         )
+        self.trail.database.move_beside_commits()
         self._audit_thread.start()
         self._channels.append(channel)
         return GroupCommit(channel.commit, size_of=lambda _entry: AUDIT_ENTRY_BYTES, on_commit=lambda: None)

@@ -28,6 +28,7 @@ class Writing:
         self._threads = [
             Thread(target=self._commit_for, args=(end,), name="ledger-writer", daemon=True) for end in ends
         ]
+        ledger.database.move_beside_commits()
         for thread in self._threads:
             thread.start()
         read_models.start()

@@ -1,4 +1,8 @@
-"""A message folded from the log: as the ledger knew it at a moment that has passed, or now, where no read model has it yet."""
+"""A message folded from the log: as it is now, going on from what the read model has of it, or as it was known at a moment."""
+
+from collections.abc import Iterator
+
+from sqlalchemy import Connection
 
 from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
 from ledger.events import stream_key
@@ -7,20 +11,44 @@ from ledger.ledger import Ledger
 from ledger.log_entries import WHY_UNREADABLE
 from ledger.message import Fold
 from ledger.positions import Position
+from ledger.store.log import LogRow
 from ledger.store.reads import events_of_stream
+from projections.projecting import is_poison
 from projections.queries_messages import MessageStatus
 from projections.register import now_us
 
 FOLD_PAGE = 500
 
 
-def status_in_log(ledger: Ledger, message_id: str) -> MessageStatus:
-    """The status of a message by all of its events that the log has; NotFound where it has none, else as `status_as_of`."""
-    partition = partition_of(stream_key(message_id), ledger.partitions)
-    try:
-        return status_as_of(ledger, message_id, Position(partition, ledger.heads()[partition].position))
-    except NotFound:
-        raise NotFound(f"nothing is known of message {message_id!r}") from None
+def status_now(ledger: Ledger, message_id: str, held: MessageStatus | None) -> MessageStatus:
+    """The status of a message after every event of it that the log has; `held` is the row of it that was read before. NotFound.
+
+    The log is read last, so no answer is older than one that anybody had before, however far behind the read model is, and
+    whatever it goes on with. An event that cannot be folded is told (`parked_from`), with the message as it was before it.
+    """
+    stream = stream_key(message_id)
+    partition = partition_of(stream, ledger.partitions)
+    folded, position = (Fold(), None) if held is None else (Fold(held.message), held.position)
+    parked_from: Position | None = None
+    with ledger.database.asking() as connection:
+        for row in _events_of(connection, partition, stream, folded.event_count):
+            here = Position(partition, row.position)
+            try:
+                folded.add(ledger.codec.decode(row.topic, bytes(row.state)))
+            except Exception as error:
+                if not is_poison(error):
+                    raise
+                parked_from = here
+                break
+            position = here
+    if position is not None:
+        return MessageStatus(folded.message(), position, parked_from)
+    if parked_from is None:
+        raise NotFound(f"nothing is known of message {message_id!r}")
+    raise NotFound(
+        f"nothing can be told of message {message_id!r}: its event at {parked_from} could not be projected; the message's"
+        " history is read from the log, and has it"
+    )
 
 
 def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> MessageStatus:
@@ -37,24 +65,30 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
             f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}"
         )
     asked_at_us = now_us()
-    folded, known, version = Fold(), None, 0
+    folded, known = Fold(), None
     with ledger.database.reading() as connection:
-        while rows := events_of_stream(connection, partition, stream, after_version=version, limit=FOLD_PAGE):
-            for row in rows:
-                if isinstance(as_of, Position) and row.position > as_of.number:
-                    return _known(known, message_id)
-                try:
-                    event = ledger.codec.decode(row.topic, bytes(row.state))
-                except UnreadableEvent as error:
-                    raise _untold(Position(partition, row.position), known, str(error)) from error
-                was_known = _was_known(as_of, event.receipt.received_at_us, asked_at_us)
-                if was_known is False:
-                    return _known(known, message_id)
-                folded.add(event)
-                if was_known:
-                    known = MessageStatus(folded.message(), Position(partition, row.position))
-                version = row.version
-    return _known(known, message_id)
+        for row in _events_of(connection, partition, stream, 0):
+            if isinstance(as_of, Position) and row.position > as_of.number:
+                break
+            try:
+                event = ledger.codec.decode(row.topic, bytes(row.state))
+            except UnreadableEvent as error:
+                raise _untold(Position(partition, row.position), known, str(error)) from error
+            was_known = _was_known(as_of, event.receipt.received_at_us, asked_at_us)
+            if was_known is False:
+                break
+            folded.add(event)
+            if was_known:
+                known = MessageStatus(folded.message(), Position(partition, row.position))
+    if known is None:
+        raise NotFound(f"the ledger knew nothing of message {message_id!r} then")
+    return known
+
+
+def _events_of(connection: Connection, partition: int, stream: bytes, after_version: int) -> Iterator[LogRow]:
+    while rows := events_of_stream(connection, partition, stream, after_version=after_version, limit=FOLD_PAGE):
+        yield from rows
+        after_version = rows[-1].version
 
 
 def _was_known(as_of: Position | int, received_at_us: int, asked_at_us: int) -> bool | None:
@@ -62,12 +96,6 @@ def _was_known(as_of: Position | int, received_at_us: int, asked_at_us: int) -> 
     if isinstance(as_of, Position) or as_of >= asked_at_us:
         return True
     return None if received_at_us > asked_at_us else received_at_us <= as_of
-
-
-def _known(known: MessageStatus | None, message_id: str) -> MessageStatus:
-    if known is None:
-        raise NotFound(f"the ledger knew nothing of message {message_id!r} then")
-    return known
 
 
 def _untold(position: Position, known: MessageStatus | None, reason: str) -> UnreadableEvent:

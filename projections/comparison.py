@@ -57,7 +57,17 @@ class Part(NamedTuple):
 Range = tuple[str, tuple[object, object]]
 Tables = tuple[TableKind, str, str]
 """What is compared: the table of one generation with that of another."""
-Find = Callable[[Connection, Tables, Part], tuple[int, int, list[bytes]]]
+
+
+class Found(NamedTuple):
+    """Of a part: how many rows were compared, how many of them differ, and the streams of some of these."""
+
+    compared: int
+    differing: int
+    streams: list[bytes]
+
+
+Find = Callable[[Connection, Tables, Part], Found]
 
 
 class Sides(NamedTuple):
@@ -76,13 +86,16 @@ def compare(
     kind = projection.tables[0]
     sides = Sides(rows, log, (old, new), (kind, kind.of(old), kind.of(new)))
     in_order = rows.is_sqlite and partitions == 1  # of several partitions, each would walk through all rows
+    find = _differing_in_place if in_order else _differing
     with ThreadPoolExecutor(PARTS_AT_ONCE, "ledger-comparison") as threads:
         for partition in range(partitions):
             with rows.reading() as connection:
-                by_stream = list(_ranges_of_streams(checkpoint(connection, new, partition).position))
-                by_place = _ranges_of_places(connection, kind.of(new)) if in_order else by_stream
-                parts = [*((_differing_rows, each) for each in by_place), *((_lost_rows, each) for each in by_stream)]
-            compared = [threads.submit(_compared, sides, find, partition, within) for find, within in parts]
+                parts = (
+                    _ranges_of_places(connection, sides.tables)
+                    if in_order
+                    else _ranges_of_streams(checkpoint(connection, new, partition).position)
+                )
+                compared = [threads.submit(_compared, sides, find, partition, within) for within in parts]
             try:
                 yield from (each.result() for each in compared)
             finally:
@@ -95,7 +108,7 @@ def _compared(sides: Sides, find: Find, partition: int, within: Range) -> Compar
         reached = min(checkpoint(connection, each, partition).position for each in sides.generations)
         part = Part(partition, *within, reached)
         compared, differing, streams = find(connection, sides.tables, part)
-        examples = [_example(connection, sides.log, sides.tables, part, stream) for stream in streams]
+        examples = [_example(connection, sides.log, sides.tables, part, stream) for stream in streams[:EXAMPLES_MAX]]
     return Comparison(compared, differing, examples)
 
 
@@ -110,13 +123,10 @@ def total(comparisons: Iterator[Comparison]) -> Comparison:
     return Comparison(compared, differing, examples)
 
 
-def _ranges_of_places(connection: Connection, table: str) -> Iterator[Range]:
-    """Every row of a table, in the order in which SQLite keeps them: both generations were written in nearly that of the log.
-
-    By the ids of streams, which are random, every row would be on another page of both tables, and the comparison take three
-    times as long.
-    """
-    ((last,),) = fetch(connection, f"SELECT coalesce(max(rowid), 0) FROM {table}", ())  # noqa: S608 - no value in it
+def _ranges_of_places(connection: Connection, tables: Tables) -> Iterator[Range]:
+    """Every row of both tables, in the order in which SQLite keeps them, which is that of the first events of the messages."""
+    _, *both = tables
+    last = max(fetch(connection, f"SELECT coalesce(max(rowid), 0) FROM {table}", ())[0][0] for table in both)  # noqa: S608 - no value in it
     for start in range(0, last, ROWS_A_PART):
         yield "here.rowid > {0} AND here.rowid <= {0}", (start, start + ROWS_A_PART)
 
@@ -130,8 +140,32 @@ def _ranges_of_streams(events: int) -> Iterator[Range]:
         yield "here.stream_id >= {0} AND here.stream_id < {0}", (start.to_bytes(2, "big"), last)
 
 
-def _differing_rows(connection: Connection, tables: Tables, part: Part) -> tuple[int, int, list[bytes]]:
-    """New rows that are not as the old ones, or new altogether: how many were compared, how many differ, some of these."""
+def _differing_in_place(connection: Connection, tables: Tables, part: Part) -> Found:
+    """`_differing`, which is asked only where the two tables do not have the same rows in the same places.
+
+    Looked for by the ids of streams, which are random, each row would be on another page.
+    """
+    kind, old, new = tables
+    place = placeholder_of(connection)
+    here, there = (", ".join(f"{side}.{column}" for column in kind.columns) for side in ("here", "there"))
+    within = part.within.format(place)
+    counts = ", ".join(f"(SELECT count(*) FROM {table} here WHERE {within})" for table in (old, new))  # noqa: S608 - no value in it
+    statement = (
+        f"SELECT count(*), {counts} FROM {new} here JOIN {old} there ON there.rowid = here.rowid "  # noqa: S608 - no value in it
+        f"WHERE {within} AND ({here}) IS ({there})"
+    )
+    ((same, *held),) = fetch(connection, statement, part.bounds * 3)
+    return Found(same, 0, []) if held == [same, same] else _differing(connection, tables, part)
+
+
+def _differing(connection: Connection, tables: Tables, part: Part) -> Found:
+    """What is not the same: how many rows were compared, how many of them differ, and the streams of some."""
+    changed, lost = _changed_rows(connection, tables, part), _lost_rows(connection, tables, part)
+    return Found(changed.compared + lost.compared, changed.differing + lost.differing, changed.streams + lost.streams)
+
+
+def _changed_rows(connection: Connection, tables: Tables, part: Part) -> Found:
+    """New rows that are not as the old ones, or new altogether."""
     kind, old, new = tables
     place = placeholder_of(connection)
     unlike = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
@@ -143,11 +177,11 @@ def _differing_rows(connection: Connection, tables: Tables, part: Part) -> tuple
     values = (part.partition, *part.bounds, part.reached, part.reached)
     counted = f"SELECT count(*), coalesce(sum(CASE WHEN {differs} THEN 1 ELSE 0 END), 0) {both}"
     ((compared, differing),) = fetch(connection, counted, values)
-    return compared, differing, _streams(connection, f"{both} AND ({differs})", values) if differing else []
+    return Found(compared, differing, _streams(connection, f"{both} AND ({differs})", values) if differing else [])
 
 
-def _lost_rows(connection: Connection, tables: Tables, part: Part) -> tuple[int, int, list[bytes]]:
-    """Old rows that have no new one, counted and shown as `_differing_rows` does. Almost always none: seen in the keys alone."""
+def _lost_rows(connection: Connection, tables: Tables, part: Part) -> Found:
+    """Old rows that have no new one. Almost always none: seen in the keys alone."""
     _, old, new = tables
     place = placeholder_of(connection)
     kept = f"EXISTS (SELECT 1 FROM {new} there WHERE {SAME_MESSAGE})"  # noqa: S608 - no value in it
@@ -155,7 +189,8 @@ def _lost_rows(connection: Connection, tables: Tables, part: Part) -> tuple[int,
     within = f"FROM {old} here WHERE here.partition = {place} AND {part.within.format(place)}"
     key = (part.partition, *part.bounds)
     ((missing,),) = fetch(connection, f"SELECT coalesce(sum({lost}), 0) {within}", (part.reached, *key))
-    return missing, missing, _streams(connection, f"{within} AND {lost} = 1", (*key, part.reached)) if missing else []
+    streams = _streams(connection, f"{within} AND {lost} = 1", (*key, part.reached)) if missing else []
+    return Found(missing, missing, streams)
 
 
 def _streams(connection: Connection, which: str, values: Row) -> list[bytes]:

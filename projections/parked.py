@@ -92,15 +92,6 @@ def some_parked_streams(
     return [(row.partition, bytes(row.stream_id), row.position) for row in found]
 
 
-def first_parked(place: str) -> str:
-    """A statement: the position of the first parked event of a stream, by its partition and itself, projection and generation."""
-    # Of a generation very many may be parked. The expressions keep an engine from looking among them, rather than at the stream's.
-    return (
-        f"SELECT min(position) FROM parked_events WHERE partition = {place} AND stream_id = {place} "  # noqa: S608 - no value in it
-        f"AND projection || '' = {place} AND generation + 0 = {place}"
-    )
-
-
 def list_parked(connection: Connection, generation: Generation, limit: int) -> list[ParkedEvent]:
     """The first parked events of a generation."""
     found = connection.execute(

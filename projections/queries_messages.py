@@ -8,7 +8,6 @@ from typing import Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
-from ledger.errors import NotFound
 from ledger.events import stream_key
 from ledger.facts import partition_of
 from ledger.message import Message
@@ -19,7 +18,6 @@ from projections.message_ranges import Condition, MessageFilters, merged, ranges
 from projections.message_status import MESSAGES, decode_message
 from projections.page_cursors import AfterMessage, check_limit, read_cursor, write_cursor
 from projections.pages import read_page
-from projections.parked import first_parked
 from projections.queries_counts import narrowest
 from projections.rows import select_by_key
 
@@ -29,7 +27,7 @@ T = TypeVar("T")
 class MessageStatus(NamedTuple):
     """A message as the read model (or a fold of the log) has it, and the position of its last event there: the ETag.
 
-    `parked_from`: what it is without, because the event there could not be projected; only `current_status` tells it.
+    `parked_from`: what it is without, because the event there could not be folded; only `status_now` tells it.
     """
 
     message: Message
@@ -44,30 +42,11 @@ class Page(NamedTuple, Generic[T]):
     next: str | None
 
 
-def current_status(
+def held_status(
     connection: Connection, generation: Generation, message_id: str, partitions: int
 ) -> MessageStatus | None:
-    """The status of a message; None where there is no row of it, and NotFound where that is because its first event is parked."""
-    stream = stream_key(message_id)
-    partition = partition_of(stream, partitions)
-    place = placeholder_of(connection)
-    parked, table, of_parked = first_parked(place), MESSAGES.of(generation), (partition, stream, *generation)
-    statement = f"SELECT position, state, ({parked}) FROM {table} WHERE partition = {place} AND stream_id = {place}"  # noqa: S608 - no value in it
-    found = fetch(connection, statement, (*of_parked, partition, stream))
-    if not found:
-        ((parked_from,),) = fetch(connection, parked, of_parked)
-        if parked_from is None:
-            return None
-        raise NotFound(
-            f"the read model has nothing of message {message_id!r}: its event at {Position(partition, parked_from)} could not"
-            " be projected; the message's history is read from the log, and has it"
-        )
-    ((position, state, parked_from),) = found
-    return MessageStatus(
-        decode_message(state),
-        Position(partition, position),
-        None if parked_from is None else Position(partition, parked_from),
-    )
+    """What the read model has of a message; None where it has not come to it, or cannot."""
+    return current_statuses(connection, generation, [message_id], partitions).get(message_id)
 
 
 def current_statuses(

@@ -20,7 +20,7 @@ from ledger.store.database import Database, opening
 from ledger.store.place import READ_MODELS
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
-from projections.as_of import status_as_of, status_in_log
+from projections.as_of import status_as_of, status_now
 from projections.checkpoints import Generation, OvertakenByAnother, checkpoint, checkpoints_of
 from projections.claims import Cancelled, cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
@@ -120,6 +120,7 @@ class ReadModels:
         """Starts the runner's thread, which projects until `stop`; and rebuilds what an older version of us had made."""
         if self._runner is not None:
             return
+        self.stores.rows.move_beside_commits()
         self._runner = self.new_runner()
         self._runner.start()
         for name, projection in self._projections.items():
@@ -173,9 +174,15 @@ class ReadModels:
                 is_left = runner.pass_once()
 
     def current_status(self, message_id: str) -> MessageStatus:
-        """The status of a message; folded from the log while the read model has not come to it. NotFound."""
-        found = self._ask(MESSAGE_STATUS, queries_messages.current_status, message_id, self._ledger.partitions)
-        return status_in_log(self._ledger, message_id) if found is None else found
+        """The status of a message, with what the log has beyond the read model. NotFound."""
+        with self.stores.rows.reading() as connection:
+            registered, held = entry(connection, MESSAGE_STATUS), None
+            if (
+                registered.version == self._projections[MESSAGE_STATUS].version
+            ):  # another's rows are not for us to go on from
+                generation = registered.live_generation
+                held = queries_messages.held_status(connection, generation, message_id, self._ledger.partitions)
+        return status_now(self._ledger, message_id, held)
 
     def current_statuses(self, message_ids: Sequence[str]) -> dict[str, MessageStatus]:
         """The statuses of many messages, by id; what the read model does not have is left out."""
@@ -322,7 +329,7 @@ class ReadModels:
     ) -> T:
         """A question to the generation that is live, in one state of the database."""
         with self.stores.rows.reading() as connection:
-            return question(connection, live(connection, name), *args, **kwargs)
+            return question(connection, live(connection, name).generation, *args, **kwargs)
 
     def _projection(self, name: str) -> Projection:
         if name not in self._projections:

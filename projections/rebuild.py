@@ -11,14 +11,12 @@ Every batch is committed with its checkpoint, so a rebuild that is killed anywhe
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
-from ledger.store.database import Database
-from ledger.store.sqlite import CHECKPOINT_PAGES_OF_READ_MODELS
 from projections.ahead import Prepare, preparing
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, lock
 from projections.comparison import Comparison, Difference, compare, total
@@ -35,7 +33,6 @@ BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
 
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
-WAL_PAGES = 8_000
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +82,11 @@ class Rebuild:
 
     def run(self, on_progress: OnProgress | None = None) -> RebuildReport:
         """Builds, compares and switches. RebuildCancelled where somebody cancelled it, RebuildPaused after `pause`."""
+        self._stores.rows.move_beside_commits()
         try:
-            with checkpointing_seldom(self._stores.rows):
-                return self._run(on_progress)
+            return self._run(on_progress)
         finally:
+            self._stores.rows.tidy()
             self.is_over = True
 
     def _run(self, on_progress: OnProgress | None) -> RebuildReport:
@@ -253,20 +251,3 @@ class Rebuild:
             rebuilder=None,
             rebuild_report=msgspec.json.encode(report).decode(),
         )
-
-
-@contextmanager
-def checkpointing_seldom(rows: Database) -> Iterator[None]:
-    """Lets SQLite's WAL grow further before it is copied back: a page that many batches change is then copied once."""
-    _checkpoint_after(rows, WAL_PAGES)
-    try:
-        yield
-    finally:
-        _checkpoint_after(rows, CHECKPOINT_PAGES_OF_READ_MODELS)
-        rows.tidy()
-
-
-def _checkpoint_after(rows: Database, pages: int) -> None:
-    if rows.is_sqlite:
-        with rows.writing() as connection:
-            connection.exec_driver_sql(f"PRAGMA wal_autocheckpoint={pages}")

@@ -67,11 +67,18 @@ def entry(connection: Connection, name: str) -> Entry:
     return Entry(*found[0])
 
 
-def live(connection: Connection, name: str) -> Generation:
-    """The generation that readers read."""
+class Live(NamedTuple):
+    """The generation that readers read, and the version of the projection that made it."""
+
+    generation: Generation
+    version: int
+
+
+def live(connection: Connection, name: str) -> Live:
+    """What readers read. Its rows stay for one more rebuild after another has taken its place."""
     place = placeholder_of(connection)
-    ((number,),) = fetch(connection, f"SELECT live FROM read_models WHERE name = {place}", (name,))  # noqa: S608 - no value in it
-    return Generation(name, number)
+    ((number, version),) = fetch(connection, f"SELECT live, version FROM read_models WHERE name = {place}", (name,))  # noqa: S608 - no value in it
+    return Live(Generation(name, number), version)
 
 
 def change(connection: Connection, name: str, **columns: object) -> None:

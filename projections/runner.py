@@ -138,7 +138,8 @@ class Runner:
             told["events"] = max((len(each.batch.events) for each in steps), default=0)
         for each in steps:
             self._reached(each.projector.generation.projection, partition, each.batch.last)
-        return max((head - each.batch.last for each in steps), default=0)
+        # More than that may have come before the batch was read.
+        return max((max(head - each.batch.last, 0) for each in steps), default=0)
 
     def _tell_of_lag(self, left: int) -> None:
         """Says so where it is far behind, and once it is not any more."""

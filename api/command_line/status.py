@@ -1,4 +1,4 @@
-"""`ledger status`: where a message is now, from the read model, or where it was, folded from the log."""
+"""`ledger status`: where a message is now, or where it was, as the log has it."""
 
 import sys
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from rich.table import Table
 from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
-from api.command_line.opening import opened_read_models, warn_if_behind
+from api.command_line.opening import opened_read_models
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stderr, to_stdout
 from api.command_line.witnessing import note
 from api.explanation import MEANINGS
@@ -21,7 +21,7 @@ from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
 from ledger.positions import Position
 from ledger.times import read_rfc3339
-from projections.read_models import MESSAGE_STATUS, MessageStatus, ReadModels, status_json
+from projections.read_models import MessageStatus, ReadModels, status_json
 
 SHOWN_FIRST = ("messageId", "status")
 
@@ -54,8 +54,6 @@ def status(
     2 wrong usage or settings.
     """
     with or_what_else_it_is(message_id), opened_read_models() as read_models:
-        if as_of is None:
-            warn_if_behind(read_models, MESSAGE_STATUS)
         found = _status(read_models, message_id, as_of)
     note(Act.READ_MESSAGE, message_id, asked={"asOf": as_of})
     if found.parked_from is not None:

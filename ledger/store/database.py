@@ -16,9 +16,12 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.store import postgres, sqlite
+from ledger.store.backfill import Backfill
 from ledger.store.driver import run, said
 from ledger.store.held_file import HeldFile
 from ledger.store.place import what_to_do_about_damage
+
+WAL_ERRORS = (sqlite.SQLITE.Error, SQLAlchemyError, StoreUnavailable)
 
 log = logging.getLogger(__name__)
 
@@ -36,17 +39,21 @@ class Database:
         self._suspect = Event()
         self._proving = Lock()
         self._held = HeldFile(Path(self.url.database or ""))
+        self._backfill: Backfill | None = None
         self.evidence = evidence
         if evidence:
-            self._writer = self._reader = sqlite.evidence_engine(self.url)
+            self._writer = self._reader = self._asker = sqlite.evidence_engine(self.url)
         elif self.is_sqlite:
             sqlite.warn_of_the_wal_bug(sqlite.SQLITE)
             self._writer = sqlite.sqlite_engine(self.url, self._suspect, self._held, writes=True, durable=durable)
-            self._reader = sqlite.sqlite_engine(self.url, self._suspect, self._held, writes=False, durable=durable)
+            self._reader = self._asker = sqlite.sqlite_engine(
+                self.url, self._suspect, self._held, writes=False, durable=durable
+            )
         else:
             # Pools of their own: however many read, a writer never waits for one of their connections.
             self._writer = postgres.postgres_engine(self.url, writes=True, durable=durable)
             self._reader = postgres.postgres_engine(self.url, writes=False, durable=durable)
+            self._asker = self._reader.execution_options(isolation_level="AUTOCOMMIT")
 
     @property
     def file(self) -> Path | None:
@@ -67,6 +74,8 @@ class Database:
                     run(connection, "BEGIN IMMEDIATE")
                     self._held.expect()
                 yield connection
+            if self._backfill is not None:
+                self._backfill.wake()
             if connection.info.pop(postgres.WARNED, False):
                 raise StoreUnavailable("PostgreSQL committed without its synchronous standby; send it again")
 
@@ -77,6 +86,12 @@ class Database:
             connection.begin()
             if self.is_sqlite:
                 run(connection, "BEGIN")
+            yield connection
+
+    @contextmanager
+    def asking(self) -> Iterator[Connection]:
+        """For statements that only read, each of a state of its own: no BEGIN and no end, which cost as much as they do."""
+        with self._naming_damage(), self._asker.connect() as connection:
             yield connection
 
     @contextmanager
@@ -93,7 +108,24 @@ class Database:
         if self.is_sqlite and any(words in str(error) for words in sqlite.FILE_ERRORS):
             log.error("%s failed; it is closed, and will be checked when it is opened again", self.file)
             self._suspect.set()
-            self.close()
+            self._disconnect()
+
+    def move_beside_commits(self) -> None:
+        """From now on an embedded database's write-ahead log is moved into its file beside the commits, until `close`.
+
+        Where SQLite has the bug of connections that do so at once, it stays with the one that writes.
+        """
+        if self.is_sqlite and self._backfill is None and not sqlite.has_the_wal_bug(sqlite.SQLITE):
+            self._backfill = Backfill(self.move)
+
+    def move(self) -> int:
+        """One pass of that, which tells how many pages of the write-ahead log are in the file by now; 0 where it fails."""
+        try:
+            with self._reader.connect() as connection:
+                return sqlite.move_wal(connection.connection.dbapi_connection)
+        except WAL_ERRORS as error:
+            self._left_the_wal(error, "moved")
+            return 0
 
     def tidy(self) -> None:
         """Idle work: moves an embedded database's write-ahead log into its file and empties it. The next time where it fails."""
@@ -102,9 +134,12 @@ class Database:
         try:
             with self._writer.connect() as connection:
                 sqlite.empty_wal(connection.connection.dbapi_connection)
-        except (sqlite.SQLITE.Error, SQLAlchemyError, StoreUnavailable) as error:
-            log.warning("the write-ahead log of %s was not emptied: %s", self.file, str(error).splitlines()[0])
-            self.after_failure(error)
+        except WAL_ERRORS as error:
+            self._left_the_wal(error, "emptied")
+
+    def _left_the_wal(self, error: Exception, what: str) -> None:
+        log.warning("the write-ahead log of %s was not %s: %s", self.file, what, str(error).splitlines()[0])
+        self.after_failure(error)
 
     def prove_writable(self) -> None:
         """Writes durably without changing anything, or is content that another thread is about to.
@@ -125,6 +160,12 @@ class Database:
 
     def close(self) -> None:
         """Closes every connection. A later use opens new ones."""
+        if self._backfill is not None:
+            self._backfill.stop()
+            self._backfill = None
+        self._disconnect()
+
+    def _disconnect(self) -> None:
         self._writer.dispose()
         self._reader.dispose()
 

@@ -35,21 +35,25 @@ DAMAGED = ("database disk image is malformed", "file is not a database", "file i
 """What SQLite says of a damaged file, and what we say after a check."""
 FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
-CHECKPOINT_PAGES, CHECKPOINT_PAGES_OF_READ_MODELS = 1_000, 250
-"""After so many pages the write-ahead log is moved into the file, and the commit that does it waits for the disk. More would be
-less work in longer pauses: in a large ledger nearly each page is another one. The read models' must not show in how soon a
-webhook is readable."""
+CHECKPOINT_PAGES = 8_000
+"""When the write-ahead log has so many pages, the commits themselves move what is left of it into the file: see `backfill.py`."""
 
+PASSES_MAX, LEFT_PAGES_MAX = 4, 32
 BUSY_TIMEOUT_MS = 10_000
 BUSY_AGAIN_S = 0.01
 
 log = logging.getLogger(__name__)
 
 
-def warn_of_the_wal_bug(module: ModuleType) -> None:
-    """Says so where the SQLite at hand can corrupt a WAL database under concurrent checkpoints."""
+def has_the_wal_bug(module: ModuleType) -> bool:
+    """Whether a SQLite can corrupt a WAL database under concurrent checkpoints."""
     first, fixed = WAL_BUG
-    if first <= module.sqlite_version_info < fixed:
+    return bool(first <= module.sqlite_version_info < fixed)
+
+
+def warn_of_the_wal_bug(module: ModuleType) -> None:
+    """Says so where the SQLite at hand has that bug."""
+    if has_the_wal_bug(module):
         log.warning(
             "SQLite %s can corrupt a WAL database when connections checkpoint at once (fixed in 3.51.3): install pysqlite3",
             module.sqlite_version,
@@ -112,6 +116,19 @@ def _spare_a_search_for_adapters() -> None:
     SQLITE.register_adapter(type(None), {None: None}.get)
 
 
+def move_wal(connection: Any) -> int:  # noqa: ANN401 - a DBAPI connection has no type
+    """Moves the write-ahead log into the file while others commit, until hardly anything is left of it, or a reader holds it.
+
+    How many pages of it are in the file by now.
+    """
+    moved = 0
+    for _ in range(PASSES_MAX):
+        _busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if pages - moved <= LEFT_PAGES_MAX:
+            break
+    return moved
+
+
 def empty_wal(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
     """Moves the write-ahead log into the file and empties it, unless somebody reads: then the next time does."""
     connection.execute(
@@ -128,8 +145,7 @@ def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # no
     _change_to_wal(connection)
     connection.execute(f"PRAGMA synchronous={level}")
     connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
-    pages = CHECKPOINT_PAGES if durable else CHECKPOINT_PAGES_OF_READ_MODELS
-    connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
+    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     connection.execute(f"PRAGMA query_only={0 if writes else 1}")
     journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]

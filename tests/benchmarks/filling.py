@@ -20,7 +20,7 @@ from projections.inbound_conversations import InboundConversationsProjection
 from projections.message_status import MessageStatusProjection
 from projections.projecting import Projector
 from projections.read_models import ReadModels
-from projections.rebuild import BATCH, checkpointing_seldom
+from projections.rebuild import BATCH
 from projections.register import live
 from tests.benchmarks.measuring import tell
 
@@ -53,7 +53,7 @@ def store(urls: Sequence[str], parts: Iterable[Sequence[Item]], *, batch: int | 
     with rare_collections(), ExitStack() as stack:
         ledgers = [stack.enter_context(Ledger.open(url, partitions=1)) for url in urls]
         for ledger in ledgers:
-            stack.enter_context(checkpointing_seldom(ledger.database))
+            ledger.database.move_beside_commits()
         for count, part in enumerate(parts, start=1):
             for ledger in ledgers:
                 _commit(ledger, part, batch or len(part))
@@ -80,14 +80,15 @@ def project(url: str) -> None:
         stack.enter_context(rare_collections())
         ledger = stack.enter_context(Ledger.open_existing(url))
         stores = stack.enter_context(ReadModels.open(ledger)).stores
-        stack.enter_context(checkpointing_seldom(stores.rows))
+        stores.rows.move_beside_commits()
         for projection in (MessageStatusProjection(), InboundConversationsProjection(ledger.partitions)):
             with stores.rows.reading() as connection:
-                generation = live(connection, projection.name)
+                generation = live(connection, projection.name).generation
                 projector = Projector(stores.rows, stores.log, stores.codec, projection, generation, 0)
                 at = projector.position(connection)
             while (batch := projector.batch(at.position, BATCH)).events:
                 at = projector.apply(batch)
+        stores.rows.tidy()
 
 
 @contextmanager

@@ -71,14 +71,16 @@ def test_a_status_as_of_then_is_folded_from_the_log(run: Run, store_url: str) ->
     assert nonsense.stderr.startswith("ledger: --as-of: expected RFC 3339")
 
 
-def test_a_read_model_that_is_behind_says_so(run: Run, store_url: str) -> None:
+def test_a_list_from_a_read_model_that_is_behind_says_so_and_a_status_is_from_the_log(run: Run, store_url: str) -> None:
     record(store_url, QUEUED)
     project(store_url)
     record(store_url, FAILED)
 
-    ended = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+    status = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+    ended = run("messages", "--json", LEDGER_DATABASE_URL=store_url)
 
-    assert (ended.status, ended.json["status"]) == (0, "accepted")
+    assert (status.json["status"], status.stderr) == ("failed", "")
+    assert [each["status"] for each in ended.json["items"]] == ["accepted"]
     assert ended.stderr == "message-status is 1 event behind the log, and nobody projects: start `ledger serve`\n"
 
 

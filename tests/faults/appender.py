@@ -22,7 +22,7 @@ from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadM
 
 FACTS_A_COMMIT = 3
 LARGE_EVERY, LARGE_CHARACTERS = 4, 10_000
-TIDY_EVERY = 5
+MOVE_EVERY, TIDY_EVERY = 3, 5
 REOPEN_EVERY = 8
 SYNCHRONOUS_OFF, PROJECTING, ROWS_SYNCHRONOUS_OFF = "synchronous-off", "projecting", "rows-synchronous-off"
 
@@ -43,6 +43,8 @@ def append(url: str, appends: int, *options: str) -> None:
         tell(ledger, numbers)
         if models is not None:
             models.catch_up()
+        if commit % MOVE_EVERY == MOVE_EVERY - 1:
+            move(ledger, models)
         if commit % TIDY_EVERY == TIDY_EVERY - 1:
             tidy(ledger, models)
         if commit % REOPEN_EVERY == REOPEN_EVERY - 1:
@@ -61,6 +63,13 @@ def opened_models(ledger: Ledger, *options: str) -> ReadModels | None:
         models.stores.rows.close()
         event.listen(models.stores.rows._writer, "connect", _without_sync)  # noqa: SLF001 - there is no such setting
     return models
+
+
+def move(ledger: Ledger, models: ReadModels | None) -> None:
+    """What a thread of a server does beside the commits."""
+    ledger.database.move()
+    if models is not None:
+        models.stores.rows.move()
 
 
 def tidy(ledger: Ledger, models: ReadModels | None) -> None:

@@ -57,7 +57,7 @@ def rows_of(ledger: Ledger, projection: Projection) -> dict[str, list[Row]]:
     database = Database(read_models_url(ledger.database.url).render_as_string(hide_password=False), durable=False)
     try:
         with database.reading() as connection:
-            generation = live(connection, projection.name)
+            generation = live(connection, projection.name).generation
             return {kind.name: _rows(connection, kind, generation) for kind in projection.tables}
     finally:
         database.close()

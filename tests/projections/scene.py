@@ -140,7 +140,7 @@ class Scene(AbstractContextManager["Scene"]):
 
     def _live(self, name: str) -> Generation:
         with self.read_models.stores.rows.reading() as connection:
-            return live(connection, name)
+            return live(connection, name).generation
 
     def _fact(self, webhook: JSON, at_us: int | None) -> Fact:
         self.now_us = self.now_us + 1_000_000 if at_us is None else at_us

@@ -40,7 +40,7 @@ def test_a_list_is_read_by_the_filter_that_names_few_messages(any_scene: Scene) 
 
     def chosen(few: int, **filters: object) -> str | None:
         with rows.reading() as connection:
-            generation = live(connection, MESSAGE_STATUS)
+            generation = live(connection, MESSAGE_STATUS).generation
             return narrowest(connection, generation, MessageFilters(**filters), few=few)  # type: ignore[arg-type]
 
     both = {"external_reference": "campaign", "status": Status.SENT}
@@ -62,7 +62,7 @@ def test_whichever_filter_drives_the_list_is_the_same(any_scene: Scene) -> None:
 
     assert listed == ["msg_6", "msg_0"]
     with any_scene.read_models.stores.rows.reading() as connection:
-        table, place = MESSAGES.of(live(connection, MESSAGE_STATUS)), placeholder_of(connection)
+        table, place = MESSAGES.of(live(connection, MESSAGE_STATUS).generation), placeholder_of(connection)
         for driving in filters.each_alone:
             found = []
             for conditions in ranges_of(filters, driving):

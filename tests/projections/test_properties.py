@@ -27,7 +27,8 @@ PARTITIONS = 2
 Url = Callable[[], AbstractContextManager[str]]
 
 names = st.sampled_from([MESSAGE_STATUS, INBOUND_CONVERSATIONS])
-message_ids = st.sampled_from(["msg_1", "msg_2", "msg_3"])
+MESSAGE_IDS = ("msg_1", "msg_2", "msg_3")
+message_ids = st.sampled_from(MESSAGE_IDS)
 clock_us = st.integers(START_US - 5, START_US + 5)
 
 
@@ -146,6 +147,21 @@ class ReadModelsMachine(RuleBasedStateMachine):
             assert (message.sequence or 0) >= self.seen.get(message.message_id, 0)
             self.seen[message.message_id] = message.sequence or 0
 
+    @invariant()
+    def a_status_is_the_fold_of_the_log_wherever_the_read_model_is(self) -> None:
+        if not hasattr(self, "scene"):
+            return
+        folded = {row[3]: row for row in self.scene.folded_rows()}
+        for message_id in MESSAGE_IDS:
+            try:
+                status = self.scene.read_models.current_status(message_id)
+            except NotFound:
+                assert message_id not in folded
+                continue
+            expected = folded[message_id]
+            assert (status.position.number, status.message) == (expected[2], decode_message(expected[-1]))
+            assert (status.parked_from is not None) == self.has_unreadable(message_id)
+
     def teardown(self) -> None:
         if not hasattr(self, "scene"):
             return
@@ -184,7 +200,7 @@ class ReadModelsMachine(RuleBasedStateMachine):
     def projector(self, name: str, partition: int) -> Projector:
         stores = self.scene.read_models.stores
         with stores.rows.reading() as connection:
-            generation = live(connection, name)
+            generation = live(connection, name).generation
         return Projector(stores.rows, stores.log, stores.codec, projection_of(self.scene, name), generation, partition)
 
     def position(self, projector: Projector) -> Checkpoint:

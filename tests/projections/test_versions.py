@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import update
 
 from ledger.provider import Status
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters
 from projections.register import entry
 from projections.tables import read_models
 from tests.api.running import until
@@ -42,7 +42,9 @@ def test_a_new_version_of_a_read_model_is_built_beside_the_old_one_at_the_start(
         assert [entry(connection, name).previous_version for name in NAMES] == [version, version]
 
 
-def test_a_program_that_runs_leaves_rows_alone_that_a_newer_one_has_switched_to(scene: Scene) -> None:
+def test_a_program_that_runs_leaves_rows_alone_that_a_newer_one_has_switched_to_and_tells_a_status_from_the_log(
+    scene: Scene,
+) -> None:
     scene.deliver(outbound("queued", "msg_1", 1))
     scene.read_models.catch_up()
     made_by(scene, NEWER)
@@ -51,4 +53,6 @@ def test_a_program_that_runs_leaves_rows_alone_that_a_newer_one_has_switched_to(
     scene.read_models.catch_up()
 
     assert scene.read_models.projection_status(MESSAGE_STATUS).lag_events == 1
-    assert scene.read_models.current_status("msg_1").message.status == Status.ACCEPTED
+    (listed,) = scene.read_models.messages(MessageFilters()).items
+    assert listed.message.status == Status.ACCEPTED
+    assert scene.read_models.current_status("msg_1").message.status == Status.SENT

@@ -1,0 +1,93 @@
+"""The write-ahead log is moved into the file beside the commits, and no failure of that stops them."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from ledger.ledger import Ledger
+from ledger.store import sqlite
+from ledger.verification import verify
+from tests.api.running import until
+from tests.builders import fact, queued, sent
+
+
+@pytest.fixture
+def moving(tmp_path: Path) -> Iterator[Ledger]:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.database.tidy()
+        ledger.database.move_beside_commits()
+        yield ledger
+
+
+def events_in_file(folder: Path) -> int:
+    """How many events the file holds by itself, without its write-ahead log."""
+    with closing(sqlite3.connect(f"file:{folder}/ledger.db?mode=ro&immutable=1", uri=True)) as connection:
+        (found,) = connection.execute("SELECT count(*) FROM events").fetchone()
+        return int(found)
+
+
+def moving_threads() -> set[threading.Thread]:
+    return {thread for thread in threading.enumerate() if thread.name == "ledger-backfill"}
+
+
+def test_what_was_committed_is_moved_into_the_file(moving: Ledger, tmp_path: Path) -> None:
+    moving.commit([fact(queued(1))])
+    until(lambda: events_in_file(tmp_path) == 1)
+    moving.commit([fact(sent(2))])
+    until(lambda: events_in_file(tmp_path) == 2)
+
+    assert verify(moving).findings == ()
+
+
+def test_pages_that_somebody_reads_wait_and_commits_do_not(moving: Ledger, tmp_path: Path) -> None:
+    moving.commit([fact(queued(1))])
+    until(lambda: events_in_file(tmp_path) == 1)
+    with moving.database.reading() as reader:
+        assert reader.exec_driver_sql("SELECT count(*) FROM events").scalar_one() == 1
+        moving.commit([fact(sent(2))])
+        moving.database.move()
+        assert events_in_file(tmp_path) == 1
+    moving.database.move()
+
+    assert events_in_file(tmp_path) == 2
+
+
+def test_a_pass_that_fails_is_told_and_the_next_one_does_its_work(
+    moving: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    moving.commit([fact(queued(1))])
+    until(lambda: events_in_file(tmp_path) == 1)
+    moving.commit([fact(sent(2))])
+    moving.database.after_failure(sqlite.SQLITE.OperationalError("disk I/O error"))
+    (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+    moving.database.move()
+    (tmp_path / "away.db").rename(tmp_path / "ledger.db")
+    warned = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    moving.commit([fact(queued(3))])
+    until(lambda: events_in_file(tmp_path) == 3)
+
+    assert warned[0].startswith(f"the write-ahead log of {tmp_path}/ledger.db was not moved: ")
+    assert verify(moving).findings == ()
+
+
+def test_the_thread_ends_when_the_database_is_closed(tmp_path: Path) -> None:
+    others = moving_threads()
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        for _ in range(2):
+            ledger.database.move_beside_commits()
+        assert len(moving_threads() - others) == 1
+    assert moving_threads() <= others
+
+
+def test_where_sqlite_has_the_wal_bug_only_the_writer_moves_pages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "WAL_BUG", ((3, 7, 0), (999,)))
+    others = moving_threads()
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.database.move_beside_commits()
+        assert moving_threads() <= others
