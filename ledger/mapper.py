@@ -64,7 +64,7 @@ class EventCodec:
         """The event of a stored row, brought up to the newest version of its class; UnreadableEvent where that fails."""
         version = self._version.get(topic)
         if version is None:
-            raise UnreadableEvent(f"unknown topic {topic!r}: expected one of {sorted(self._version)}")
+            raise UnreadableEvent(f"unknown topic {topic!r}: expected one of {', '.join(sorted(self._version))}")
         try:
             if state[0] == version:
                 return self._decode[topic](state[1:])
@@ -73,9 +73,8 @@ class EventCodec:
         except Exception as error:  # whatever a broken state does to the decoder, or to an upcast
             # Not what it says: that may quote a body, and this is shown and logged.
             raise UnreadableEvent(f"the stored state of {topic} is broken: {type(error).__name__}") from error
-        raise UnreadableEvent(
-            f"{topic} is stored in version {state[0]}, this program knows 1 to {version}: upgrade the program"
-        )
+        act = "upgrade the program" if state[0] > version else "its row is damaged (ledger verify)"
+        raise UnreadableEvent(f"{topic} is stored in version {state[0]}, this program knows 1 to {version}: {act}")
 
     def _upcast(self, topic: str, state: bytes) -> MessageEvent:
         fields: Fields = msgspec.msgpack.decode(state[1:], type=list)

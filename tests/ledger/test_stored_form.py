@@ -125,6 +125,11 @@ def test_a_version_newer_than_this_program_is_unreadable_and_says_to_upgrade() -
         FIRST.decode("message.sent", state)
 
 
+def test_a_version_that_never_was_is_unreadable_and_says_that_the_row_is_damaged() -> None:
+    with pytest.raises(UnreadableEvent, match=r"stored in version 0, this program knows 1 to 1: its row is damaged"):
+        FIRST.decode("message.sent", b"\0" + FIRST.encode(sent(2))[1:])
+
+
 @pytest.mark.parametrize("topic", ["", "message.unheard-of", "os:system", "ledger.events:MessageSent"])
 def test_an_unknown_topic_is_unreadable_and_imports_nothing(topic: str) -> None:
     with pytest.raises(UnreadableEvent, match="unknown topic"):
