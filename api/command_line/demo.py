@@ -149,13 +149,12 @@ class _Stage:
             duplicates=DUPLICATES,
             sends=True,
         )
-        with progress_bar("  ") as bar:
+        with progress_bar("") as bar:
             if bar is None:
                 return await simulate(plan)
-            task = bar.add_task("", total=None, rate="")
 
             def show(progress: Progress) -> None:
-                bar.update(task, completed=progress.done, total=progress.total, rate=progress.phase)
+                bar.show(progress.done, progress.total, progress.phase)
 
             return await simulate(plan, on_progress=show)
 

@@ -189,13 +189,13 @@ def _as_json(report: RebuildReport) -> dict[str, object]:
 
 @contextmanager
 def _progress_shown(name: str) -> Iterator[OnProgress | None]:
-    with progress_bar(f"rebuilding {name}") as progress:
-        if progress is None:
+    with progress_bar(f"rebuilding {name}") as bar:
+        if bar is None:
             yield None
             return
-        task = progress.add_task("", total=None, rate="")
 
         def show(at: RebuildProgress) -> None:
-            progress.update(task, completed=at.done, total=at.total, rate=f"{at.events_per_second:,.0f} events/s")
+            # The log grows meanwhile, so the bar's own estimate would begin again and again.
+            bar.show(at.done, at.total, f"{at.events_per_second:,.0f} events/s", at.seconds_left)
 
         yield show

@@ -17,10 +17,11 @@ import typer
 from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
+from api.durations import lasting
 from api.visible import visible
 from ledger.times import write_time
 
@@ -28,6 +29,7 @@ JSON_INDENT = 2
 MILLISECOND_END, SECOND_END = -4, -8
 ID_CHARACTERS_KEPT = 36
 BETWEEN_COLUMNS = 2
+BAR_CELLS_MIN = 8
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, in the shape of the HTTP API.")]
 
@@ -182,22 +184,45 @@ def counted(count: int, one: str, many: str | None = None) -> str:
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
+class Bar:
+    """A bar on stderr: how much of how much is done, the time left, and how it goes."""
+
+    def __init__(self, progress: Progress, what: str) -> None:
+        self._progress = progress
+        self._what = what
+        self._task = progress.add_task("", total=None, told=what)
+
+    def show(self, done: int, total: int, rate: str | None = None, left_s: float | None = None) -> None:
+        """Moves on. What is not given is what the bar has seen: events a second, and the time left at that rate."""
+        self._progress.update(self._task, completed=done, total=total)
+        (task,) = self._progress.tasks
+        left_s = task.time_remaining if left_s is None else left_s
+        told = [
+            f"{done:,} of {total:,}",
+            "" if left_s is None else f"{lasting(left_s)} left",
+            rate if rate is not None else f"{task.speed:,.0f} events/s" if task.speed else "",
+        ]
+        room = self._progress.console.width - BAR_CELLS_MIN
+        self._progress.update(self._task, told="  ".join(what_fits([self._what, *filter(None, told)], room)))
+
+
 @contextmanager
-def progress_bar(what: str) -> Iterator[Progress | None]:
-    """A bar on stderr with a rate and the time left, if somebody is looking."""
+def progress_bar(what: str) -> Iterator[Bar | None]:
+    """A bar, if somebody is looking."""
     console = to_stderr()
     if not console.is_terminal:
         yield None
         return
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield progress
+    with Progress(TextColumn("{task.fields[told]}"), BarColumn(), console=console, transient=True) as progress:
+        yield Bar(progress, what)
+
+
+def what_fits(parts: Sequence[str], room: int) -> list[str]:
+    """The parts without the last ones, two spaces apart, as many as there is room for; the first in any case."""
+    kept = list(parts)
+    while len(kept) > 1 and sum(cell_len(each) + BETWEEN_COLUMNS for each in kept) > room:
+        kept.pop()
+    return kept
 
 
 def _cell(value: object) -> str:

@@ -5,7 +5,6 @@ from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
-from rich.progress import Progress, TaskID
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.audit.acts import Act
@@ -180,14 +179,5 @@ def _as_json(found: Verified) -> dict[str, object]:
 
 @contextmanager
 def _progress_shown() -> Iterator[OnProgress | None]:
-    with progress_bar("verifying") as progress:
-        if progress is None:
-            yield None
-            return
-        task = progress.add_task("", total=None, rate="")
-        yield lambda done, total: _show(progress, task, done, total)
-
-
-def _show(progress: Progress, task: TaskID, done: int, total: int) -> None:
-    speed = progress.tasks[0].speed
-    progress.update(task, completed=done, total=total, rate=f"{speed:,.0f} events/s" if speed else "")
+    with progress_bar("verifying") as bar:
+        yield None if bar is None else bar.show
