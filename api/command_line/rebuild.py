@@ -11,6 +11,7 @@ from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.projections import known_name, names_to_complete
+from api.command_line.rebuilt_row import rebuild_message
 from api.command_line.terminal import (
     AsJson,
     counted,
@@ -25,7 +26,7 @@ from api.command_line.witnessing import administering, note
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 from ledger.errors import MalformedQuestion
-from projections.read_models import MESSAGE_STATUS, Cancelled, ReadModels, RebuildProgress, RebuildReport
+from projections.read_models import Cancelled, ReadModels, RebuildProgress, RebuildReport
 
 OnProgress = Callable[[RebuildProgress], None]
 
@@ -50,7 +51,7 @@ def rebuild(
     *,
     message: Annotated[
         str | None,
-        typer.Option("--message", metavar="MESSAGE_ID", help="Only this message's row.", show_default=False),
+        typer.Option("--message", metavar="MESSAGE_ID", help="Only this message's rows.", show_default=False),
     ] = None,
     rollback: Annotated[
         bool, typer.Option("--rollback", help="Make what was live before the last rebuild live again, once.")
@@ -78,14 +79,15 @@ def rebuild(
 
     $ ledger rebuild message-status --rollback
 
-    Exit status: 0 done; 1 a rebuild runs already, was cancelled, or there is
-    nothing to go back to or to cancel; 2 wrong usage or settings.
+    Exit status: 0 done; 1 a rebuild runs already, was cancelled, there is
+    nothing to go back to or to cancel, or an event of the message cannot be
+    read; 2 wrong usage or settings; 130 interrupted with Ctrl-C.
     """
     _expect_one_order(name, message, rollback=rollback, cancel=cancel)
     with rare_collections(), tracing() as traces, opened_read_models(spans_of(traces)) as read_models:
         names = [each.name for each in read_models.projections()] if name is None else [known_name(read_models, name)]
         if message is not None:
-            _rebuild_message(read_models, name or MESSAGE_STATUS, message, as_json=as_json)
+            rebuild_message(read_models, names, message, as_json=as_json)
         elif rollback:
             _roll_back(read_models, names[0], as_json=as_json)
         elif cancel:
@@ -122,14 +124,6 @@ def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) ->
             _print(each, reports[each])
     if as_json:
         print_json({"items": [{"name": each, **_as_json(report)} for each, report in reports.items()]})
-
-
-def _rebuild_message(read_models: ReadModels, name: str, message_id: str, *, as_json: bool) -> None:
-    with administering(Act.REBUILD, message_id, asked={"name": name}) as result:
-        changed = read_models.rebuild_message(known_name(read_models, name), message_id)
-        result |= {"changed": changed}
-    told = f"{name}: the row of {message_id} {'was wrong, and is right now' if changed else 'was right'}"
-    _tell(told, {"name": name, "messageId": message_id, "changed": changed}, as_json=as_json)
 
 
 def _roll_back(read_models: ReadModels, name: str, *, as_json: bool) -> None:

@@ -170,13 +170,46 @@ def test_a_rebuild_gives_the_same_rows_and_says_so(run: Run, store_url: str) -> 
     assert run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json == before
 
 
-def test_one_message_is_rebuilt_alone(run: Run, store_url: str) -> None:
-    record(store_url, QUEUED)
+def test_one_message_is_rebuilt_alone_in_each_read_model_that_has_a_row_of_it(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FIRST)
     project(store_url)
 
-    ended = run("rebuild", MESSAGE_STATUS, "--message", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+    told = [run("rebuild", "--message", each, LEDGER_DATABASE_URL=store_url) for each in ("msg_1", "in_1")]
+    one = run("rebuild", MESSAGE_STATUS, "--message", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
 
-    assert (ended.status, ended.json) == (0, {"name": MESSAGE_STATUS, "messageId": "msg_1", "changed": False})
+    assert [(ended.status, ended.stdout.splitlines(), ended.stderr) for ended in told] == [
+        (
+            0,
+            [
+                "message-status: the row of msg_1 was right",
+                "inbound-conversations: the row of msg_1 was not there, and is not now",
+            ],
+            "",
+        ),
+        (0, [f"{name}: the row of in_1 was right" for name in NAMES], ""),
+    ]
+    row = {"name": MESSAGE_STATUS, "messageId": "msg_1", "changed": False, "hasRow": True, "error": None}
+    assert (one.status, one.json) == (0, {"items": [row]})
+
+
+def test_a_message_with_an_event_that_cannot_be_read_keeps_its_row_and_the_event_is_named(
+    run: Run, store_url: str
+) -> None:
+    record(store_url, QUEUED)
+    with Ledger.open_existing(store_url) as ledger:
+        append_unreadable(ledger, "msg_1", version=2)
+    project(store_url)
+
+    ended = run("rebuild", "--message", "msg_1", LEDGER_DATABASE_URL=store_url)
+    as_json = run("rebuild", MESSAGE_STATUS, "--message", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, as_json.status) == (1, 1)
+    assert ended.stdout == "inbound-conversations: the row of msg_1 was not there, and is not now\n"
+    told = ended.stderr.splitlines()[-1]
+    assert told.startswith("message-status: the row of msg_1 stays as it was: the event at 0-2 cannot be read: unknown")
+    assert ("`ledger history msg_1`" in told, "`ledger verify`" in told) == (True, True)
+    (item,) = as_json.json["items"]
+    assert (item["changed"], item["hasRow"], item["error"][:15]) == (False, True, "the event at 0-")
 
 
 @pytest.mark.parametrize(
