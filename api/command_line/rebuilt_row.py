@@ -13,7 +13,6 @@ from ledger.errors import UnreadableEvent
 from ledger.log_entries import UnreadableEntry
 from projections.read_models import MESSAGE_STATUS, ReadModels
 
-
 WHAT_CAME_OF_IT = {
     (True, False): "was right",
     (True, True): "was wrong, and is right now",
