@@ -71,6 +71,9 @@ def rebuild(
     `ledger projections` shows one that was cut off, at which event of how
     many, and --cancel drops what it had built.
 
+    Rows that differed are no failure, as they are right now: they are told
+    with examples, and --json has their number as `rowsDiffering`.
+
     For example:
 
     $ ledger rebuild
@@ -107,23 +110,31 @@ def _expect_one_order(name: str | None, message: str | None, *, rollback: bool, 
 
 
 def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) -> None:
-    reports = {}
+    items = []
     for each in names:
+        before = read_models.projection_status(each)
+        if before.rebuild is not None and before.is_cut_off:
+            at = f"{before.rebuild.done:,} of {counted(before.rebuild.total, 'event')}"
+            to_stderr().print(said(f"{each}: goes on where it was cut off, at {at}", "yellow"), soft_wrap=True)
         try:
             with administering(Act.REBUILD, each) as result, _progress_shown(each) as on_progress:
                 claimed = read_models.claim_rebuild(each)
                 note(Act.REBUILD, each, outcome=BEGUN)  # whoever is killed leaves no other
-                reports[each] = claimed.run(on_progress)
-                result |= {"events": reports[each].events, "rowsDiffering": reports[each].rows_differing}
+                report = claimed.run(on_progress)
+                result |= {"events": report.events, "rowsDiffering": report.rows_differing}
         except KeyboardInterrupt:
             to_stderr().print(
                 said(f"interrupted; `ledger rebuild {each}` goes on where it was", "yellow"), soft_wrap=True
             )
             raise
+        parked = read_models.projection_status(each).parked
+        items.append({"name": each, **_as_json(report), "parked": parked})
         if not as_json:
-            _print(each, reports[each])
+            _print(each, report)
+        if parked:
+            to_stderr().print(said(_what_is_parked(each, parked), "yellow"), soft_wrap=True)
     if as_json:
-        print_json({"items": [{"name": each, **_as_json(report)} for each, report in reports.items()]})
+        print_json({"items": items})
 
 
 def _roll_back(read_models: ReadModels, name: str, *, as_json: bool) -> None:
@@ -158,14 +169,33 @@ def _print(name: str, report: RebuildReport) -> None:
     done = f"{counted(report.events, 'event')} in {report.seconds:.1f} s ({rate:,.0f} events/s)"
     console.print(said(name, "bold"), said(f"rebuilt from {done}"), soft_wrap=True)
     if not report.rows_differing:
-        console.print(said(f"  all {counted(report.rows_compared, 'row')} are as they were", "green"), soft_wrap=True)
+        console.print(said(f"  {_as_they_were(report.rows_compared)}", "green"), soft_wrap=True)
         return
-    differ = f"  {counted(report.rows_differing, 'row')} of {report.rows_compared:,} differed, and are right now; for example"
-    console.print(said(differ, "yellow"), soft_wrap=True)
+    are = "is" if report.rows_differing == 1 else "are"
+    differ = f"{report.rows_differing:,} of {counted(report.rows_compared, 'row')} differed, and {are} right now; for example"
+    console.print(said(f"  {differ}", "bold yellow"), soft_wrap=True)
     for example in report.examples:
         positions = ", ".join(map(str, example.positions))
         told = f"    {example.key}: {', '.join(example.columns)} (explained by the events at {positions})"
         console.print(said(told), soft_wrap=True)
+
+
+def _as_they_were(rows: int) -> str:
+    match rows:
+        case 0:
+            return "there are no rows, as before"
+        case 1:
+            return "the one row is as it was"
+        case _:
+            return f"all {rows:,} rows are as they were"
+
+
+def _what_is_parked(name: str, parked: int) -> str:
+    are, them = ("is", "it") if parked == 1 else ("are", "them")
+    return (
+        f"{name}: {counted(parked, 'event')} {are} parked: `ledger projections` says why,"
+        f" `ledger projections retry {name}` tries {them} again"
+    )
 
 
 def _as_json(report: RebuildReport) -> dict[str, object]:

@@ -170,6 +170,44 @@ def test_a_rebuild_gives_the_same_rows_and_says_so(run: Run, store_url: str) -> 
     assert run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json == before
 
 
+def test_a_rebuild_says_where_it_went_on_and_how_many_rows_are_as_they_were(run: Run, cut_off_url: str) -> None:
+    resumed = run("rebuild", LEDGER_DATABASE_URL=cut_off_url)
+
+    assert (resumed.status, resumed.stderr) == (0, "message-status: goes on where it was cut off, at 0 of 1 event\n")
+    assert resumed.stdout.splitlines()[1::2] == ["  the one row is as it was", "  there are no rows, as before"]
+
+
+def test_a_rebuild_tells_which_rows_differed_and_that_this_is_no_failure(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED, FAILED, FIRST)
+    project(store_url)
+    with (
+        Ledger.open(store_url) as ledger,
+        closing(ReadModels.open(ledger)) as read_models,
+        read_models.stores.rows.writing() as connection,
+    ):
+        connection.exec_driver_sql("UPDATE message_status_g1 SET status = 'sent' WHERE message_id = 'msg_1'")
+
+    ended = run("rebuild", MESSAGE_STATUS, LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[1] == "  1 of 2 rows differed, and is right now; for example"
+
+
+def test_a_rebuild_says_what_it_had_to_park_and_what_to_do(run: Run, store_url: str) -> None:
+    record(store_url, QUEUED)
+    with Ledger.open_existing(store_url) as ledger:
+        append_unreadable(ledger, "msg_1", version=2)
+    project(store_url)
+
+    ended = run("rebuild", MESSAGE_STATUS, "--json", LEDGER_DATABASE_URL=store_url)
+
+    assert (ended.status, ended.json["items"][0]["parked"]) == (0, 1)
+    assert ended.stderr.splitlines()[-1] == (
+        "message-status: 1 event is parked: `ledger projections` says why,"
+        " `ledger projections retry message-status` tries it again"
+    )
+
+
 def test_one_message_is_rebuilt_alone_in_each_read_model_that_has_a_row_of_it(run: Run, store_url: str) -> None:
     record(store_url, QUEUED, FIRST)
     project(store_url)
