@@ -1,5 +1,6 @@
 """`ledger projections`: how the read models are, and another try for the events that they could not take."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -7,15 +8,17 @@ import typer
 from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
-from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr, to_stdout
+from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stderr, to_stdout
 from api.command_line.witnessing import administering
+from api.durations import SECOND_US, took
 from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 from ledger.times import write_time
 from projections.parked import ParkedEvent
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus, ReadModels, projection_json
 
-COLUMNS = ("name", "version", "state", "position", "head", "lag", "seconds", "parked", "rebuild")
+COLUMNS = ("name", "version", "state", "position", "head", "lag", "since", "parked", "rebuild")
+SPARED = ("version", "position", "head", "since")
 PARKED_SHOWN = 20
 
 projections = typer.Typer(name="projections", invoke_without_command=True)
@@ -36,7 +39,7 @@ Name = Annotated[
 def list_projections(context: typer.Context, *, as_json: AsJson = False) -> None:
     """Show how far the read models are, and whether anything is parked.
 
-    `lag` and `seconds` say how far one is behind the log: how many events, and
+    `lag` and `since` say how far one is behind the log: how many events, and
     how long ago the first of them was received. `parked` counts events that it
     could not take, which stop nothing else. A rebuild that was cut off is shown
     with how far it came.
@@ -58,7 +61,7 @@ def list_projections(context: typer.Context, *, as_json: AsJson = False) -> None
         items = [projection_json(each) for each in found]
         print_json({"items": items, "parkedEvents": [_parked_as_json(name, event) for name, event in parked]})
         return
-    print_table(COLUMNS, map(_row, found))
+    print_projections(found)
     for each in found:
         if each.is_cut_off:
             to_stderr().print(said(_how_to_go_on(each), "yellow"), soft_wrap=True)
@@ -85,6 +88,11 @@ def retry(name: Name, *, as_json: AsJson = False) -> None:
         to_stdout().print(f"{healed:,} healed, {parked:,} still parked")
     if parked:
         raise typer.Exit(SOMETHING_WRONG)
+
+
+def print_projections(found: Sequence[ProjectionStatus]) -> None:
+    """A line for each."""
+    print_table(COLUMNS, map(_row, found), SPARED)
 
 
 def known_name(read_models: ReadModels, name: str) -> str:
@@ -115,16 +123,18 @@ def _how_to_go_on(status: ProjectionStatus) -> str:
 def _row(status: ProjectionStatus) -> tuple[object, ...]:
     rebuild = status.rebuild
     share = (
-        None if rebuild is None else f"{'cut off at ' * status.is_cut_off}{rebuild.done:,} of {rebuild.total:,} events"
+        None
+        if rebuild is None
+        else f"{'cut off at ' * status.is_cut_off}{rebuild.done:,} of {counted(rebuild.total, 'event')}"
     )
     return (
         status.name,
         status.version,
         status.condition,
-        status.position,
-        status.head,
+        status.position.replace(",", ", "),
+        status.head.replace(",", ", "),
         f"{status.lag_events:,}",
-        f"{status.lag_seconds:,.1f}",
+        took(round(status.lag_seconds * SECOND_US)) if status.lag_events else None,
         f"{status.parked:,}",
         share,
     )

@@ -163,7 +163,7 @@ def _width(widths: Mapping[str, int]) -> int:
     return sum(widths.values()) + BETWEEN_COLUMNS * len(widths) + 1
 
 
-NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "seconds", "messages", "number"})
+NUMBERS = frozenset({"version", "sequence", "attempts", "bytes", "lag", "parked", "since", "messages", "number"})
 """Columns that are aligned to the right."""
 COMMANDS = frozenset({"look with"})
 """Columns of what people copy whole."""

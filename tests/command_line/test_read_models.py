@@ -298,7 +298,7 @@ def test_a_rebuild_that_was_cut_off_is_listed_and_dropped_by_a_cancellation(run:
     listed = run("projections", LEDGER_DATABASE_URL=cut_off_url)
     dropped, nothing = (run("rebuild", MESSAGE_STATUS, "--cancel", LEDGER_DATABASE_URL=cut_off_url) for _ in range(2))
 
-    assert [line[8] for line in listed.lines] == ["cut off at 0 of 1 events", ""]
+    assert [line[8] for line in listed.lines] == ["cut off at 0 of 1 event", ""]
     assert listed.stderr == (
         "The rebuild of message-status was cut off: `ledger rebuild message-status` goes on where it was,"
         " `ledger rebuild message-status --cancel` drops what it had built.\n"

@@ -1,12 +1,18 @@
 """What commands show while they work, in the terminal that there is."""
 
+import re
+import sys
 from io import StringIO
 
 import pytest
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
+from api.command_line.projections import COLUMNS, print_projections
 from api.command_line.terminal import Bar
+from projections.health import LIVE, REBUILDING
+from projections.lease import RebuildProgress
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus
 
 MINUTES = 61.0
 
@@ -41,3 +47,26 @@ def test_a_bar_leaves_out_what_matters_least_and_cuts_nothing(columns: int, whol
 
     assert line.startswith(f"{whole} ")
     assert set(line.removeprefix(whole)) <= set(" ━╸╺")
+
+
+@pytest.mark.parametrize("head", ["0-601181", ",".join(f"{partition}-150295" for partition in range(4))])
+@pytest.mark.parametrize("columns, left_out", [(80, ["version", "position"]), (200, [])])
+def test_read_models_are_listed_with_nothing_cut_in_two(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int, left_out: list[str], head: str
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    rebuild = RebuildProgress(570_000, 601_181, 12_345.0, 61.0)
+    status = ProjectionStatus(
+        MESSAGE_STATUS, 1, REBUILDING, head, head, 601_181, 12_306.2, 6, rebuild, runner_seen_s=0.1
+    )
+
+    print_projections([status, status._replace(name=INBOUND_CONVERSATIONS, state=LIVE, lag_seconds=1.0, rebuild=None)])
+
+    shown = re.sub(r"\x1b\[\d*m", "", capsys.readouterr().out)
+    words = set(shown.split())
+    assert {MESSAGE_STATUS, INBOUND_CONVERSATIONS, "rebuilding", "601,181", "570,000", "3", "1.0", "6"} <= words
+    assert {"0-601181", "3-150295"} & words
+    assert [each for each in COLUMNS if f" {each} " not in shown] == left_out
+    assert ("Too narrow for: version, position." in shown) == bool(left_out)
+    assert max(map(len, shown.splitlines())) <= columns
