@@ -5,7 +5,7 @@ A page is a plain function from a Visit to an answer. It runs in a thread, becau
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from inspect import iscoroutinefunction
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -19,11 +19,12 @@ from starlette.routing import Route
 from api.access import Caller, Forbidden, Scope, Unauthenticated
 from api.audit.acts import Act, Way
 from api.audit.witness import NOBODY, Witness
-from api.console.rendering import html, query_url, see_other, templates
+from api.console.rendering import query_url, see_other
 from api.console.visit import Console, Visit
 from api.http.bodies import read_body
 from api.http.problems import kind_of
 from ledger.errors import LedgerError, NotFound
+from projections.errors import RebuildRunning
 
 COOKIE = "ledger_console"
 ASKED = (
@@ -42,6 +43,9 @@ ASKED = (
     "subject",
 )
 """What pages are asked with, as far as the audit trail keeps it."""
+
+WAY_ON: Mapping[type[Exception], tuple[str, str]] = {RebuildRunning: ("/console/operations", "Operations")}
+"""Where a refusal leads to, and what that is called."""
 
 log = structlog.get_logger(__name__)
 
@@ -102,10 +106,8 @@ def refusal(visit: Visit, error: Exception) -> Response:
     if isinstance(error, Unauthenticated) and visit.service.access.keys:
         return see_other(sign_in_url(visit.request))
     detail = kind.detail or str(error)
-    content = (
-        templates().get_template("refusal.html").render(visit=visit, now_us=visit.now_us, kind=kind, detail=detail)
-    )
-    return html(content, kind.status)
+    ways_on = [WAY_ON[type(error)]] if type(error) in WAY_ON else []
+    return visit.page("refusal.html", kind.status, kind=kind, detail=detail, ways_on=ways_on)
 
 
 def not_a_page(visit: Visit) -> Response:

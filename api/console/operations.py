@@ -12,14 +12,13 @@ from api.access import Caller
 from api.console.charts import chart_of
 from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
 from api.console.quarantine import waiting
-from api.console.rendering import PAGE_HEADERS, see_other
+from api.console.rendering import PAGE_HEADERS, counted, see_other
 from api.console.visit import Console, Visit
-from api.durations import lasting
+from api.durations import SECOND_US, lasting, took
 from api.http.problems import TooManyStreams
 from api.verifying import last_verification
 from ledger.errors import LedgerError
 from ledger.positions import Position
-from projections.health import lag_in_words
 from projections.read_models import ProjectionStatus
 
 STREAMS_MAX = 16
@@ -105,7 +104,7 @@ def _told(pulse: Pulse, sample: Sample) -> dict[str, object]:
             "lag-area": lag.area,
         },
         "bars": {f"{each.name}-bar": _share(each) for each in sample.projections},
-        "states": {f"{each.name}-state": each.condition for each in sample.projections},
+        "states": {f"{each.name}-state": _state(each) for each in sample.projections},
     }
 
 
@@ -114,18 +113,36 @@ def _words(projection: ProjectionStatus) -> dict[str, str]:
     progress = ""
     if rebuild_ is not None and projection.is_cut_off:
         progress = (
-            f"A rebuild was cut off at {rebuild_.done:,} of {rebuild_.total:,} events. Rebuilding goes on there;"
-            f" `ledger rebuild {projection.name} --cancel` drops what it had built."
+            f"A rebuild was cut off at {rebuild_.done:,} of {counted(rebuild_.total, 'event')}. Rebuilding goes on there."
+            f" To drop what it had built: ledger rebuild {projection.name} --cancel"
         )
     elif rebuild_ is not None:
         left = "" if rebuild_.seconds_left is None else f", {lasting(rebuild_.seconds_left)} left"
-        progress = f"{rebuild_.done:,} of {rebuild_.total:,} events, {rebuild_.events_per_second:,.0f}/s{left}"
+        progress = f"{rebuild_.done:,} of {counted(rebuild_.total, 'event')}, {rebuild_.events_per_second:,.0f}/s{left}"
     return {
-        "lag": lag_in_words(projection.lag_events, projection.lag_seconds),
+        "lag": _how_far(projection),
         "position": projection.position,
-        "parked": f"{projection.parked:,}",
+        "parked": _parked(projection),
         "progress": progress,
     }
+
+
+def _state(projection: ProjectionStatus) -> str:
+    return f"{projection.condition}, rebuild cut off" if projection.is_cut_off else projection.condition
+
+
+def _how_far(projection: ProjectionStatus) -> str:
+    if not projection.lag_events:
+        return "up to date with the log"
+    behind = f"{counted(projection.lag_events, 'event')} behind the log"
+    return f"{behind}, the first of them received {took(round(projection.lag_seconds * SECOND_US))} ago"
+
+
+def _parked(projection: ProjectionStatus) -> str:
+    if not projection.parked:
+        return "0"
+    name = projection.name
+    return f"{projection.parked:,}. Why: ledger projections. To try again: ledger projections retry {name}"
 
 
 def _share(projection: ProjectionStatus) -> int:

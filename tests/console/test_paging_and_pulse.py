@@ -13,7 +13,7 @@ from projections import health
 from projections.errors import RebuildPaused
 from projections.runner import Runner
 from tests.api.running import running, settings_at, until
-from tests.builders import send_body
+from tests.builders import append_unreadable, send_body
 from tests.console.visitors import ORDER, Visitor, deliver, signed_in
 
 TEXTS, CUSTOMERS, RECIPIENTS = 101, 51, 110
@@ -94,9 +94,14 @@ def test_while_the_read_models_are_far_behind_no_page_says_that_nothing_is_there
         visitor = signed_in(server, "reader")
         lists = [visitor.text(f"/console{path}") for path in LISTS]
         found = visitor.get("/console/search", q="msg_1")
+        unknown = visitor.text("/console/search?q=order_nobody")
         front, operations = visitor.text("/console"), visitor.get("/console/operations").text
 
     assert [text.count("The lists are 1 event behind the log") for text in lists] == [1] * len(LISTS)
+    assert "Not found yet" in unknown
+    assert "nothing under that name yet" in unknown
+    assert "Nothing found" not in unknown
+    assert re.search(r"1 event behind the log, the first of them received \d+\.\d s ago", operations)
     assert found.headers["location"] == "/console/messages/msg_1"
     assert "0 stuck as far as is known" in front
     assert re.findall(r'data-is="([a-z ]+)"', operations) == ["catching up", "catching up"]
@@ -111,5 +116,25 @@ def test_a_rebuild_that_was_cut_off_is_seen_among_the_operations(tmp_path: Path)
             rebuild.run()
         words = signed_in(server, "reader").text("/console/operations")
 
-    assert "A rebuild was cut off at 0 of 1 events." in words
-    assert "`ledger rebuild message-status --cancel` drops what it had built." in words
+    assert "message-status live, rebuild cut off" in words
+    assert "A rebuild was cut off at 0 of 1 event. Rebuilding goes on there." in words
+    assert "To drop what it had built: ledger rebuild message-status --cancel" in words
+    assert "`" not in words
+
+
+def test_a_rebuild_that_runs_is_a_refusal_that_leads_to_the_operations(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        server.service.read_models.claim_rebuild("message-status")
+        refused = signed_in(server, "admin").post("/console/operations/rebuild", name="message-status")
+
+    assert (refused.status_code, '<a class="button" href="/console/operations">' in refused.text) == (409, True)
+
+
+def test_parked_events_lead_to_the_command_that_tries_them_again(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        append_unreadable(server.service.ledger, "msg_1", version=1)
+        server.service.read_models.wake()
+        until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
+        words = signed_in(server, "reader").text("/console/operations")
+
+    assert "Parked 1. Why: ledger projections. To try again: ledger projections retry message-status" in words
