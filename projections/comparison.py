@@ -20,9 +20,12 @@ from projections.rows import select_by_key
 
 EXAMPLES_MAX = 10
 POSITIONS_SHOWN_MAX = 20
-EVENTS_A_PART = 4_000
+EVENTS_A_PART = 32_000
 ROWS_A_PART = 2_000
 PARTS_MAX = 4_096
+PLACES_AN_EVENT_MAX = 2
+"""Each row is of an event at least; one that was folded again by itself took another place."""
+
 PARTS_AT_ONCE = 2
 """The database compares, and each on a core of its own."""
 STREAM_PREFIXES = 65_536
@@ -85,22 +88,25 @@ def compare(
     """Compares part by part, some at the same time, so that whoever asks can do something else in between. Close it."""
     kind = projection.tables[0]
     sides = Sides(rows, log, (old, new), (kind, kind.of(old), kind.of(new)))
-    in_order = rows.is_sqlite and partitions == 1  # of several partitions, each would walk through all rows
-    find = _differing_in_place if in_order else _differing
     with ThreadPoolExecutor(PARTS_AT_ONCE, "ledger-comparison") as threads:
         for partition in range(partitions):
             with rows.reading() as connection:
-                parts = (
-                    _ranges_of_places(connection, sides.tables)
-                    if in_order
-                    else _ranges_of_streams(checkpoint(connection, new, partition).position)
-                )
-                compared = [threads.submit(_compared, sides, find, partition, within) for within in parts]
+                find, parts = _parts(connection, sides, partition, is_alone=partitions == 1)
+            compared = [threads.submit(_compared, sides, find, partition, within) for within in parts]
             try:
                 yield from (each.result() for each in compared)
             finally:
                 for each in compared:
                     each.cancel()
+
+
+def _parts(connection: Connection, sides: Sides, partition: int, *, is_alone: bool) -> tuple[Find, list[Range]]:
+    """How a partition is compared, and in which parts."""
+    events = checkpoint(connection, sides.generations[1], partition).position
+    # Of several partitions, each would walk through all rows.
+    if sides.rows.is_sqlite and is_alone and _are_in_order(connection, sides.tables, events):
+        return _differing_in_place, list(_ranges_of_places(connection, sides.tables))
+    return _differing, list(_ranges_of_streams(events))
 
 
 def _compared(sides: Sides, find: Find, partition: int, within: Range) -> Comparison:
@@ -123,12 +129,27 @@ def total(comparisons: Iterator[Comparison]) -> Comparison:
     return Comparison(compared, differing, examples)
 
 
+def _are_in_order(connection: Connection, tables: Tables, events: int) -> bool:
+    """Whether the rows stand where they do if nobody else has moved them: in both tables in the order of the messages' first events."""
+    first, last = _places(connection, tables)
+    return first >= 1 and last <= PLACES_AN_EVENT_MAX * events
+
+
 def _ranges_of_places(connection: Connection, tables: Tables) -> Iterator[Range]:
-    """Every row of both tables, in the order in which SQLite keeps them, which is that of the first events of the messages."""
-    _, *both = tables
-    last = max(fetch(connection, f"SELECT coalesce(max(rowid), 0) FROM {table}", ())[0][0] for table in both)  # noqa: S608 - no value in it
+    """Every row of both tables, in the order in which SQLite keeps them."""
+    _, last = _places(connection, tables)
     for start in range(0, last, ROWS_A_PART):
         yield "here.rowid > {0} AND here.rowid <= {0}", (start, start + ROWS_A_PART)
+
+
+def _places(connection: Connection, tables: Tables) -> tuple[int, int]:
+    """The first and the last place in both tables; 1 and 0 where there is none."""
+    _, old, new = tables
+    both = (
+        f"SELECT min(rowid) AS first, max(rowid) AS last FROM {old} UNION ALL SELECT min(rowid), max(rowid) FROM {new}"  # noqa: S608 - no value in it
+    )
+    ((first, last),) = fetch(connection, f"SELECT coalesce(min(first), 1), coalesce(max(last), 0) FROM ({both})")  # noqa: S608 - no value in it
+    return first, last
 
 
 def _ranges_of_streams(events: int) -> Iterator[Range]:

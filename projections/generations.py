@@ -1,11 +1,11 @@
-"""Dropping the generations that are not kept, a little at a time: neither appends, nor reads, nor the next rebuild wait for it."""
+"""The tables of generations: their indexes, and how those that are not kept are dropped: a little at a time, so that nobody waits."""
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, delete, inspect, text
+from sqlalchemy import Connection, Index, delete, inspect, text
 
 from ledger.store.database import Database
-from ledger.store.driver import fetch, placeholder_of
+from ledger.store.driver import fetch, placeholder_of, run
 from projections.checkpoints import Generation
 from projections.projection import Projection
 from projections.register import entry
@@ -62,6 +62,14 @@ def index_names(connection: Connection, table: str) -> list[str]:
     return (
         [str(index["name"]) for index in inspect(connection).get_indexes(table)] if has_table(connection, table) else []
     )
+
+
+def create_index(rows: Database, index: Index) -> None:
+    """Makes an index where it is not there yet, however long that takes."""
+    with rows.writing() as connection:
+        if not rows.is_sqlite:
+            run(connection, "SET LOCAL statement_timeout = 0")
+        index.create(connection, checkfirst=True)
 
 
 def has_table(connection: Connection, table: str) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 from uuid import NAMESPACE_URL, uuid5
 
-from sqlalchemy import Connection, MetaData, Table
+from sqlalchemy import Connection, Index, MetaData, Table
+from sqlalchemy.schema import CreateTable
 
 from ledger.mapper import EventCodec
 from ledger.store.database import Database
@@ -98,6 +99,15 @@ def indexed(text: str | None) -> str | None:
 
 
 def create_tables(connection: Connection, projection: Projection, generation: Generation) -> None:
-    """Makes the empty tables of a generation."""
+    """Makes the empty tables of a generation, without their indexes."""
     for kind in projection.tables:
-        kind.table(generation).create(connection)
+        connection.execute(CreateTable(kind.table(generation)))
+
+
+def indexes_of(projection: Projection, generation: Generation) -> list[Index]:
+    """The indexes of a generation; each knows its table."""
+    return [index for kind in projection.tables for index in sorted(kind.table(generation).indexes, key=_name)]
+
+
+def _name(index: Index) -> str:
+    return str(index.name)

@@ -2,6 +2,7 @@
 
     claim      one rebuilder at a time, by a lease that it renews; a dead one's work is gone on with
     catch up   large batches into a shadow generation; of a large log the next one is prepared ahead, in another process
+    index      on PostgreSQL, where that locks nothing of the live one: sorted, they cost a fraction of what row by row they would
     compare    old rows with new ones
     switch     one transaction: the shadow catches up with what readers see already, and becomes live
 
@@ -11,7 +12,9 @@ Every batch is committed with its checkpoint, so a rebuild that is killed anywhe
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing
+from functools import partial
 from typing import NamedTuple
 
 import msgspec
@@ -21,10 +24,11 @@ from projections.ahead import Prepare, preparing
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
-from projections.lease import Lease, OnProgress, Stores
+from projections.generations import create_index
+from projections.lease import TELL_EVERY_S, Lease, OnProgress, Stores
 from projections.log_batches import Bounds
 from projections.projecting import Projector, is_poison
-from projections.projection import Projection
+from projections.projection import Projection, indexes_of
 from projections.register import change, entry, now_us
 from projections.spans import Attributes
 
@@ -33,6 +37,7 @@ BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
 
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
+INDEXES_AT_ONCE = 2
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +128,8 @@ class Rebuild:
         spans = self._stores.spans
         with spans("catch up", {}):
             self._catch_up()
+        with spans("index", {}):
+            self._index()
         with spans("compare", {}):
             comparison = self._compare()
         with spans("switch", {}):
@@ -191,6 +198,21 @@ class Rebuild:
     def _position(self, projector: Projector) -> Checkpoint:
         with self._stores.rows.reading() as connection:
             return projector.position(connection)
+
+    def _index(self) -> None:
+        """Makes the indexes that are not there yet; some at the same time, because the database makes each on a core of its own."""
+        made = partial(create_index, self._stores.rows)
+        with ThreadPoolExecutor(INDEXES_AT_ONCE, "ledger-indexes") as threads:
+            waiting = {threads.submit(made, index) for index in indexes_of(self._projection, self._target)}
+            try:
+                while waiting:
+                    done, waiting = wait(waiting, TELL_EVERY_S, FIRST_COMPLETED)
+                    for each in done:
+                        each.result()
+                    self._lease.tell()
+            finally:
+                for each in waiting:
+                    each.cancel()
 
     def _compare(self) -> Comparison:
         if not self._compares:

@@ -93,6 +93,52 @@ def test_a_rebuild_tells_which_rows_differed_and_which_events_explain_them(scene
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
+@pytest.mark.parametrize(
+    "change, differing",
+    [
+        ("UPDATE message_status_g1 SET rowid = rowid + 100 WHERE message_id = 'msg_7'", 0),
+        ("UPDATE message_status_g1 SET rowid = -rowid", 0),
+        ("UPDATE message_status_g1 SET rowid = 0, stream_id = zeroblob(16) WHERE message_id = 'msg_7'", 2),
+        ("UPDATE message_status_g1 SET rowid = 9000000000000000000, status = 'sent' WHERE message_id = 'in_9'", 1),
+        ("UPDATE message_status_g1 SET position = 1, status = 'failed' WHERE message_id = 'msg_7'", 1),
+        ("DELETE FROM message_status_g1 WHERE message_id IN ('msg_7', 'in_9', 'in_39')", 3),
+        ("UPDATE message_status_g1 SET stream_id = zeroblob(16) WHERE message_id = 'msg_7'", 2),
+        ("UPDATE message_status_g1 SET stream_id = zeroblob(16), rowid = 199 WHERE message_id = 'msg_7'", 2),
+    ],
+)
+def test_rows_are_compared_by_what_they_are_of_and_not_by_where_they_stand(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch, change: str, differing: int
+) -> None:
+    monkeypatch.setattr(comparison, "ROWS_A_PART", 10)
+    filled(sqlite_scene)
+    break_rows(sqlite_scene, change)
+
+    assert sqlite_scene.read_models.claim_rebuild(MESSAGE_STATUS).run().rows_differing == differing
+
+
+def test_a_rebuilt_generation_has_all_indexes_also_where_its_rebuild_was_paused(scene: Scene) -> None:
+    filled(scene)
+    before = [index_names(scene, Generation(name, 1)) for name in NAMES]
+    for name in NAMES:
+        paused = scene.read_models.claim_rebuild(name)
+        with pytest.raises(RebuildPaused):
+            paused.run(stop_after(2, paused.pause))
+        scene.read_models.claim_rebuild(name).run()
+
+    assert [len(each) for each in before] == [7, 4]
+    assert [index_names(scene, Generation(name, 2)) for name in NAMES] == before
+
+
+def index_names(scene: Scene, generation: Generation) -> set[str]:
+    mark = f"_g{generation.number}_"
+    with scene.read_models.stores.rows.reading() as connection:
+        return {
+            name.replace(mark, "_")
+            for kind in projection_of(scene, generation.projection).tables
+            for name in generations.index_names(connection, kind.of(generation))
+        }
+
+
 def test_what_is_appended_during_a_rebuild_is_in_it(any_scene: Scene) -> None:
     scene = filled(any_scene)
     appended: list[Position] = []
