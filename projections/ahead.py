@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection, Pipe
@@ -26,7 +27,7 @@ import msgspec
 from ledger.mapper import EventCodec
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, Generation
-from projections.log_batches import Bounds
+from projections.log_batches import Batch, Bounds
 from projections.projecting import Prepared, Projector
 from projections.projection import Projection
 
@@ -182,19 +183,53 @@ def work(descriptor: int) -> None:
 def _answer_requests(connection: Connection, task: Task) -> None:
     rows, log_database = Database(task.rows_url, durable=False), Database(task.log_url)
     projectors: dict[int, Projector] = {}
-    while True:
-        partition, before = _request(connection.recv_bytes())
-        if partition not in projectors:
-            # One partition at a time: what is remembered of another's messages is of no use any more.
-            projectors = {
-                partition: Projector(rows, log_database, EventCodec(), task.projection, task.generation, partition)
-            }
-        try:
-            answer: object = _prepare_next(task.bounds, projectors[partition], before)
-        except Exception:  # noqa: BLE001 - the rebuild tries it too, and tells what is the matter
-            projectors[partition].forget_recent()
-            answer = NOT_PREPARED
-        connection.send_bytes(_encode(answer))
+    with Reading(task.bounds, ahead=not log_database.is_sqlite) as reading:
+        while True:
+            partition, before = _request(connection.recv_bytes())
+            if partition not in projectors:
+                # One partition at a time: what is remembered of another's messages is of no use any more.
+                projectors = {
+                    partition: Projector(rows, log_database, EventCodec(), task.projection, task.generation, partition)
+                }
+            projector = projectors[partition]
+            try:
+                batch = reading.after(projector, before.position)
+                answer: object = projector.prepare(batch, before) if batch.events else None
+            except Exception:  # noqa: BLE001 - the rebuild tries it too, and tells what is the matter
+                projector.forget_recent()
+                answer = NOT_PREPARED
+            connection.send_bytes(_encode(answer))
+
+
+class Reading:
+    """Batches of the log; `ahead`: while one is prepared, the next is read, so that nobody waits for a server.
+
+    SQLite reads in our own process, and row by row the two would only wait for one another.
+    """
+
+    def __init__(self, bounds: Bounds, *, ahead: bool) -> None:
+        self._bounds = bounds
+        self._ahead = ahead
+        self._thread = ThreadPoolExecutor(1, "ledger-reading")
+        self._next: tuple[tuple[int, int], Future[Batch]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._thread.shutdown()
+
+    def after(self, projector: Projector, position: int) -> Batch:
+        """The events after a position."""
+        ahead, self._next = self._next, None
+        if ahead is not None and ahead[0] == (projector.partition, position):
+            batch = ahead[1].result()
+        else:
+            batch = projector.batch(position, self._bounds)
+        if self._ahead and batch.events:
+            reading = self._thread.submit(projector.batch, batch.last, self._bounds)
+            self._next = (projector.partition, batch.last), reading
+        return batch
 
 
 def _shown_as(task: Task) -> str:
