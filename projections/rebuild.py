@@ -87,7 +87,6 @@ class Rebuild:
 
     def run(self, on_progress: OnProgress | None = None) -> RebuildReport:
         """Builds, compares and switches. RebuildCancelled where somebody cancelled it, RebuildPaused after `pause`."""
-        self._stores.rows.move_beside_commits()
         try:
             return self._run(on_progress)
         finally:
@@ -126,6 +125,8 @@ class Rebuild:
 
     def _build(self) -> RebuildReport:
         spans = self._stores.spans
+        self._lease.tell()
+        self._stores.rows.move_beside_commits()
         with spans("catch up", {}):
             self._catch_up()
         with spans("index", {}):

@@ -6,7 +6,7 @@ the pages are written and synced while others commit; what is left for a commit 
 """
 
 from collections.abc import Callable
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 
 REST_S, REST_S_MIN = 0.1, 0.03
 """Between a commit and the pass that moves its pages: a page that several commits change is then moved once."""
@@ -16,25 +16,35 @@ MANY_PAGES = 250
 
 
 class Backfill:
-    """The thread. It costs nothing while nobody commits."""
+    """The thread, once it is started. It costs nothing while nobody commits."""
 
-    def __init__(self, move: Callable[[], int]) -> None:
+    def __init__(self, name: str, move: Callable[[], int]) -> None:
         """`move` makes one pass, tells how many pages of the write-ahead log are in the file by now, and raises nothing."""
+        self._name = name
         self._move = move
+        self._starting = Lock()
+        self._thread: Thread | None = None
         self._woken = Event()
         self._is_over = Event()
-        self._thread = Thread(target=self._run, name="ledger-backfill", daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Idempotent; after `stop` it does nothing."""
+        with self._starting:
+            if self._thread is None and not self._is_over.is_set():
+                self._thread = Thread(target=self._run, name=f"ledger-backfill {self._name}", daemon=True)
+                self._thread.start()
 
     def wake(self) -> None:
         """There was a commit. Callable from any thread."""
         self._woken.set()
 
     def stop(self) -> None:
-        """Returns once it has ended, after the pass that it is at."""
+        """Returns once it has ended, after the pass that it is at. Idempotent."""
         self._is_over.set()
         self._woken.set()
-        self._thread.join()
+        with self._starting:
+            if self._thread is not None:
+                self._thread.join()
 
     def _run(self) -> None:
         rest_s, before = REST_S, 0

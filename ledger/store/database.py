@@ -39,7 +39,8 @@ class Database:
         self._suspect = Event()
         self._proving = Lock()
         self._held = HeldFile(Path(self.url.database or ""))
-        self._backfill: Backfill | None = None
+        self._moving = Lock()
+        self._backfill = Backfill(Path(self.url.database or "").name, self.move)
         self.evidence = evidence
         if evidence:
             self._writer = self._reader = self._asker = sqlite.evidence_engine(self.url)
@@ -74,8 +75,7 @@ class Database:
                     run(connection, "BEGIN IMMEDIATE")
                     self._held.expect()
                 yield connection
-            if self._backfill is not None:
-                self._backfill.wake()
+            self._backfill.wake()
             if connection.info.pop(postgres.WARNED, False):
                 raise StoreUnavailable("PostgreSQL committed without its synchronous standby; send it again")
 
@@ -111,17 +111,17 @@ class Database:
             self._disconnect()
 
     def move_beside_commits(self) -> None:
-        """From now on an embedded database's write-ahead log is moved into its file beside the commits, until `close`.
+        """From now on an embedded database's write-ahead log is moved into its file beside the commits, until `close`. Idempotent.
 
         Where SQLite has the bug of connections that do so at once, it stays with the one that writes.
         """
-        if self.is_sqlite and self._backfill is None and not sqlite.has_the_wal_bug(sqlite.SQLITE):
-            self._backfill = Backfill(self.move)
+        if self.is_sqlite and not sqlite.has_the_wal_bug(sqlite.SQLITE):
+            self._backfill.start()
 
     def move(self) -> int:
         """One pass of that, which tells how many pages of the write-ahead log are in the file by now; 0 where it fails."""
         try:
-            with self._reader.connect() as connection:
+            with self._moving, self._reader.connect() as connection:
                 return sqlite.move_wal(connection.connection.dbapi_connection)
         except WAL_ERRORS as error:
             self._left_the_wal(error, "moved")
@@ -132,7 +132,7 @@ class Database:
         if not self.is_sqlite:
             return
         try:
-            with self._writer.connect() as connection:
+            with self._moving, self._writer.connect() as connection:
                 sqlite.empty_wal(connection.connection.dbapi_connection)
         except WAL_ERRORS as error:
             self._left_the_wal(error, "emptied")
@@ -159,10 +159,8 @@ class Database:
             self._proving.release()
 
     def close(self) -> None:
-        """Closes every connection. A later use opens new ones."""
-        if self._backfill is not None:
-            self._backfill.stop()
-            self._backfill = None
+        """Closes every connection, and moves no more pages beside commits. A later use opens new connections."""
+        self._backfill.stop()
         self._disconnect()
 
     def _disconnect(self) -> None:

@@ -35,10 +35,15 @@ DAMAGED = ("database disk image is malformed", "file is not a database", "file i
 """What SQLite says of a damaged file, and what we say after a check."""
 FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
-CHECKPOINT_PAGES = 8_000
-"""When the write-ahead log has so many pages, the commits themselves move what is left of it into the file: see `backfill.py`."""
+WAL_PAGES_MAX, WAL_PAGES_MAX_ALONE = 4_000, 1_000
+"""When the write-ahead log has so many pages, the commits themselves move what is left of it into the file; the second where they do
+all of it: see `backfill.py`."""
 
-PASSES_MAX, LEFT_PAGES_MAX = 4, 32
+WAL_PAGES_MIN = 32
+"""Fewer are not worth two syncs: the heartbeat of an idle server changes a page or two a second."""
+
+PASSES_MAX = 4
+EMPTYING_TRIES, EMPTYING_AGAIN_S = 3, 0.02
 BUSY_TIMEOUT_MS = 10_000
 BUSY_AGAIN_S = 0.01
 
@@ -117,25 +122,31 @@ def _spare_a_search_for_adapters() -> None:
 
 
 def move_wal(connection: Any) -> int:  # noqa: ANN401 - a DBAPI connection has no type
-    """Moves the write-ahead log into the file while others commit, until hardly anything is left of it, or a reader holds it.
+    """Moves the write-ahead log into the file while others commit, until hardly anything is left, or somebody reads or moves it.
 
     How many pages of it are in the file by now.
     """
-    moved = 0
+    _busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
     for _ in range(PASSES_MAX):
-        _busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if pages - moved <= LEFT_PAGES_MAX:
+        if pages - moved < WAL_PAGES_MIN:
             break
-    return moved
+        busy, *found = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if busy:
+            break
+        pages, moved = found
+    return int(max(moved, 0))
 
 
 def empty_wal(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
     """Moves the write-ahead log into the file and empties it, unless somebody reads: then the next time does."""
-    connection.execute(
-        "PRAGMA busy_timeout=0"
-    )  # waiting for a reader here would keep the writer from what comes meanwhile
+    # Waiting for a reader here would keep the writer from what comes meanwhile.
+    connection.execute("PRAGMA busy_timeout=0")
     try:
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        for _ in range(EMPTYING_TRIES):
+            busy, _pages, _moved = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return
+            time.sleep(EMPTYING_AGAIN_S)  # another process may be at it
     finally:
         connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
@@ -145,7 +156,8 @@ def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # no
     _change_to_wal(connection)
     connection.execute(f"PRAGMA synchronous={level}")
     connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
-    connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+    pages = WAL_PAGES_MAX_ALONE if has_the_wal_bug(SQLITE) else WAL_PAGES_MAX
+    connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
     connection.execute(f"PRAGMA query_only={0 if writes else 1}")
     journal_mode = connection.execute("PRAGMA journal_mode").fetchone()[0]
     synchronous = connection.execute("PRAGMA synchronous").fetchone()[0]
@@ -175,7 +187,12 @@ def _sync_what_was_recovered(connection: Any) -> None:  # noqa: ANN401 - a DBAPI
     After a kill between the write of a commit and its sync, SQLite takes that commit for good although it may be in the
     kernel's memory only. A webhook that is delivered again would be found there, and be answered 200 with nothing synced.
     """
-    connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    give_up_s = time.monotonic() + BUSY_TIMEOUT_MS / 1000
+    while connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()[0]:
+        # Another process is at it, and may have begun before that commit.
+        if time.monotonic() > give_up_s:
+            raise StoreUnavailable("the write-ahead log cannot be synced while another process moves it; try again")
+        time.sleep(BUSY_AGAIN_S)
 
 
 def _check_file(connection: Any, path: str | None) -> None:  # noqa: ANN401 - a DBAPI connection has no type
