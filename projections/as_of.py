@@ -25,6 +25,7 @@ def status_now(ledger: Ledger, message_id: str, held: MessageStatus | None) -> M
 
     The log is read last, so no answer is older than one that anybody had before, however far behind the read model is, and
     whatever it goes on with. An event that cannot be folded is told (`parked_from`), with the message as it was before it.
+    It ends with the message's last event: what a read model that is far behind lacks of a very long one takes its time.
     """
     stream = stream_key(message_id)
     partition = partition_of(stream, ledger.partitions)
@@ -46,8 +47,8 @@ def status_now(ledger: Ledger, message_id: str, held: MessageStatus | None) -> M
     if parked_from is None:
         raise NotFound(f"nothing is known of message {message_id!r}")
     raise NotFound(
-        f"nothing can be told of message {message_id!r}: its event at {parked_from} could not be projected; the message's"
-        " history is read from the log, and has it"
+        f"nothing can be told of message {message_id!r}: its event at {parked_from} cannot be read, which its history shows;"
+        f" {WHY_UNREADABLE}"
     )
 
 

@@ -218,9 +218,7 @@ def _streams(connection: Connection, which: str, values: Row) -> list[bytes]:
     return [bytes(row[0]) for row in fetch(connection, f"SELECT here.stream_id {which} LIMIT {EXAMPLES_MAX}", values)]
 
 
-def _example(
-    connection: Connection, log: Database, tables: tuple[TableKind, str, str], part: Part, stream: bytes
-) -> Difference:
+def _example(connection: Connection, log: Database, tables: Tables, part: Part, stream: bytes) -> Difference:
     kind, old, new = tables
     before, after = (
         next(select_by_key(connection, table, kind.columns, "stream_id", part.partition, [stream]), None)

@@ -6,6 +6,8 @@
 A crash before the end of `commit` leaves rows and checkpoint as they were; after it, both are new.
 """
 
+import logging
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -14,6 +16,7 @@ from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from ledger.errors import TryAgain
 from ledger.mapper import EventCodec
+from ledger.positions import Position
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, new_revision
 from projections.log_batches import Batch, Bounds, Event, batch_after
@@ -21,6 +24,10 @@ from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told
 from projections.projection import Changes, Projection, Sources
 from projections.recent import RECENT_BYTES_MAX, Recent
 from projections.register import now_us
+
+TELL_OF_PARKED_EVERY_S = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
@@ -56,6 +63,7 @@ class Projector:
         self._recent = Recent(recent_bytes_max)
         self._recent_at = -1
         self._reached: Checkpoint | None = None
+        self._told_at = -TELL_OF_PARKED_EVERY_S
 
     @property
     def remembered_bytes(self) -> int:
@@ -163,7 +171,21 @@ class Projector:
             parked = [(event, told(error))]
             prepared = Prepared(before, _after(before, batch, parked), Changes([], []), parked)
             self.commit_within(connection, prepared)
+        self._tell_of_parked(event, error)
         return prepared.after
+
+    def _tell_of_parked(self, event: Event, error: Exception) -> None:
+        """A line a second at most: a program that is too old may be unable to read every second event."""
+        if time.monotonic() < self._told_at + TELL_OF_PARKED_EVERY_S:
+            return
+        self._told_at = time.monotonic()
+        log.warning(
+            "the event at %s could not be projected into %s, and is parked with the later ones of its message: %s; "
+            "`ledger projections` lists all of them, docs/RUNBOOK.md says what to do",
+            Position(self.partition, event[0]),
+            self.generation.projection,
+            told(error),
+        )
 
     def _sources(self, connection: Connection, recent: Recent) -> Sources:
         return Sources(connection, self.generation, self._log, self._codec, recent)

@@ -72,7 +72,11 @@ class Projection(Protocol):
 
     @property
     def version(self) -> int:
-        """Goes up when the same log gives other rows, so that the rows are built again."""
+        """Goes up when the same log gives other rows, so that the rows are built again.
+
+        Until they are, lists show the rows of the version before: a new column is one that no list asks for yet, or its table has
+        another name; and what was encoded then must be readable.
+        """
 
     @property
     def tables(self) -> Sequence[TableKind]:

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DatabaseError
 
 from ledger.errors import NotFound
 from ledger.events import stream_key
@@ -175,14 +176,16 @@ class ReadModels:
 
     def current_status(self, message_id: str) -> MessageStatus:
         """The status of a message, with what the log has beyond the read model. NotFound."""
-        with self.stores.rows.reading() as connection:
-            registered, held = entry(connection, MESSAGE_STATUS), None
-            if (
-                registered.version == self._projections[MESSAGE_STATUS].version
-            ):  # another's rows are not for us to go on from
-                generation = registered.live_generation
-                held = queries_messages.held_status(connection, generation, message_id, self._ledger.partitions)
-        return status_now(self._ledger, message_id, held)
+        return status_now(self._ledger, message_id, self._held(message_id))
+
+    def _held(self, message_id: str) -> MessageStatus | None:
+        """What the read model has of a message; None also where it cannot say, because it is damaged: the log has all of it."""
+        with suppress(DatabaseError), self.stores.rows.asking() as connection:
+            generation, version = live(connection, MESSAGE_STATUS)
+            # Another version's rows are not for us to go on from.
+            if version == self._projections[MESSAGE_STATUS].version:
+                return queries_messages.held_status(connection, generation, message_id, self._ledger.partitions)
+        return None
 
     def current_statuses(self, message_ids: Sequence[str]) -> dict[str, MessageStatus]:
         """The statuses of many messages, by id; what the read model does not have is left out."""

@@ -120,6 +120,9 @@ class Rebuild:
             f"{report.rows_compared:,}",
             f"{report.rows_differing:,}",
         )
+        for example in report.examples:
+            positions = ", ".join(map(str, example.positions))
+            log.warning("the row with the events %s was not as its log says: %s", positions, ", ".join(example.columns))
         self._lease.drop_what_is_not_kept()
         return report
 
@@ -216,11 +219,13 @@ class Rebuild:
                     each.cancel()
 
     def _compare(self) -> Comparison:
-        if not self._compares:
-            return Comparison(0, 0, [])
         stores = self._stores
         with stores.rows.reading() as connection:
-            live = entry(connection, self._projection.name).live_generation
+            registered = entry(connection, self._projection.name)
+        # Another version's rows need not be as ours, nor have our columns.
+        if not self._compares or registered.version != self._projection.version:
+            return Comparison(0, 0, [])
+        live = registered.live_generation
         # Closed here, so that nobody compares any more when somebody has ended this.
         with closing(
             compare(stores.rows, stores.log, self._projection, live, self._target, stores.partitions)

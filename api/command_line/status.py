@@ -58,8 +58,8 @@ def status(
     note(Act.READ_MESSAGE, message_id, asked={"asOf": as_of})
     if found.parked_from is not None:
         told = (
-            f"the event at {found.parked_from} could not be projected, so this is the message as it was before it;"
-            " `ledger history` and `ledger explain` read the log itself, and `ledger projections` says why"
+            f"the event at {found.parked_from} cannot be read, so this is the message as it was before it;"
+            " `ledger history` shows all of them, and says what to do"
         )
         to_stderr().print(said(told, "yellow"), soft_wrap=True)
     if as_json:

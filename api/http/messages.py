@@ -1,4 +1,4 @@
-"""GET /messages and GET /messages/{messageId}: the status of messages, from the read model; `asOf` from the log itself."""
+"""GET /messages, from the read model, and GET /messages/{messageId}, from there and what the log has since; `asOf` from the log."""
 
 import asyncio
 import re

@@ -149,8 +149,8 @@ class RequestAcceptance(Shape):
 class Message(Shape):
     """The current status of a message.
 
-    `parkedFrom` is there where it is told without the event at that position, and those after it, because that one could not be
-    projected; lists do not tell it. The other four of the last members are there where they are known.
+    `parkedFrom` is there where it is told without the event at that position, and those after it, because that one cannot be
+    read; lists do not tell it. The other four of the last members are there where they are known.
     """
 
     message_id: Identifier

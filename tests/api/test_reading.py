@@ -256,7 +256,7 @@ def test_a_status_names_the_event_that_could_not_be_projected_also_to_who_knows_
         after = server.get("/messages/msg_1", **{"If-None-Match": before.headers["etag"]})
         assert (after.status_code, after.json()) == (200, before.json() | {"parkedFrom": "0-2"})
         status, detail = refusal(server, "/messages/msg_2")
-        assert (status, "its event at 0-3 could not be projected" in detail) == (404, True)
+        assert (status, "its event at 0-3 cannot be read" in detail) == (404, True)
 
 
 def test_a_position_of_another_partition_makes_no_sense(tmp_path: Path) -> None:

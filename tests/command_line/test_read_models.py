@@ -101,8 +101,8 @@ def test_a_status_that_an_event_is_missing_from_says_so_and_where_to_look(run: R
 
     assert (ended.status, ended.json["status"], ended.json["parkedFrom"]) == (0, "accepted", "0-2")
     assert ended.stderr == (
-        "the event at 0-2 could not be projected, so this is the message as it was before it; `ledger history` and"
-        " `ledger explain` read the log itself, and `ledger projections` says why\n"
+        "the event at 0-2 cannot be read, so this is the message as it was before it; `ledger history` shows all of them,"
+        " and says what to do\n"
     )
 
 

@@ -24,7 +24,7 @@ from projections.checkpoints import Generation
 from projections.inbound_conversations import InboundConversationsProjection
 from projections.message_status import MessageStatusProjection, row_of
 from projections.projection import Projection
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageStatus, ReadModels
 from projections.register import live
 from projections.spans import Spans, unseen
 
@@ -86,6 +86,10 @@ class Scene(AbstractContextManager["Scene"]):
         self.unreadable.add(message_id)
         key = secrets.token_bytes(16)
         return self._commit(Fact(message_id, partition, stream, "message.of-the-future", key, b"\x01\x90"))
+
+    def held(self, message_id: str) -> MessageStatus:
+        """What the read model has of a message, whatever the log has since."""
+        return self.read_models.current_statuses([message_id])[message_id]
 
     def live_rows(self, name: str) -> list[list[Row]]:
         """All rows of the live generation, table by table."""

@@ -307,3 +307,12 @@ def test_a_status_has_what_the_log_has_however_far_the_read_model_is(any_scene: 
 
     assert [(each.message.status, each.position) for each in ahead] == [(Status.SENT, each) for each in at]
     assert ahead == [scene.read_models.current_status(f"msg_{number}") for number in (1, 2)]
+
+
+def test_a_status_is_told_from_the_log_where_the_read_models_are_damaged(scene: Scene) -> None:
+    (at,) = scene.deliver(outbound("sent", "msg_1", 2))
+    scene.read_models.catch_up()
+    with scene.read_models.stores.rows.writing() as connection:
+        connection.exec_driver_sql("DROP TABLE message_status_g1")
+
+    assert scene.read_models.current_status("msg_1").position == at

@@ -102,6 +102,10 @@ def test_a_rebuild_tells_which_rows_differed_and_which_events_explain_them(scene
         ("UPDATE message_status_g1 SET rowid = 9000000000000000000, status = 'sent' WHERE message_id = 'in_9'", 1),
         ("UPDATE message_status_g1 SET position = 1, status = 'failed' WHERE message_id = 'msg_7'", 1),
         ("DELETE FROM message_status_g1 WHERE message_id IN ('msg_7', 'in_9', 'in_39')", 3),
+        (
+            "INSERT INTO message_status_g1 SELECT 0, x'00', 1, 'none', 'sent', null, null, null, null, null, null, 0, x''",
+            1,
+        ),
         ("UPDATE message_status_g1 SET stream_id = zeroblob(16) WHERE message_id = 'msg_7'", 2),
         ("UPDATE message_status_g1 SET stream_id = zeroblob(16), rowid = 199 WHERE message_id = 'msg_7'", 2),
     ],
@@ -114,6 +118,25 @@ def test_rows_are_compared_by_what_they_are_of_and_not_by_where_they_stand(
     break_rows(sqlite_scene, change)
 
     assert sqlite_scene.read_models.claim_rebuild(MESSAGE_STATUS).run().rows_differing == differing
+
+
+def test_rows_in_their_places_are_not_looked_for_one_by_one(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(comparison, "_differing")
+    monkeypatch.setattr(comparison, "_parts", in_place)
+    filled(sqlite_scene)
+
+    report = sqlite_scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert (report.rows_compared, report.rows_differing) == (80, 0)
+
+
+def in_place(
+    connection: Connection, sides: comparison.Sides, _partition: int, *, is_alone: bool
+) -> tuple[comparison.Find, list[comparison.Range]]:
+    assert is_alone
+    return comparison._differing_in_place, list(comparison._ranges_of_places(connection, sides.tables))  # noqa: SLF001
 
 
 def test_a_rebuilt_generation_has_all_indexes_also_where_its_rebuild_was_paused(scene: Scene) -> None:
@@ -175,7 +198,7 @@ def test_reads_during_a_rebuild_are_never_empty_mixed_or_older(scene: Scene) -> 
             page = scene.read_models.messages(MessageFilters(), limit=1_000)
             if len(page.items) != 80:
                 wrong.append(f"{len(page.items)} items")
-            message = scene.read_models.current_status("msg_1").message
+            message = scene.held("msg_1").message
             if (message.sequence or 0) < seen:
                 wrong.append(f"{message.sequence} after {seen}")
             seen = message.sequence or 0
@@ -193,6 +216,23 @@ def test_reads_during_a_rebuild_are_never_empty_mixed_or_older(scene: Scene) -> 
 
     assert wrong == []
     assert scene.read_models.current_status("msg_1").message.sequence == 8
+
+
+def test_what_readers_of_the_live_rows_have_seen_is_in_those_that_take_their_place(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuild = filled(scene).read_models.claim_rebuild(MESSAGE_STATUS)
+    catch_up, sequences = rebuild._catch_up, count(3)  # noqa: SLF001 - right before the switch, after the last look at the log
+
+    def catch_up_before_others_project() -> None:
+        catch_up()
+        scene.deliver(outbound("delivery", "msg_1", next(sequences)))
+        scene.read_models.catch_up()
+
+    monkeypatch.setattr(rebuild, "_catch_up", catch_up_before_others_project)
+    rebuild.run()
+
+    assert scene.held("msg_1").message.sequence == next(sequences) - 1
 
 
 def test_nobody_moves_the_live_rows_on_between_the_last_look_at_them_and_the_switch(
@@ -220,7 +260,7 @@ def test_nobody_moves_the_live_rows_on_between_the_last_look_at_them_and_the_swi
     moving[0].join()
 
     scene.read_models.catch_up()
-    assert scene.read_models.current_status("msg_1").message.sequence == 3
+    assert scene.held("msg_1").message.sequence == 3
 
 
 def stop_after(batches: int, stop: Callable[[], None]) -> Callable[[RebuildProgress], None]:

@@ -45,7 +45,7 @@ def test_an_append_is_projected_as_soon_as_the_runner_is_woken(scene: Scene) -> 
         scene.read_models.wake()
 
         assert reached(scene, position)
-        assert scene.read_models.current_status(f"msg_{number}").position == position
+        assert scene.held(f"msg_{number}").position == position
 
 
 def test_appends_that_follow_one_another_share_passes(tmp_path: Path) -> None:
@@ -154,16 +154,18 @@ def test_what_is_no_event_s_fault_is_no_silent_end_of_a_pass(scene: Scene, monke
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
-def test_an_event_that_cannot_be_projected_is_parked_and_stops_nothing_else(any_scene: Scene) -> None:
+def test_an_event_that_cannot_be_projected_is_parked_and_stops_nothing_else(
+    any_scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     scene = any_scene
     scene.deliver(outbound("queued", "msg_1", 1))
-    scene.append_unreadable("msg_1")
+    unreadable = scene.append_unreadable("msg_1")
     scene.deliver(outbound("sent", "msg_1", 2), outbound("sent", "msg_2", 1), inbound("in_1"))
 
     scene.read_models.catch_up()
 
-    assert scene.read_models.current_status("msg_1").message.status.value == "accepted"
-    assert scene.read_models.current_status("msg_2").message.status.value == "sent"
+    assert scene.held("msg_1").message.status.value == "accepted"
+    assert scene.held("msg_2").message.status.value == "sent"
     assert scene.read_models.conversation("conv_1").message_count == 1
     status = scene.read_models.projection_status(MESSAGE_STATUS)
     assert (status.lag_events, status.parked) == (0, 2)
@@ -172,9 +174,13 @@ def test_an_event_that_cannot_be_projected_is_parked_and_stops_nothing_else(any_
         ("message.of-the-future", "UnreadableEvent"),
         ("message.sent", "an earlier event of this message is parked"),
     ]
+    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert [each.split(",")[0] for each in told] == [
+        f"the event at {unreadable} could not be projected into {name}" for name in (MESSAGE_STATUS,)
+    ]
 
 
-def test_a_status_tells_from_where_on_it_is_without_what_could_not_be_projected(any_scene: Scene) -> None:
+def test_a_status_tells_from_where_on_it_is_without_what_cannot_be_read(any_scene: Scene) -> None:
     scene = any_scene
     scene.deliver(outbound("queued", "msg_1", 1), outbound("queued", "msg_2", 1))
     parked_from = scene.append_unreadable("msg_1")
@@ -183,7 +189,7 @@ def test_a_status_tells_from_where_on_it_is_without_what_could_not_be_projected(
     scene.read_models.catch_up()
 
     statuses = [scene.read_models.current_status(f"msg_{number}") for number in (1, 2)]
-    with pytest.raises(NotFound, match=r"its event at .* could not be projected"):
+    with pytest.raises(NotFound, match=r"its event at .* cannot be read"):
         scene.read_models.current_status("msg_3")
     with pytest.raises(NotFound, match="nothing is known"):
         scene.read_models.current_status("msg_4")

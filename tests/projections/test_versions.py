@@ -1,9 +1,12 @@
 """Upgrades of a read model, and the way back: rows of another version are left alone until they have been rebuilt."""
 
 import pytest
+from msgspec import structs
 from sqlalchemy import update
 
 from ledger.provider import Status
+from projections.checkpoints import Generation
+from projections.message_status import MESSAGES, encode_message
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters
 from projections.register import entry
 from projections.tables import read_models
@@ -45,7 +48,7 @@ def test_a_new_version_of_a_read_model_is_built_beside_the_old_one_at_the_start(
 def test_a_program_that_runs_leaves_rows_alone_that_a_newer_one_has_switched_to_and_tells_a_status_from_the_log(
     scene: Scene,
 ) -> None:
-    scene.deliver(outbound("queued", "msg_1", 1))
+    scene.deliver(outbound("queued", "msg_1", 1), outbound("queued", "msg_2", 1))
     scene.read_models.catch_up()
     made_by(scene, NEWER)
 
@@ -53,6 +56,24 @@ def test_a_program_that_runs_leaves_rows_alone_that_a_newer_one_has_switched_to_
     scene.read_models.catch_up()
 
     assert scene.read_models.projection_status(MESSAGE_STATUS).lag_events == 1
-    (listed,) = scene.read_models.messages(MessageFilters()).items
-    assert listed.message.status == Status.ACCEPTED
+    assert [each.message.status for each in scene.read_models.messages(MessageFilters()).items] == 2 * [Status.ACCEPTED]
+    theirs = structs.replace(
+        scene.held("msg_1").message, status=Status.FAILED, sequence=9
+    )  # by a rule that is not ours
+    with scene.read_models.stores.rows.writing() as connection:
+        connection.execute(update(MESSAGES.table(Generation(MESSAGE_STATUS, 1))).values(state=encode_message(theirs)))
     assert scene.read_models.current_status("msg_1").message.status == Status.SENT
+
+
+def test_a_version_with_other_columns_is_replaced_without_a_comparison(scene: Scene) -> None:
+    scene.deliver(outbound("queued", "msg_1", 1))
+    scene.read_models.catch_up()
+    made_by(scene, OLDER)
+    with scene.read_models.stores.rows.writing() as connection:
+        connection.exec_driver_sql("DROP INDEX message_status_g1_by_failure_code")
+        connection.exec_driver_sql("ALTER TABLE message_status_g1 DROP COLUMN failure_code")
+
+    report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert report.rows_compared == 0
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]

@@ -2,16 +2,18 @@
 
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from ledger.events import MessageEvent
+from ledger.facts import Fact
 from ledger.ledger import Ledger
 from ledger.store import sqlite
 from ledger.verification import verify
-from tests.api.running import until
+from tests.api.running import running, settings_at, until
 from tests.builders import fact, queued, sent
 
 
@@ -30,25 +32,30 @@ def events_in_file(folder: Path) -> int:
         return int(found)
 
 
+def large(event: Callable[..., MessageEvent], sequence: int) -> Fact:
+    """A fact of more pages than are left where they are."""
+    return fact(event(sequence, text="x" * 200_000))
+
+
 def moving_threads() -> set[threading.Thread]:
-    return {thread for thread in threading.enumerate() if thread.name == "ledger-backfill"}
+    return {thread for thread in threading.enumerate() if thread.name.startswith("ledger-backfill ")}
 
 
 def test_what_was_committed_is_moved_into_the_file(moving: Ledger, tmp_path: Path) -> None:
-    moving.commit([fact(queued(1))])
+    moving.commit([large(queued, 1)])
     until(lambda: events_in_file(tmp_path) == 1)
-    moving.commit([fact(sent(2))])
+    moving.commit([large(sent, 2)])
     until(lambda: events_in_file(tmp_path) == 2)
 
     assert verify(moving).findings == ()
 
 
 def test_pages_that_somebody_reads_wait_and_commits_do_not(moving: Ledger, tmp_path: Path) -> None:
-    moving.commit([fact(queued(1))])
+    moving.commit([large(queued, 1)])
     until(lambda: events_in_file(tmp_path) == 1)
     with moving.database.reading() as reader:
         assert reader.exec_driver_sql("SELECT count(*) FROM events").scalar_one() == 1
-        moving.commit([fact(sent(2))])
+        moving.commit([large(sent, 2)])
         moving.database.move()
         assert events_in_file(tmp_path) == 1
     moving.database.move()
@@ -59,27 +66,55 @@ def test_pages_that_somebody_reads_wait_and_commits_do_not(moving: Ledger, tmp_p
 def test_a_pass_that_fails_is_told_and_the_next_one_does_its_work(
     moving: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    moving.commit([fact(queued(1))])
+    moving.commit([large(queued, 1)])
     until(lambda: events_in_file(tmp_path) == 1)
-    moving.commit([fact(sent(2))])
+    moving.commit([large(sent, 2)])
     moving.database.after_failure(sqlite.SQLITE.OperationalError("disk I/O error"))
     (tmp_path / "ledger.db").rename(tmp_path / "away.db")
     moving.database.move()
     (tmp_path / "away.db").rename(tmp_path / "ledger.db")
     warned = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
-    moving.commit([fact(queued(3))])
+    moving.commit([large(queued, 3)])
     until(lambda: events_in_file(tmp_path) == 3)
 
     assert warned[0].startswith(f"the write-ahead log of {tmp_path}/ledger.db was not moved: ")
     assert verify(moving).findings == ()
 
 
+def test_a_few_pages_are_left_where_they_are(moving: Ledger, tmp_path: Path) -> None:
+    moving.commit([fact(queued(1))])
+
+    assert (moving.database.move(), events_in_file(tmp_path)) == (0, 0)
+
+
+def test_emptying_and_moving_do_not_get_into_each_other_s_way(moving: Ledger, tmp_path: Path) -> None:
+    for sequence in range(20):
+        moving.commit([large(queued, sequence)])
+        mover = threading.Thread(target=moving.database.move)
+        mover.start()
+        moving.database.tidy()
+        mover.join()
+
+        assert (tmp_path / "ledger.db-wal").stat().st_size == 0
+
+
+def test_a_server_moves_all_three_of_its_files(tmp_path: Path) -> None:
+    others = moving_threads()
+    with running(settings_at(tmp_path)):
+        names = {thread.name for thread in moving_threads() - others}
+    assert names == {f"ledger-backfill ledger.db{kind}" for kind in ("", ".read-models", ".audit")}
+
+
 def test_the_thread_ends_when_the_database_is_closed(tmp_path: Path) -> None:
     others = moving_threads()
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
-        for _ in range(2):
-            ledger.database.move_beside_commits()
+        starters = [threading.Thread(target=ledger.database.move_beside_commits) for _ in range(8)]
+        for starter in starters:
+            starter.start()
+        for starter in starters:
+            starter.join()
         assert len(moving_threads() - others) == 1
+    ledger.database.move_beside_commits()
     assert moving_threads() <= others
 
 
