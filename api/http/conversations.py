@@ -1,39 +1,45 @@
 """GET /conversations and what is below it: what customers wrote, from the read model."""
 
+from functools import partial
+
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import page_answer
 from api.audit.witness import tell
+from api.http.found import found
 from api.http.questions import path_text, query_limit, query_phone, query_text
 from api.http.responses import json_answer
 from api.service import Service
-from projections.read_models import conversation_json, conversation_message_json
+from projections.read_models import INBOUND_CONVERSATIONS, conversation_json, conversation_message_json
 
 
 def get_conversations(service: Service, caller: Caller, request: Request) -> Response:
     """Conversations, latest message first."""
-    page = service.read_models.conversations(
+    ask = partial(
+        service.read_models.conversations,
         number_id=query_text(request, "numberId"),
         participant=query_phone(request, "participant"),
         cursor=query_text(request, "cursor"),
         limit=query_limit(request),
     )
+    page = found(service, INBOUND_CONVERSATIONS, request, ask)
     tell(request, items=len(page.items))
     return json_answer(page_answer(page, conversation_json, masked=caller.is_masked))
 
 
 def get_conversation(service: Service, caller: Caller, request: Request) -> Response:
     """One conversation."""
-    conversation = service.read_models.conversation(path_text(request, "conversationId"))
+    ask = partial(service.read_models.conversation, path_text(request, "conversationId"))
+    conversation = found(service, INBOUND_CONVERSATIONS, request, ask)
     return json_answer(conversation_json(conversation, masked=caller.is_masked))
 
 
 def get_conversation_messages(service: Service, caller: Caller, request: Request) -> Response:
     """The messages of a conversation, oldest first."""
-    page = service.read_models.conversation_messages(
-        path_text(request, "conversationId"), cursor=query_text(request, "cursor"), limit=query_limit(request)
-    )
+    conversation_id, cursor = path_text(request, "conversationId"), query_text(request, "cursor")
+    ask = partial(service.read_models.conversation_messages, conversation_id, cursor=cursor, limit=query_limit(request))
+    page = found(service, INBOUND_CONVERSATIONS, request, ask)
     tell(request, items=len(page.items))
     return json_answer(page_answer(page, conversation_message_json, masked=caller.is_masked))

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -10,6 +11,7 @@ from api.access import Caller
 from api.answers import page_answer
 from api.audit.witness import tell
 from api.http.conditional import etag_of, is_known
+from api.http.found import found
 from api.http.problems import NotReachedInTime
 from api.http.questions import (
     path_text,
@@ -44,8 +46,9 @@ async def get_message(service: Service, caller: Caller, request: Request) -> Res
 
 def get_messages(service: Service, caller: Caller, request: Request) -> Response:
     """Messages, newest update first."""
-    limit, cursor = query_limit(request), query_text(request, "cursor")
-    page = service.read_models.messages(_filters(request), cursor=cursor, limit=limit)
+    filters, limit, cursor = _filters(request), query_limit(request), query_text(request, "cursor")
+    ask = partial(service.read_models.messages, filters, cursor=cursor, limit=limit)
+    page = found(service, MESSAGE_STATUS, request, ask)
     tell(request, items=len(page.items))
     return json_answer(page_answer(page, status_json, masked=caller.is_masked))
 

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Forbidden, TooManyFailures, Unauthenticated
+from api.http.found import NotFoundYet
 from api.writer_process import WriterSilent
 from ledger import errors
 from projections.errors import RebuildRunning
@@ -87,6 +88,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.QueueFull: Kind(503, "queue-full", "Too many deliveries are waiting"),
     errors.ShuttingDown: Kind(503, "shutting-down", "The server is shutting down"),
     NotReachedInTime: Kind(504, "read-model-behind", "The read model is behind"),
+    NotFoundYet: Kind(503, "not-found-yet", "Nothing is found yet"),
     TooManyStreams: Kind(503, "too-many-streams", "Too many streams are open"),
     WriterSilent: Kind(503, "writer-silent", "The process that writes does not answer"),
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
@@ -102,6 +104,16 @@ KINDS: Mapping[type[Exception], Kind] = {
 NOTHING_AT_ROOT = (
     "Nothing is here. The pages for people are at /console, and what programs may ask is in /openapi.json."
 )
+NOT_FOR_THE_LOG = (
+    errors.SenderMustFix,
+    Unauthenticated,
+    TooManyFailures,
+    Forbidden,
+    NotReachedInTime,
+    NotFoundYet,
+)
+"""What no operator must act on, or is told of otherwise."""
+
 HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}
 
 
@@ -133,7 +145,7 @@ def problem_of(error: Exception) -> Response:
 
 async def answer_error(_request: Request, error: Exception) -> Response:
     """Starlette's handler for our errors. What an operator must act on is told to the log as well."""
-    if not isinstance(error, errors.SenderMustFix | Unauthenticated | TooManyFailures | Forbidden | NotReachedInTime):
+    if not isinstance(error, NOT_FOR_THE_LOG):
         log.error("a request could not be answered", problem=kind_of(error).slug, error=type(error).__name__)
     return problem_of(error)
 

@@ -11,8 +11,10 @@ from sqlalchemy import Connection
 
 from ledger.log_entries import WHY_UNREADABLE
 from ledger.positions import Position
+from projections import health
 from projections.errors import RebuildPaused
 from projections.generations import index_names
+from projections.page_cursors import AfterMessage, write_cursor
 from projections.read_models import Rebuild
 from projections.runner import Runner
 from tests.api.running import Running, key_of, running, settings_at, until
@@ -609,3 +611,31 @@ def test_a_status_is_readable_soon_after_its_webhook_is_answered(fresh: Running)
         answered_s = time.monotonic()
         until(lambda number=number: fresh.get(f"/messages/msg_{number}").status_code == 200)  # type: ignore[misc]
         assert time.monotonic() - answered_s < 2
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/messages",
+        "/messages?status=failed",
+        "/conversations",
+        "/conversations/conv_1",
+        "/conversations/conv_1/messages",
+    ],
+)
+def test_while_a_read_model_is_far_behind_nothing_found_is_not_told_as_an_answer(
+    store_url: str, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    with running(settings_at(store_url)) as server:
+        before = server.get(path)
+        monkeypatch.setattr(Runner, "pass_once", lambda _runner: False)
+        monkeypatch.setattr(health, "LAG_S_MAX", -1.0)
+        server.deliver(body("message.inbound", "msg_1", conversationId="conv_1"))
+        behind = server.get(path)
+        at_the_end = server.get("/messages?cursor=" + write_cursor(AfterMessage(0, 0, 0, (9,))))
+
+    assert before.status_code in (200, 404)
+    assert (behind.status_code, behind.headers["retry-after"]) == (503, "5")
+    assert behind.json()["type"].endswith("not-found-yet")
+    assert ", which is 1 event behind the log" in behind.json()["detail"]
+    assert (at_the_end.status_code, at_the_end.json()) == (200, {"items": [], "next": None})

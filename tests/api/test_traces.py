@@ -227,7 +227,7 @@ def test_projecting_and_each_step_of_a_rebuild_are_seen(watched: Watched, messag
     assert told == {"ledger.projection": "message-status", "ledger.rows.differing": 0}
     assert (int(str(events)), int(str(rows))) >= (1, 1)
     steps = [each.name for each in watched.spans() if parent_of(each) == id_of(rebuild)]
-    assert steps == ["catch up", "compare", "switch"]
+    assert steps == ["catch up", "index", "compare", "switch"]
 
 
 def test_a_commit_that_fails_is_an_error_by_its_class_alone(tmp_path: Path) -> None:
