@@ -11,7 +11,7 @@ Every batch is committed with its checkpoint, so a rebuild that is killed anywhe
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
@@ -120,9 +120,6 @@ class Rebuild:
             f"{report.rows_compared:,}",
             f"{report.rows_differing:,}",
         )
-        for example in report.examples:
-            positions = ", ".join(map(str, example.positions))
-            log.warning("the row with the events %s was not as its log says: %s", positions, ", ".join(example.columns))
         self._lease.drop_what_is_not_kept()
         return report
 
@@ -152,7 +149,7 @@ class Rebuild:
 
     def _run_logged(self) -> None:
         try:
-            self.run()
+            _tell_of(self._projection.name, self.run().examples)
         except RebuildCancelled as error:
             log.info("%s, and what it had built is dropped", error)
         except RebuildPaused as error:
@@ -279,3 +276,10 @@ class Rebuild:
             rebuilder=None,
             rebuild_report=msgspec.json.encode(report).decode(),
         )
+
+
+def _tell_of(name: str, examples: Sequence[Difference]) -> None:
+    """For the log of a server, whose rebuilds nobody watches."""
+    for example in examples:
+        positions, columns = ", ".join(map(str, example.positions)), ", ".join(example.columns)
+        log.warning("the row of %s with the events %s was not as the log says, in: %s", name, positions, columns)

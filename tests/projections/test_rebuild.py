@@ -615,6 +615,18 @@ def test_how_a_rebuild_ended_is_in_the_log_output_before_the_old_rows_are_droppe
     assert line.endswith("s; 80 rows were compared, 0 of them differed")
 
 
+def test_rows_that_differed_are_in_the_log_output_of_a_server(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    filled(scene)
+    break_rows(scene, "UPDATE message_status_g1 SET status = 'failed' WHERE message_id = 'msg_7'")
+
+    rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    rebuild.start()
+    rebuild._thread.join()  # type: ignore[union-attr]  # noqa: SLF001 - as a server never waits for it
+
+    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert told == ["the row of message-status with the events 0-22, 0-24 was not as the log says, in: status"]
+
+
 def test_where_a_rebuild_was_cut_off_is_in_the_log_output(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     filled(scene)
     rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
