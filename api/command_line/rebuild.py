@@ -23,6 +23,7 @@ from api.command_line.terminal import (
     when_about,
 )
 from api.command_line.witnessing import administering, note
+from api.durations import SECOND_US, took
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 from ledger.errors import MalformedQuestion
@@ -166,7 +167,7 @@ def _tell(text: str, value: dict[str, object], *, as_json: bool) -> None:
 def _print(name: str, report: RebuildReport) -> None:
     console = to_stdout()
     rate = report.events / report.seconds if report.seconds else 0.0
-    done = f"{counted(report.events, 'event')} in {report.seconds:.1f} s ({rate:,.0f} events/s)"
+    done = f"{counted(report.events, 'event')} in {took(round(report.seconds * SECOND_US))} ({rate:,.0f} events/s)"
     console.print(said(name, "bold"), said(f"rebuilt from {done}"), soft_wrap=True)
     if not report.rows_differing:
         console.print(said(f"  {_as_they_were(report.rows_compared)}", "green"), soft_wrap=True)

@@ -17,7 +17,7 @@ from api.console.visit import Console, Visit
 from api.durations import SECOND_US, lasting, took
 from api.http.problems import TooManyStreams
 from api.verifying import last_verification
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, NotFound
 from ledger.positions import Position
 from projections.read_models import ProjectionStatus
 
@@ -48,9 +48,12 @@ def operations_page(visit: Visit) -> Response:
 
 
 def rebuild(visit: Visit) -> Response:
-    """Begins to build a read model again beside the live one; RebuildRunning while somebody does."""
+    """Begins to build a read model again beside the live one; RebuildRunning while somebody does, NotFound."""
     name = visit.form().get("name", "")
     visit.tell(subject=name)
+    names = [each.name for each in visit.console.pulse.feel().projections]
+    if name not in names:
+        raise NotFound(f"there is no read model {name[:64]}: expected {' or '.join(names)}")
     visit.service.rebuild(name)
     return see_other("/console/operations?rebuilding=1")
 

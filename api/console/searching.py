@@ -6,7 +6,7 @@ from typing import NamedTuple
 from starlette.responses import Response
 
 from api.console.listed import Line, line_of
-from api.console.rendering import conversation_url, message_url, query_url, see_other, send_url
+from api.console.rendering import conversation_url, counted, message_url, query_url, see_other, send_url
 from api.console.visit import Visit
 from api.phones import phone_in
 from ledger.errors import NotFound
@@ -88,7 +88,7 @@ def _phone(visit: Visit, text: str) -> Found:
             "Conversation",
             each.conversation_id,
             conversation_url(each.conversation_id),
-            f"{each.message_count} messages",
+            counted(each.message_count, "message"),
         )
         for each in page.items
     ]
@@ -99,7 +99,7 @@ def _conversation(visit: Visit, text: str) -> Found:
     hits = []
     try:
         count = visit.service.read_models.conversation(text).message_count
-        hits = [Hit("Conversation", text, conversation_url(text), f"{count} messages")]
+        hits = [Hit("Conversation", text, conversation_url(text), counted(count, "message"))]
     except NotFound:
         pass
     return Found("conversationId", hits)

@@ -130,6 +130,24 @@ def test_a_rebuild_that_runs_is_a_refusal_that_leads_to_the_operations(tmp_path:
     assert (refused.status_code, '<a class="button" href="/console/operations">' in refused.text) == (409, True)
 
 
+def test_a_conversation_of_one_message_is_found_as_one(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.inbound", "in_1", conversationId="conv_1", **{"from": "+15557654321"})
+        until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
+        found = signed_in(server, "reader").text("/console/search?q=%2B15557654321")
+
+    assert "Conversation conv_1 1 message " in found
+    assert "1 messages" not in found
+
+
+def test_a_read_model_that_there_is_not_is_refused_with_those_that_there_are(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        refused = signed_in(server, "admin").post("/console/operations/rebuild", name="no-such")
+
+    assert refused.status_code == 404
+    assert "there is no read model no-such: expected message-status or inbound-conversations" in refused.text
+
+
 def test_parked_events_lead_to_the_command_that_tries_them_again(tmp_path: Path) -> None:
     with running(settings_at(tmp_path)) as server:
         append_unreadable(server.service.ledger, "msg_1", version=1)
