@@ -118,7 +118,7 @@ def _rebuild_all(read_models: ReadModels, names: list[str], *, as_json: bool) ->
             at = f"{before.rebuild.done:,} of {counted(before.rebuild.total, 'event')}"
             to_stderr().print(said(f"{each}: goes on where it was cut off, at {at}", "yellow"), soft_wrap=True)
         try:
-            with administering(Act.REBUILD, each) as result, _progress_shown(each) as on_progress:
+            with administering(Act.REBUILD, each) as result, progress_shown(each) as on_progress:
                 claimed = read_models.claim_rebuild(each)
                 note(Act.REBUILD, each, outcome=BEGUN)  # whoever is killed leaves no other
                 report = claimed.run(on_progress)
@@ -213,7 +213,8 @@ def _as_json(report: RebuildReport) -> dict[str, object]:
 
 
 @contextmanager
-def _progress_shown(name: str) -> Iterator[OnProgress | None]:
+def progress_shown(name: str) -> Iterator[OnProgress | None]:
+    """A bar that a rebuild moves, if somebody is looking."""
     with progress_bar(f"rebuilding {name}") as bar:
         if bar is None:
             yield None

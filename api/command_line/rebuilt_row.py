@@ -10,7 +10,7 @@ from api.command_line.opening import opened, warn_if_behind
 from api.command_line.terminal import print_json, said, to_stderr, to_stdout
 from api.command_line.witnessing import administering
 from ledger.errors import UnreadableEvent
-from ledger.log_entries import UnreadableEntry
+from ledger.log_entries import WHY_UNREADABLE, UnreadableEntry
 from projections.read_models import MESSAGE_STATUS, ReadModels
 
 WHAT_CAME_OF_IT = {
@@ -74,11 +74,8 @@ def _what_is_unreadable(message_id: str, error: UnreadableEvent) -> str:
 def _in_words(row: RebuiltRow, message_id: str) -> str:
     if row.error is not None:
         kept = "stays as it was" if row.is_there else "is not there, as before"
-        return (
-            f"{row.name}: the row of {message_id} {kept}:"
-            f" {row.error}. `ledger history {message_id}` shows all its events; a newer program may have written this one"
-            " (upgrade), or it is damaged (`ledger verify` tells)"
-        )
+        told = f"{row.name}: the row of {message_id} {kept}: {row.error}; {WHY_UNREADABLE}"
+        return f"{told}; `ledger history {message_id}` shows all its events"
     return f"{row.name}: the row of {message_id} {WHAT_CAME_OF_IT[row.is_there, row.changed]}"
 
 

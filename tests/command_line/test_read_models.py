@@ -245,7 +245,7 @@ def test_a_message_with_an_event_that_cannot_be_read_keeps_its_row_and_the_event
     assert ended.stdout == "inbound-conversations: the row of msg_1 was not there, and is not now\n"
     told = ended.stderr.splitlines()[-1]
     assert told.startswith("message-status: the row of msg_1 stays as it was: the event at 0-2 cannot be read: unknown")
-    assert ("`ledger history msg_1`" in told, "`ledger verify`" in told) == (True, True)
+    assert ("`ledger history msg_1`" in told, "or its row is damaged (ledger verify)" in told) == (True, True)
     (item,) = as_json.json["items"]
     assert (item["changed"], item["hasRow"], item["error"][:15]) == (False, True, "the event at 0-")
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
 from api.command_line.projections import COLUMNS, print_projections
+from api.command_line.rebuild import progress_shown
 from api.command_line.terminal import Bar
 from projections.health import LIVE, REBUILDING
 from projections.lease import RebuildProgress
@@ -31,6 +32,20 @@ def drawn(columns: int, *moves: tuple[int, int]) -> str:
 
 def test_the_time_left_is_told_whatever_the_log_grows_meanwhile() -> None:
     assert "  570,000 of 583,123  1 min left  12,345 events/s " in drawn(120, (569_000, 583_000), (570_000, 583_123))
+
+
+def test_a_rebuild_s_bar_tells_the_rebuild_s_own_estimate(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "120")
+
+    with progress_shown(MESSAGE_STATUS) as show:
+        assert show is not None
+        show(RebuildProgress(569_000, 583_000, 12_345.0, 2 * MINUTES))
+        show(RebuildProgress(570_000, 583_123, 12_345.0, MINUTES))
+
+    assert "570,000 of 583,123  1 min left  12,345 events/s" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
