@@ -184,7 +184,7 @@ def _print(name: str, report: RebuildReport) -> None:
 def _as_they_were(rows: int) -> str:
     match rows:
         case 0:
-            return "there are no rows, as before"
+            return "there were no rows to compare with"
         case 1:
             return "the one row is as it was"
         case _:

@@ -174,7 +174,7 @@ def test_a_rebuild_says_where_it_went_on_and_how_many_rows_are_as_they_were(run:
     resumed = run("rebuild", LEDGER_DATABASE_URL=cut_off_url)
 
     assert (resumed.status, resumed.stderr) == (0, "message-status: goes on where it was cut off, at 0 of 1 event\n")
-    assert resumed.stdout.splitlines()[1::2] == ["  the one row is as it was", "  there are no rows, as before"]
+    assert resumed.stdout.splitlines()[1::2] == ["  the one row is as it was", "  there were no rows to compare with"]
 
 
 def test_a_rebuild_tells_which_rows_differed_and_that_this_is_no_failure(run: Run, store_url: str) -> None:
