@@ -1,19 +1,24 @@
 """The read model `inbound-conversations`: the same whatever the order of arrival."""
 
+import json
 from collections.abc import Iterator
 from itertools import count, permutations
 from threading import Thread
 
 import psycopg
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sqlalchemy import event
 
-from ledger.errors import NotFound
+from ledger.errors import NotFound, UnreadableBody
 from ledger.events import stream_key
 from ledger.facts import partition_of
+from ledger.json_values import parse_object
 from ledger.times import write_time
 from projections import inbound_conversations
 from projections.inbound_conversations import Entry
+from projections.queries_conversations import said_in
 from projections.read_models import INBOUND_CONVERSATIONS, conversation_json, conversation_message_json
 from tests.engines import PrivatePostgres
 from tests.projections.scene import START_US, Scene, inbound, outbound
@@ -202,3 +207,25 @@ def test_what_is_left_of_a_conversation_is_summed_up_a_few_bodies_at_a_time(in_t
     scene.read_models.rebuild_message(INBOUND_CONVERSATIONS, "in_1")
 
     assert reads == [False, True, False]  # the row before, what is left, the row after
+
+
+numbers = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    st.none() | st.booleans() | numbers | st.text(st.characters()),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(said=st.dictionaries(st.sampled_from(["body", "media", "other"]), values), is_ascii=st.booleans())
+@example(said={"body": "half of \ud83d a pair", "media": 1e308}, is_ascii=True)
+@example(said={"body": "\0", "media": [10**40, -0.0, {"a": None}]}, is_ascii=False)
+def test_what_a_body_says_is_what_was_parsed_when_it_was_received(said: dict[str, object], *, is_ascii: bool) -> None:
+    raw = json.dumps(said, ensure_ascii=is_ascii).encode("utf-8", "surrogatepass")
+    try:
+        parsed = parse_object(raw)
+    except UnreadableBody:
+        return
+    found = said_in(raw)
+
+    assert repr((found.body, found.media)) == repr((parsed.get("body"), parsed.get("media")))
