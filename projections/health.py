@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from ledger.durations import SECOND_US, took
 from ledger.errors import UnreadableEvent
 from ledger.mapper import EventCodec
 from ledger.positions import Position
@@ -113,7 +114,9 @@ def readiness(statuses: Sequence[ProjectionStatus], projecting_error: str | None
         if status.lag_seconds > LAG_S_MAX:
             reasons.append(f"{status.name}: {lag_in_words(status.lag_events, status.lag_seconds)}")
         if status.parked:
-            warnings.append(f"{status.name}: {status.parked:,} events are parked")
+            warnings.append(
+                f"{status.name}: {status.parked:,} {'event is' if status.parked == 1 else 'events are'} parked"
+            )
     return Readiness(reasons, warnings)
 
 
@@ -121,7 +124,8 @@ def lag_in_words(events: int, seconds: float) -> str:
     """How far behind a read model is. The seconds are no estimate of how long it takes to catch up."""
     if not events:
         return "up to date with the log"
-    return f"{events:,} {'event' if events == 1 else 'events'} behind the log, the first of them received {seconds:,.1f} s ago"
+    behind = f"{events:,} {'event' if events == 1 else 'events'} behind the log"
+    return f"{behind}, the first of them received {took(round(seconds * SECOND_US))} ago"
 
 
 def _built(connection: Connection, registered: Entry, projection: Projection) -> int | None:

@@ -336,7 +336,7 @@ class ReadModels:
 
     def _projection(self, name: str) -> Projection:
         if name not in self._projections:
-            raise NotFound(f"there is no projection {name[:64]!r}: expected one of {sorted(self._projections)}")
+            raise NotFound(f"there is no projection {name[:64]!r}: expected {' or '.join(sorted(self._projections))}")
         return self._projections[name]
 
     def _own(self, rebuild: Rebuild) -> Rebuild:

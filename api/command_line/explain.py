@@ -15,10 +15,10 @@ from api.command_line.history import MessageId
 from api.command_line.opening import opened
 from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout, when
 from api.command_line.witnessing import note
-from api.durations import took
 from api.explanation import Explanation, Happening, known_of
 from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
+from ledger.durations import took
 from ledger.log_entries import UnreadableEntry
 from ledger.message import external_reference, missing_sequences
 from ledger.times import write_time

@@ -10,7 +10,7 @@ from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stderr, to_stdout
 from api.command_line.witnessing import administering
-from api.durations import SECOND_US, took
+from ledger.durations import SECOND_US, took
 from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 from ledger.times import write_time

@@ -23,9 +23,9 @@ from api.command_line.terminal import (
     when_about,
 )
 from api.command_line.witnessing import administering, note
-from api.durations import SECOND_US, took
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
+from ledger.durations import SECOND_US, took
 from ledger.errors import MalformedQuestion
 from projections.read_models import Cancelled, ReadModels, RebuildProgress, RebuildReport
 

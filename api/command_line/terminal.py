@@ -21,8 +21,8 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from api.durations import lasting
 from api.visible import visible
+from ledger.durations import lasting
 from ledger.times import write_time
 
 JSON_INDENT = 2

@@ -14,11 +14,12 @@ from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
 from api.console.quarantine import waiting
 from api.console.rendering import PAGE_HEADERS, counted, see_other
 from api.console.visit import Console, Visit
-from api.durations import SECOND_US, lasting, took
 from api.http.problems import TooManyStreams
 from api.verifying import last_verification
+from ledger.durations import lasting
 from ledger.errors import LedgerError, NotFound
 from ledger.positions import Position
+from projections.health import lag_in_words
 from projections.read_models import ProjectionStatus
 
 STREAMS_MAX = 16
@@ -123,7 +124,7 @@ def _words(projection: ProjectionStatus) -> dict[str, str]:
         left = "" if rebuild_.seconds_left is None else f", {lasting(rebuild_.seconds_left)} left"
         progress = f"{rebuild_.done:,} of {counted(rebuild_.total, 'event')}, {rebuild_.events_per_second:,.0f}/s{left}"
     return {
-        "lag": _how_far(projection),
+        "lag": lag_in_words(projection.lag_events, projection.lag_seconds),
         "position": projection.position,
         "parked": _parked(projection),
         "progress": progress,
@@ -132,13 +133,6 @@ def _words(projection: ProjectionStatus) -> dict[str, str]:
 
 def _state(projection: ProjectionStatus) -> str:
     return f"{projection.condition}, rebuild cut off" if projection.is_cut_off else projection.condition
-
-
-def _how_far(projection: ProjectionStatus) -> str:
-    if not projection.lag_events:
-        return "up to date with the log"
-    behind = f"{counted(projection.lag_events, 'event')} behind the log"
-    return f"{behind}, the first of them received {took(round(projection.lag_seconds * SECOND_US))} ago"
 
 
 def _parked(projection: ProjectionStatus) -> str:

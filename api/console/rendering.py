@@ -14,8 +14,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.responses import Response
 
-from api.durations import MINUTE_S, SECOND_US, lasting, took
 from api.visible import visible
+from ledger.durations import MINUTE_S, SECOND_US, lasting, took
 from ledger.times import EPOCH, MICROSECOND, write_time
 
 HERE = Path(__file__).parent
