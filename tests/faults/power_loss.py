@@ -119,10 +119,13 @@ def _cut_logs_back(
         ends.take(step)
     rows = {name: content for name, content in ends.after_power_cut(None).items() if READ_MODELS in name}
     for trial in range(trials):
-        disk = Disk(begin)
-        for step in steps[: dice.randrange(len(steps) // 2)]:
-            disk.take(step)
-        files = {name: each for name, each in disk.after_power_cut(None).items() if READ_MODELS not in name} | rows
+        log: dict[str, bytes] = {}
+        while not any(name.endswith("/ledger.db") for name in log):  # not even begun: no server opens that beside read models
+            disk = Disk(begin)
+            for step in steps[: dice.randrange(len(steps) // 2)]:
+                disk.take(step)
+            log = {name: each for name, each in disk.after_power_cut(None).items() if READ_MODELS not in name}
+        files = log | rows
         wrong = partial(_wrong_below_read_models, goes_on=trial % 2 == 1)
         figures.violated(*(f"a log cut back: {each}" for each in opened_after(files, folder, {}, wrong)))
         figures.counts["logs cut back below their read models"] += 1
