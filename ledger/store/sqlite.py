@@ -35,7 +35,7 @@ DAMAGED = ("database disk image is malformed", "file is not a database", "file i
 """What SQLite says of a damaged file, and what we say after a check."""
 FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
-WAL_PAGES_MAX, WAL_PAGES_MAX_ALONE = 4_000, 1_000
+WAL_PAGES_MAX, WAL_PAGES_MAX_ALONE = 8_000, 1_000
 """When the write-ahead log has so many pages, the commits themselves move what is left of it into the file; the second where they do
 all of it: see `backfill.py`."""
 
