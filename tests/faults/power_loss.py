@@ -120,7 +120,9 @@ def _cut_logs_back(
     rows = {name: content for name, content in ends.after_power_cut(None).items() if READ_MODELS in name}
     for trial in range(trials):
         log: dict[str, bytes | None] = {}
-        while not any(name.endswith("/ledger.db") for name in log):  # not even begun: no server opens that beside read models
+        while not any(
+            name.endswith("/ledger.db") for name in log
+        ):  # not even begun: no server opens that beside read models
             disk = Disk(begin)
             for step in steps[: dice.randrange(len(steps) // 2)]:
                 disk.take(step)
