@@ -120,6 +120,8 @@ class Database:
 
     def move(self) -> int:
         """One pass of that, which tells how many pages of the write-ahead log are in the file by now; 0 where it fails."""
+        if not self.is_sqlite:
+            return 0
         try:
             with self._moving, self._reader.connect() as connection:
                 return sqlite.move_wal(connection.connection.dbapi_connection)
