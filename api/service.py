@@ -196,7 +196,7 @@ class Service:
         self._audit_thread = threading.Thread(
             target=commit_for,
             args=(other_end, ENTRIES, self._commit_audit),
-            kwargs={"on_commit": lambda: None, "on_idle": self.trail.database.tidy},
+            kwargs={"on_commit": lambda: None},
             name="ledger-audit",
             daemon=True,
         )

@@ -45,9 +45,7 @@ class Writing:
 
     def _commit_for(self, end: socket.socket) -> None:
         try:
-            commit_for(
-                end, ITEMS, self._ledger.commit, on_commit=self._read_models.wake, on_idle=self._ledger.database.tidy
-            )
+            commit_for(end, ITEMS, self._ledger.commit, on_commit=self._read_models.wake)
         except BaseException:
             self.has_lost_a_thread = True
             log.exception("a thread that commits has died")

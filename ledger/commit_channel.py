@@ -7,7 +7,6 @@ Nobody waits for it without end: who commits may be stopped, or have a disk that
 
 import asyncio
 import logging
-import select
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,7 +19,6 @@ from ledger.errors import LedgerError, StoreUnavailable
 from ledger.facts import Item, Outcome
 
 LENGTH_BYTES = 4
-IDLE_AFTER_S = 1.0
 
 LOOK_EVERY_S = 1.0
 LOOKS_MAX = 12
@@ -142,18 +140,13 @@ def commit_for(
     commit: Callable[[Sequence[Brought]], list[Told]],
     *,
     on_commit: Callable[[], None],
-    on_idle: Callable[[], None],
 ) -> None:
     """Commits what comes through a channel until its other end is closed. Blocks: run it in a thread of its own.
 
-    `on_commit` is called after each answer, `on_idle` when nothing has come for a while.
+    `on_commit` is called after each answer.
     """
-    anything = select.poll()
-    anything.register(end, select.POLLIN)
     with end, end.makefile("rb") as frames, suppress(ConnectionError):
         while True:
-            if not anything.poll(IDLE_AFTER_S * 1_000):
-                _rest(on_idle)
             length = int.from_bytes(frames.read(LENGTH_BYTES), "big")
             content = frames.read(length)
             if len(content) < max(length, 1):
@@ -170,10 +163,3 @@ def _outcome(commit: Callable[[Sequence[Brought]], list[Told]], items: Sequence[
     except Exception as error:  # who commits must outlive whatever happens to one batch
         log.exception("a commit of %d items failed unexpectedly", len(items))
         return Refused(StoreUnavailable.__name__, f"the commit failed: {type(error).__name__}")
-
-
-def _rest(on_idle: Callable[[], None]) -> None:
-    try:
-        on_idle()
-    except Exception:
-        log.exception("the idle work of who commits failed")

@@ -5,12 +5,13 @@ others cannot write. On PostgreSQL each kind has its pool; writers run at READ C
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Lock
+from typing import Any
 
-from sqlalchemy import Connection, make_url
+from sqlalchemy import Connection, Engine, make_url
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -40,7 +41,8 @@ class Database:
         self._proving = Lock()
         self._held = HeldFile(Path(self.url.database or ""))
         self._moving = Lock()
-        self._backfill = Backfill(Path(self.url.database or "").name, self.move)
+        # What can be made again has a sign of life written into it each second: it is never idle.
+        self._backfill = Backfill(Path(self.url.database or "").name, self.move, self.tidy if durable else None)
         self.evidence = evidence
         if evidence:
             self._writer = self._reader = self._asker = sqlite.evidence_engine(self.url)
@@ -118,30 +120,23 @@ class Database:
         if self.is_sqlite and not sqlite.has_the_wal_bug(sqlite.SQLITE):
             self._backfill.start()
 
-    def move(self) -> int:
-        """One pass of that, which tells how many pages of the write-ahead log are in the file by now; 0 where it fails."""
-        if not self.is_sqlite:
-            return 0
-        try:
-            with self._moving, self._reader.connect() as connection:
-                return sqlite.move_wal(connection.connection.dbapi_connection)
-        except WAL_ERRORS as error:
-            self._left_the_wal(error, "moved")
-            return 0
+    def move(self) -> None:
+        """One pass of that. The next one does its work where it fails."""
+        self._in_the_wal("moved", self._reader, sqlite.move_wal)
 
     def tidy(self) -> None:
         """Idle work: moves an embedded database's write-ahead log into its file and empties it. The next time where it fails."""
+        self._in_the_wal("emptied", self._writer, sqlite.empty_wal)
+
+    def _in_the_wal(self, what: str, engine: Engine, work: Callable[[Any], None]) -> None:
         if not self.is_sqlite:
             return
         try:
-            with self._moving, self._writer.connect() as connection:
-                sqlite.empty_wal(connection.connection.dbapi_connection)
+            with self._moving, engine.connect() as connection:
+                work(connection.connection.dbapi_connection)
         except WAL_ERRORS as error:
-            self._left_the_wal(error, "emptied")
-
-    def _left_the_wal(self, error: Exception, what: str) -> None:
-        log.warning("the write-ahead log of %s was not %s: %s", self.file, what, str(error).splitlines()[0])
-        self.after_failure(error)
+            log.warning("the write-ahead log of %s was not %s: %s", self.file, what, str(error).splitlines()[0])
+            self.after_failure(error)
 
     def prove_writable(self) -> None:
         """Writes durably without changing anything, or is content that another thread is about to.

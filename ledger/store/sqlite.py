@@ -121,11 +121,8 @@ def _spare_a_search_for_adapters() -> None:
     SQLITE.register_adapter(type(None), {None: None}.get)
 
 
-def move_wal(connection: Any) -> int:  # noqa: ANN401 - a DBAPI connection has no type
-    """Moves the write-ahead log into the file while others commit, until hardly anything is left, or somebody reads or moves it.
-
-    How many pages of it are in the file by now.
-    """
+def move_wal(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type
+    """Moves the write-ahead log into the file while others commit, until hardly anything is left, or somebody reads or moves it."""
     _busy, pages, moved = connection.execute("PRAGMA wal_checkpoint(NOOP)").fetchone()
     for _ in range(PASSES_MAX):
         if pages - moved < WAL_PAGES_MIN:
@@ -134,7 +131,6 @@ def move_wal(connection: Any) -> int:  # noqa: ANN401 - a DBAPI connection has n
         if busy:
             break
         pages, moved = found
-    return int(max(moved, 0))
 
 
 def empty_wal(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connection has no type

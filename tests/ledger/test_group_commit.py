@@ -66,7 +66,7 @@ def gate(ledger: Ledger) -> Gate:
 async def opened(commit: Callable[[Sequence[Item]], list[Outcome]]) -> AsyncIterator[GroupCommit[Item, Outcome]]:
     """A queue, and a thread that commits; both end with the block."""
     end, other_end = socket.socketpair()
-    nothing = {"on_commit": lambda: None, "on_idle": lambda: None}
+    nothing = {"on_commit": lambda: None}
     thread = Thread(target=commit_for, args=(other_end, ITEMS, commit), kwargs=nothing)
     thread.start()
     channel: CommitChannel[Item, Outcome] = CommitChannel(ITEMS, end)

@@ -86,8 +86,18 @@ def test_a_pass_that_fails_is_told_and_the_next_one_does_its_work(
 
 def test_a_few_pages_are_left_where_they_are(moving: Ledger, tmp_path: Path) -> None:
     moving.commit([fact(queued(1))])
+    moving.database.move()
 
-    assert (moving.database.move(), events_in_file(tmp_path)) == (0, 0)
+    assert events_in_file(tmp_path) == 0
+
+
+def test_once_nothing_comes_for_a_while_the_write_ahead_log_is_emptied(moving: Ledger, tmp_path: Path) -> None:
+    for sequence in range(2):
+        moving.commit([fact(queued(sequence))])
+        assert (tmp_path / "ledger.db-wal").stat().st_size > 0
+        until(lambda: (tmp_path / "ledger.db-wal").stat().st_size == 0)
+
+    assert events_in_file(tmp_path) == 2
 
 
 def test_emptying_and_moving_do_not_get_into_each_other_s_way(moving: Ledger, tmp_path: Path) -> None:
