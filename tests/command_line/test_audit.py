@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shutil
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
@@ -10,12 +11,14 @@ from pathlib import Path
 import pytest
 
 from api.access import sha256_of
+from api.audit.acts import Act
 from api.command_line.program import commands
+from api.command_line.witnessing import entry_of
 from api.keys import read_keys
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.ledger import Ledger
-from projections.read_models import ReadModels, Rebuild, RebuildReport
+from projections.read_models import MESSAGE_STATUS, ReadModels, Rebuild, RebuildReport
 from tests.builders import body
 from tests.command_line.conftest import Run, record
 from tests.pages import block
@@ -63,13 +66,24 @@ def trail_of(url: str) -> list[AuditEntry]:
 
 
 @pytest.fixture(scope="module")
-def stocked_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A ledger with a message of a customer, and a delivery that cannot be read."""
-    url = f"sqlite:///{tmp_path_factory.mktemp('stocked')}/ledger.db"
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a ledger with a message of a customer, and a delivery that cannot be read and was looked at; rebuilt once."""
+    folder = tmp_path_factory.mktemp("stocked")
+    url = f"sqlite:///{folder}/ledger.db"
     record(url, INBOUND, UNREADABLE)
     with Ledger.open_existing(url) as ledger, ReadModels.open(ledger) as read_models:
         read_models.catch_up()
-    return url
+        read_models.claim_rebuild(MESSAGE_STATUS).run()
+        with closing(AuditTrail.open(ledger)) as trail:
+            trail.append([entry_of(Act.READ_QUARANTINED, QUARANTINE_ID)])
+    return folder
+
+
+@pytest.fixture
+def stocked_url(stocked: Path, tmp_path: Path) -> str:
+    """The same for each test, whatever others did."""
+    shutil.copytree(stocked, tmp_path / "stocked")
+    return f"sqlite:///{tmp_path}/stocked/ledger.db"
 
 
 @pytest.mark.parametrize("line, act, subject, asked, result", LEAVES, ids=[each[0].split(" +")[0] for each in LEAVES])
