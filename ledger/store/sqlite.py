@@ -39,6 +39,9 @@ WAL_PAGES_MAX, WAL_PAGES_MAX_ALONE = 8_000, 1_000
 """When the write-ahead log has so many pages, the commits themselves move what is left of it into the file; the second where they do
 all of it: see `backfill.py`."""
 
+WRITER_CACHE_KIB, READER_CACHE_KIB = 32_768, 1_024
+"""A reader's is for the inner pages of the trees: the kernel has the others, and a server has a reader a thread and file."""
+
 WAL_PAGES_MIN = 32
 """Fewer are not worth two syncs: the heartbeat of an idle server changes a page or two a second."""
 
@@ -151,7 +154,7 @@ def _set_pragmas(connection: Any, *, writes: bool, durable: bool) -> None:  # no
     level = 2 if durable else 1
     _change_to_wal(connection)
     connection.execute(f"PRAGMA synchronous={level}")
-    connection.execute(f"PRAGMA cache_size={-32_768 if writes else -4_096}")
+    connection.execute(f"PRAGMA cache_size={-(WRITER_CACHE_KIB if writes else READER_CACHE_KIB)}")
     pages = WAL_PAGES_MAX_ALONE if has_the_wal_bug(SQLITE) else WAL_PAGES_MAX
     connection.execute(f"PRAGMA wal_autocheckpoint={pages}")
     connection.execute(f"PRAGMA query_only={0 if writes else 1}")
