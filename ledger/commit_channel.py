@@ -141,10 +141,7 @@ def commit_for(
     *,
     on_commit: Callable[[], None],
 ) -> None:
-    """Commits what comes through a channel until its other end is closed. Blocks: run it in a thread of its own.
-
-    `on_commit` is called after each answer.
-    """
+    """Commits what comes through a channel until its other end is closed, and calls `on_commit` after each answer. Blocks."""
     with end, end.makefile("rb") as frames, suppress(ConnectionError):
         while True:
             length = int.from_bytes(frames.read(LENGTH_BYTES), "big")

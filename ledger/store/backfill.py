@@ -9,8 +9,7 @@ from collections.abc import Callable
 from threading import Event, Lock, Thread
 
 REST_S = 0.02
-"""Between a commit and the pass that moves its pages. Whoever syncs during a pass waits for what it writes, so it is to be small:
-at 500 webhooks/s, one of 0.1 s of commits held the audit trail's syncs for 4 to 7 ms."""
+"""Between a commit and the pass that moves its pages. Whoever syncs during a pass waits for what it writes, so it is to be small."""
 
 IDLE_AFTER_S = 1.0
 
