@@ -274,7 +274,8 @@ def test_what_machines_ask_every_few_seconds_is_not_traced(watched: Watched) -> 
     watched.server.get("/projections")
 
     watched.named("GET /projections")
-    assert [each.name for each in watched.spans()] == ["GET /projections"]
+    # A pass of the runner, which an earlier test gave work, may end only now.
+    assert [each.name for each in watched.spans() if each.kind is SpanKind.SERVER] == ["GET /projections"]
 
 
 def test_log_lines_name_the_trace(watched: Watched, capsys: pytest.CaptureFixture[str]) -> None:
