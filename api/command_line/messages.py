@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -11,8 +11,11 @@ from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, print_found, print_json, tell_of_more, when_about
 from api.command_line.witnessing import note
+from api.phones import phone_in
+from ledger.errors import MalformedQuestion
 from ledger.message import external_reference
-from ledger.provider import Status
+from ledger.provider import Direction, Status
+from ledger.times import read_rfc3339
 from projections.failures import failure_code, failure_details
 from projections.read_models import (
     INBOUND_CONVERSATIONS,
@@ -42,9 +45,17 @@ class Listed(NamedTuple):
 
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=LIMIT_MAX, help="How many at most.")]
+After = Annotated[
+    str | None,
+    typer.Option("--cursor", help="Go on after a page: the `next` that --json told.", show_default=False),
+]
 
 
-def messages(
+def _time(option: str, words: str) -> Any:  # noqa: ANN401 - what makes an option has no type
+    return typer.Option(option, metavar="TIME", help=f"{words}: RFC 3339 with a zone.", show_default=False)
+
+
+def messages(  # noqa: PLR0913 - a parameter is an option
     *,
     status: Annotated[Status | None, typer.Option("--status", help="Only these.", show_default=False)] = None,
     reference: Annotated[str | None, typer.Option("--reference", help="Your own, exactly.", show_default=False)] = None,
@@ -52,13 +63,20 @@ def messages(
         str | None,
         typer.Option("--provider-reference", help="Red Cloud's own (providerMessageRef).", show_default=False),
     ] = None,
-    phone: Annotated[str | None, typer.Option("--phone", help="Either end, E.164.", show_default=False)] = None,
+    phone: Annotated[
+        str | None, typer.Option("--phone", help="Either end, as you type it.", show_default=False)
+    ] = None,
+    number: Annotated[str | None, typer.Option("--number", help="Your own numberId.", show_default=False)] = None,
+    direction: Annotated[Direction | None, typer.Option("--direction", help="Only these.", show_default=False)] = None,
     code: Annotated[str | None, typer.Option("--failure-code", help="As told.", show_default=False)] = None,
+    updated_after: Annotated[str | None, _time("--updated-after", "From then on")] = None,
+    updated_before: Annotated[str | None, _time("--updated-before", "Earlier than that")] = None,
     stuck: Annotated[bool, typer.Option("--stuck", help="Only those that should have gone on by now.")] = False,
     limit: Limit = LIMIT_DEFAULT,
+    cursor: After = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find messages: by reference, phone, status or failure; or those stuck.
+    """Find messages: by reference, phone, status, failure or time; or those stuck.
 
     Newest update first. Stuck is what has been submitted for 15 minutes, or
     accepted or sent for 90, without another word.
@@ -69,27 +87,39 @@ def messages(
 
     $ ledger messages --status failed --failure-code 30003
 
+    $ ledger messages --phone "+1 555 123-4567" --updated-after 2026-11-23T00:00:00Z
+
     $ ledger messages --stuck
 
     Exit status: 0 listed; 1 with --stuck: there are some; 2 wrong usage or
     settings.
     """
+    if stuck and cursor is not None:
+        raise MalformedQuestion("--cursor: what is stuck has no further pages; ask for more with --limit")
     filters = MessageFilters(
         status=status,
         external_reference=reference,
         provider_message_ref=provider_reference,
-        phone=phone,
+        phone=phone and (phone_in(phone) or phone),
+        number_id=number,
+        direction=direction,
         failure_code=code,
+        updated_after_us=_time_asked("--updated-after", updated_after),
+        updated_before_us=_time_asked("--updated-before", updated_before),
     )
     with opened_read_models() as read_models:
         warn_if_behind(read_models, MESSAGE_STATUS)
-        listed = _stuck(read_models, filters, limit) if stuck else _found(read_models, filters, limit)
+        listed = _stuck(read_models, filters, limit) if stuck else _found(read_models, filters, limit, cursor)
     asked = {
         "status": status,
         "externalReference": reference,
         "providerMessageRef": provider_reference,
-        "phone": phone,
+        "phone": filters.phone,
+        "numberId": number,
+        "direction": direction,
         "failureCode": code,
+        "updatedAfter": updated_after,
+        "updatedBefore": updated_before,
         "stuck": stuck or None,
     }
     note(Act.LIST_MESSAGES, asked=asked, items=len(listed.items))
@@ -106,10 +136,11 @@ def messages(
 def conversations(
     *,
     participant: Annotated[
-        str | None, typer.Option("--participant", help="A phone number, E.164.", show_default=False)
+        str | None, typer.Option("--participant", help="A phone number, as you type it.", show_default=False)
     ] = None,
     number: Annotated[str | None, typer.Option("--number", help="Your own numberId.", show_default=False)] = None,
     limit: Limit = LIMIT_DEFAULT,
+    cursor: After = None,
     as_json: AsJson = False,
 ) -> None:
     """Find conversations by who takes part; the latest message first.
@@ -120,9 +151,10 @@ def conversations(
 
     Exit status: 0 listed; 2 wrong usage or settings.
     """
+    participant = participant and (phone_in(participant) or participant)
     with opened_read_models() as read_models:
         warn_if_behind(read_models, INBOUND_CONVERSATIONS)
-        page = read_models.conversations(number_id=number, participant=participant, limit=limit)
+        page = read_models.conversations(number_id=number, participant=participant, cursor=cursor, limit=limit)
     note(Act.LIST_CONVERSATIONS, asked={"numberId": number, "participant": participant}, items=len(page.items))
     if as_json:
         print_json({"items": [conversation_json(each) for each in page.items], "next": page.next})
@@ -132,8 +164,15 @@ def conversations(
         tell_of_more(len(page.items))
 
 
-def _found(read_models: ReadModels, filters: MessageFilters, limit: int) -> Listed:
-    page = read_models.messages(filters, limit=limit)
+def _time_asked(option: str, text: str | None) -> int | None:
+    time_us = None if text is None else read_rfc3339(text)
+    if text is not None and time_us is None:
+        raise MalformedQuestion(f"{option}: expected a time such as 2026-11-23T16:00:00Z, got {text[:40]!r}")
+    return time_us
+
+
+def _found(read_models: ReadModels, filters: MessageFilters, limit: int, cursor: str | None) -> Listed:
+    page = read_models.messages(filters, cursor=cursor, limit=limit)
     return Listed(page.items, page.next, has_more=page.next is not None)
 
 

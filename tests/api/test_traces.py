@@ -11,8 +11,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+from opentelemetry.context import Context
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, Span, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.semconv.attributes import (
@@ -40,20 +41,43 @@ TEXT, PERSON, OTHER_PERSON = "a word of a customer", "+15551234567", "+155576543
 PAGE = "docs/observability/README.md"
 
 
+class Seen(SimpleSpanProcessor):
+    """The spans that have ended, and how many have not."""
+
+    def __init__(self) -> None:
+        self.exporter = InMemorySpanExporter()
+        super().__init__(self.exporter)
+        self._lock = threading.Lock()
+        self.open = 0
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """One has begun."""
+        with self._lock:
+            self.open += 1
+        super().on_start(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """One has ended."""
+        super().on_end(span)
+        with self._lock:
+            self.open -= 1
+
+
 class Watched:
     """A server whose spans are seen."""
 
-    def __init__(self, server: Running, exporter: InMemorySpanExporter) -> None:
+    def __init__(self, server: Running, seen: Seen) -> None:
         self.server = server
-        self._exporter = exporter
+        self._seen = seen
 
     def spans(self) -> list[ReadableSpan]:
         """All that have ended."""
-        return list(self._exporter.get_finished_spans())
+        return list(self._seen.exporter.get_finished_spans())
 
     def forget(self) -> None:
-        """Begins anew."""
-        self._exporter.clear()
+        """Begins anew, once all that began has ended."""
+        until(lambda: self._seen.open == 0)
+        self._seen.exporter.clear()
 
     def named(self, name: str) -> ReadableSpan:
         """The one span of a name; waits for it, as it ends a little after the answer."""
@@ -65,9 +89,9 @@ class Watched:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     """One server for all tests that do it no harm."""
-    traces, exporter = seen()
+    traces, seen = tracing_into_memory()
     with running(settings_at(tmp_path_factory.mktemp("traces")), traces) as server:
-        yield Watched(server, exporter)
+        yield Watched(server, seen)
 
 
 @pytest.fixture
@@ -80,10 +104,10 @@ def watched(shared: Watched) -> Watched:
     return shared
 
 
-def seen() -> tuple[Traces, InMemorySpanExporter]:
-    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
-    provider.add_span_processor(SimpleSpanProcessor(exporter))
-    return Traces(provider), exporter
+def tracing_into_memory() -> tuple[Traces, Seen]:
+    seen, provider = Seen(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(seen)
+    return Traces(provider), seen
 
 
 def trace_of(span: ReadableSpan) -> str:
@@ -231,14 +255,14 @@ def test_projecting_and_each_step_of_a_rebuild_are_seen(watched: Watched, messag
 
 
 def test_a_commit_that_fails_is_an_error_by_its_class_alone(tmp_path: Path) -> None:
-    traces, exporter = seen()
+    traces, seen = tracing_into_memory()
     with running(settings_at(tmp_path), traces) as server:
         with sqlite3.connect(tmp_path / "ledger.db") as connection:
             connection.execute("ALTER TABLE events RENAME TO lost")
         connection.close()
         assert server.deliver(body("message.sent", "msg_1", sequence=1)).status_code == 503
 
-    watched = Watched(server, exporter)
+    watched = Watched(server, seen)
     commit, request = watched.named("commit"), watched.named("POST /webhooks/red-cloud")
     assert (commit.status.status_code, commit.status.description) == (StatusCode.ERROR, None)
     assert (request.status.status_code, dict(request.attributes or {})["error.type"]) == (StatusCode.ERROR, "503")

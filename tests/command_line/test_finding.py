@@ -19,7 +19,13 @@ from tests.command_line.conftest import Run, in_a_terminal, record
 LONG_ID = "msg_01JD8ZQ4X7K3M5N9P2R6T8V0WY"
 MINUTE_US = 60_000_000
 SENT = body("message.sent", "msg_1", sequence=2, externalReference="order 789", providerMessageRef="SM9")
-INBOUND = body("message.inbound", "in_1", conversationId="conv_1", **{"from": "+15557654321", "to": "+15551234567"})
+INBOUND = body(
+    "message.inbound",
+    "in_1",
+    conversationId="conv_1",
+    numberId="num_1",
+    **{"from": "+15557654321", "to": "+15551234567"},
+)
 
 
 def receive(url: str, minutes_ago: int, *bodies: bytes) -> None:
@@ -75,7 +81,14 @@ def test_what_nothing_is_known_of_is_told_as_that_alone(run: Run, url: str) -> N
         (["--reference", "order 789"], ["msg_1"]),
         (["--provider-reference", "SM9"], ["msg_1"]),
         (["--phone", "+15557654321"], ["in_1"]),
+        (["--phone", "1 (555) 765-4321"], ["in_1"]),
+        (["--direction", "inbound"], ["in_1"]),
+        (["--direction", "outbound"], ["msg_1"]),
+        (["--number", "num_1"], ["in_1"]),
         (["--status", "failed"], []),
+        (["--status", "sent", "--updated-after", "2020-01-01T00:00:00Z"], ["msg_1"]),
+        (["--updated-after", "2120-01-01T00:00:00Z"], []),
+        (["--updated-before", "2020-01-01T00:00:00+01:00"], []),
     ],
 )
 def test_messages_are_found_by_what_one_has(
@@ -84,6 +97,36 @@ def test_messages_are_found_by_what_one_has(
     listed = run("messages", *option, LEDGER_DATABASE_URL=of_two_messages)
 
     assert [line[0] for line in listed.lines] == found
+
+
+@pytest.mark.parametrize("option", ["--updated-after", "--updated-before"])
+def test_what_is_no_time_is_refused(run: Run, of_two_messages: str, option: str) -> None:
+    ended = run("messages", option, "yesterday", LEDGER_DATABASE_URL=of_two_messages)
+
+    expected = f"ledger: {option}: expected a time such as 2026-11-23T16:00:00Z, got 'yesterday'\n"
+    assert (ended.status, ended.stdout, ended.stderr) == (2, "", expected)
+
+
+def test_a_page_is_gone_on_with(run: Run, of_two_messages: str) -> None:
+    first = run("messages", "--limit", "1", "--json", LEDGER_DATABASE_URL=of_two_messages)
+    second = run(
+        "messages", "--limit", "1", "--cursor", first.json["next"], "--json", LEDGER_DATABASE_URL=of_two_messages
+    )
+
+    pages = [[item["messageId"] for item in each.json["items"]] for each in (first, second)]
+    assert sorted(pages) == [["in_1"], ["msg_1"]]
+    assert second.json["next"] is None
+    for command in ("messages", "conversations"):
+        refused = run(command, "--cursor", "msg_1", LEDGER_DATABASE_URL=of_two_messages)
+        assert (refused.status, refused.stdout) == (2, "")
+        assert "cursor" in refused.stderr
+    assert "--cursor" in run("messages", "--stuck", "--cursor", "x", LEDGER_DATABASE_URL=of_two_messages).stderr
+
+
+def test_conversations_are_found_by_a_number_as_it_is_typed(run: Run, of_two_messages: str) -> None:
+    listed = run("conversations", "--participant", "1 555 765 4321", LEDGER_DATABASE_URL=of_two_messages)
+
+    assert [line[0] for line in listed.lines] == ["conv_1"]
 
 
 def test_nothing_is_stuck_or_lost(run: Run, url: str) -> None:
