@@ -13,6 +13,7 @@ from api.command_line.terminal import AsJson, print_found, print_json, tell_of_m
 from api.command_line.witnessing import note
 from api.phones import phone_in
 from ledger.errors import MalformedQuestion
+from ledger.json_values import JSONObject
 from ledger.message import external_reference
 from ledger.provider import Direction, Status
 from ledger.times import read_rfc3339
@@ -37,11 +38,11 @@ CONVERSATION_COLUMNS = ("conversationId", "last message (UTC)", "messages", "par
 
 
 class Listed(NamedTuple):
-    """What is shown, the cursor after it where there is one, and whether there is more."""
+    """What is shown, whether there is more, and the cursor after it where one can go on."""
 
     items: Sequence[MessageStatus]
-    next: str | None
     has_more: bool
+    next: str | None = None
 
 
 Limit = Annotated[int, typer.Option("--limit", min=1, max=LIMIT_MAX, help="How many at most.")]
@@ -124,7 +125,8 @@ def messages(  # noqa: PLR0913 - a parameter is an option
     }
     note(Act.LIST_MESSAGES, asked=asked, items=len(listed.items))
     if as_json:
-        print_json({"items": [status_json(each) for each in listed.items], "next": listed.next})
+        onward: JSONObject = {"hasMore": listed.has_more} if stuck else {"next": listed.next}
+        print_json({"items": [status_json(each) for each in listed.items], **onward})
     else:
         print_found(COLUMNS, [_row(each) for each in listed.items], SPARED)
     if listed.has_more:
@@ -173,7 +175,7 @@ def _time_asked(option: str, text: str | None) -> int | None:
 
 def _found(read_models: ReadModels, filters: MessageFilters, limit: int, cursor: str | None) -> Listed:
     page = read_models.messages(filters, cursor=cursor, limit=limit)
-    return Listed(page.items, page.next, has_more=page.next is not None)
+    return Listed(page.items, has_more=page.next is not None, next=page.next)
 
 
 def _stuck(read_models: ReadModels, filters: MessageFilters, limit: int) -> Listed:
@@ -184,7 +186,8 @@ def _stuck(read_models: ReadModels, filters: MessageFilters, limit: int) -> List
             page = read_models.messages(stuck_filters(each, now_us, filters), limit=limit)
             found += page.items
             has_more = has_more or page.next is not None
-    return Listed(found[:limit], None, has_more=has_more or len(found) > limit)
+    found.sort(key=lambda each: each.message.updated_at_us, reverse=True)
+    return Listed(found[:limit], has_more=has_more or len(found) > limit)
 
 
 def _row(found: MessageStatus) -> tuple[object, ...]:

@@ -152,6 +152,19 @@ def test_what_waits_too_long_is_stuck(run: Run, url: str) -> None:
     ]
 
 
+def test_of_all_that_is_stuck_the_newest_update_comes_first(run: Run, url: str) -> None:
+    receive(url, 3 * 24 * 60, body("message.queued", "msg_old", sequence=1))
+    receive(url, 95, body("message.sent", "msg_newest", sequence=2))
+    receive(url, 100, body("message.queued", "msg_newer", sequence=1))
+
+    listed, two = run("messages", "--stuck", "--json").json, run("messages", "--stuck", "--limit", "2", "--json").json
+
+    assert [each["messageId"] for each in listed["items"]] == ["msg_newest", "msg_newer", "msg_old"]
+    assert [each["messageId"] for each in two["items"]] == ["msg_newest", "msg_newer"]
+    assert (listed["hasMore"], two["hasMore"]) == (False, True)
+    assert "next" not in two
+
+
 def test_what_could_not_be_read_may_be_lost(run: Run, url: str) -> None:
     receive(url, 0, b"?")
     receive(url, 25 * 60, b"!")
