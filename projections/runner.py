@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from ledger.mapper import EventCodec
+from ledger.outage import Outage
 from ledger.store import reads
 from ledger.store.database import Database
 from ledger.store.driver import said
@@ -42,7 +43,7 @@ FAR_BEHIND_EVENTS = 10_000
 """So far behind, projecting takes seconds, and people wonder."""
 
 RETRY_FIRST_S = 0.1
-RETRY_LAST_S = 5.0
+RETRY_LAST_S = 1.0
 HEARTBEAT_S = 1.0
 
 log = logging.getLogger(__name__)
@@ -80,7 +81,8 @@ class Runner:
         self._heads_done: list[int] = []
         self._far_behind_since: float | None = None
         self._wake = threading.Event()
-        self._stopping = False
+        self._is_over = threading.Event()
+        self._outage = Outage(log, "projecting works again")
         self._thread: threading.Thread | None = None
         self._heartbeat_due = 0.0
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -95,7 +97,7 @@ class Runner:
 
     def stop(self) -> None:
         """Ends the thread after its current batch."""
-        self._stopping = True
+        self._is_over.set()
         self._wake.set()
         if self._thread is not None:
             self._thread.join()
@@ -221,7 +223,7 @@ class Runner:
 
     def _run(self) -> None:
         look_s, retry_s = LOOK_FIRST_S, RETRY_FIRST_S
-        while not self._stopping:
+        while not self._is_over.is_set():
             self._wake.clear()
             began_s = time.monotonic()
             try:
@@ -231,17 +233,16 @@ class Runner:
                 self._wake.wait(REST_S_MAX)
             except Exception as error:  # noqa: BLE001 - the runner must outlive whatever happens to one pass
                 self._failed(error)
-                self._wake.wait(retry_s)
+                self._is_over.wait(retry_s)  # whatever comes meanwhile
                 retry_s = min(2 * retry_s, RETRY_LAST_S)
             else:
-                if self.last_error is not None:
-                    log.warning("projecting works again")
+                self._outage.worked()
                 self.last_error, retry_s = None, RETRY_FIRST_S
                 look_s = LOOK_FIRST_S if worked else min(2 * look_s, LOOK_LAST_S)
                 self._rest(look_s, _rest_s(time.monotonic() - began_s) if worked else 0.0)
 
     def _rest(self, look_s: float, rest_s: float) -> None:
-        if self._heads_done and not self._stopping:
+        if self._heads_done and not self._is_over.is_set():
             time.sleep(rest_s)
             self._wake.wait(look_s)
 
@@ -249,7 +250,7 @@ class Runner:
         # The text of an error may quote rows, which are personal data; of those that say that a database cannot work none does.
         name = type(error).__name__
         why = f"{name} ({said(error)})" if isinstance(error, OperationalError) else name
-        log.warning("projecting failed and is tried again: %s", why)
+        self._outage.failed("projecting failed and is tried again: %s", f"{why}{self._what_to_do(error)}")
         # Strangers may ask for this one. What SQLite says names nothing; PostgreSQL names hosts and users.
         self.last_error = why if self._rows.is_sqlite else name
         self._projectors.clear()
@@ -257,8 +258,13 @@ class Runner:
             self._log.after_failure(error)
             return
         self._rows.after_failure(error)
-        if self._rows.file is not None and any(words in str(error) for words in DAMAGED):
-            log.error("projecting cannot go on: %s", what_to_do_about_damage(self._rows.file))
+
+    def _what_to_do(self, error: Exception) -> str:
+        """What an operator has to do, where it does not end by itself."""
+        damaged = None if is_of_the_log(error) else self._rows.file
+        if damaged is None or not any(words in str(error) for words in DAMAGED):
+            return ""
+        return f"; {what_to_do_about_damage(damaged)}"
 
     def _beat(self) -> None:
         self.last_seen = time.monotonic()

@@ -145,14 +145,16 @@ _ELSEWHERE = (
     "SELECT partition, position FROM events WHERE partition < 0 OR partition >= {0}"
     " ORDER BY partition, position LIMIT {0}"
 )
+# The plus keeps SQLite, which knows nothing of how many rows a partition has, from reading and sorting all of them.
 _UNEVEN_STREAMS = (
     "SELECT stream_id, count(*), min(version), max(version) FROM events"
-    " WHERE partition = {0} AND stream_id >= {0} AND stream_id < {0} GROUP BY stream_id"
+    " WHERE +partition = {0} AND stream_id >= {0} AND stream_id < {0} GROUP BY stream_id"
     " HAVING min(version) <> 1 OR max(version) <> count(*) ORDER BY stream_id LIMIT {0}"
 )
 _REPEATED_FACTS = (
-    "SELECT fact_key, count(*), min(position) FROM events"
-    " WHERE partition = {0} AND fact_key >= {0} AND fact_key < {0} GROUP BY fact_key"
+    "SELECT fact_key, count(*), (SELECT min(position) FROM events AS held WHERE held.fact_key = events.fact_key"
+    " AND held.partition = events.partition) FROM events"
+    " WHERE +partition = {0} AND fact_key >= {0} AND fact_key < {0} GROUP BY fact_key, partition"
     " HAVING count(*) > 1 ORDER BY fact_key LIMIT {0}"
 )
 _QUARANTINE = (

@@ -9,6 +9,8 @@ from ledger.verification.findings import RESTORE, Finding
 from ledger.verification.partition_walk import cannot_be_read
 
 DAMAGES_TOLD_MAX = 5
+CHECK_CACHE_KIB = 65_536
+"""SQLite looks each row up in each index, all over them: a reader's usual cache would have it read pages again and again."""
 
 
 def damages(database: Database) -> list[Finding]:
@@ -23,7 +25,10 @@ def damages(database: Database) -> list[Finding]:
 
 def damaged_pages(connection: Connection) -> list[Finding]:
     """What SQLite says of damaged pages, and of entries that an index lacks: what is looked for there would not be found."""
+    usual = connection.exec_driver_sql("PRAGMA cache_size").scalar_one()
+    connection.exec_driver_sql(f"PRAGMA cache_size=-{CHECK_CACHE_KIB}")
     told = connection.exec_driver_sql(f"PRAGMA integrity_check({DAMAGES_TOLD_MAX})").scalars().all()
+    connection.exec_driver_sql(f"PRAGMA cache_size={usual}")
     return [Finding(None, f"the file is damaged: {words}; {RESTORE}") for words in told if words != "ok"]
 
 

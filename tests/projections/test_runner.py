@@ -69,6 +69,25 @@ def test_appends_that_follow_one_another_share_passes(tmp_path: Path) -> None:
     assert len(events_of_a_pass) <= 2 + took_s / REST_S_MIN
 
 
+def test_what_fails_is_tried_again_ever_more_slowly_whatever_comes_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries: list[float] = []
+
+    def fail(_runner: Runner) -> bool:
+        tries.append(time.monotonic())
+        raise OSError
+
+    monkeypatch.setattr(Runner, "pass_once", fail)
+    scene.read_models.start()
+    until(lambda: bool(tries))
+    while time.monotonic() < tries[0] + 0.6:
+        scene.read_models.wake()
+
+    assert len(tries) <= 3  # after 0, 0.1 and 0.3 s
+    assert caplog.messages == ["projecting failed and is tried again: OSError"]
+
+
 def test_an_append_of_another_process_is_found_by_looking(scene: Scene) -> None:
     scene.read_models.start()
     (position,) = scene.deliver(inbound("in_1"))
