@@ -15,6 +15,7 @@ from ledger.ledger import RecordedSend
 from ledger.log_entries import Entry, LogEntry, UnreadableEntry
 from ledger.store.registers import QuarantinedDelivery
 from ledger.times import write_time
+from projections.answers import legible_value
 from projections.masking import mask_phone
 from projections.read_models import Page
 
@@ -89,9 +90,9 @@ def send_answer(idempotency_key: str, send: RecordedSend, *, masked: bool) -> JS
     return {
         "idempotencyKey": idempotency_key,
         "recordedAt": write_time(send.recorded_at_us),
-        "request": None if masked else send.accepted.request,
+        "request": None if masked else legible_value(send.accepted.request),
         "messages": messages,
-        "rejected": None if masked else send.accepted.rejected,
+        "rejected": None if masked else legible_value(send.accepted.rejected),
     }
 
 
@@ -126,6 +127,11 @@ def audit_answer(stored: StoredEntry) -> JSON:
         "requestId": entry.request_id,
         "hash": stored.hash.hex(),
     }
+
+
+def written(value: object) -> str:
+    """A JSON value in one line for people: text as it stands, anything else as JSON, which no encoder refuses."""
+    return value if isinstance(value, str) else msgspec.json.encode(legible_value(value)).decode()
 
 
 def _unreadable_answer(entry: UnreadableEntry) -> JSON:

@@ -4,10 +4,10 @@ import sys
 from collections.abc import Iterator
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.padding import Padding
 
+from api.answers import written
 from api.audit.acts import Act
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stdout, when
@@ -73,10 +73,10 @@ def _print(found: Conversation, messages: list[ConversationMessage]) -> None:
         time_us = message.received_at_us if message.occurred_at_us is None else message.occurred_at_us
         heading = said(message.sender or "(no sender)", "bold cyan").append(f"  {when(time_us)}", "dim")
         console.print(heading.append_text(said(f"  {message.message_id}", "dim")), soft_wrap=True)
-        console.print(Padding(said(_text(message.body)), (0, 0, 0, 2)))
+        console.print(Padding(said("" if message.body is None else written(message.body)), (0, 0, 0, 2)))
         for medium in message.media if isinstance(message.media, list) else [message.media]:
             if medium:
-                console.print(Padding(said(f"medium: {_text(medium)}", "dim"), (0, 0, 0, 2)))
+                console.print(Padding(said(f"medium: {written(medium)}", "dim"), (0, 0, 0, 2)))
 
 
 def _row(message: ConversationMessage) -> tuple[object, ...]:
@@ -86,16 +86,5 @@ def _row(message: ConversationMessage) -> tuple[object, ...]:
         message.message_id,
         message.sender,
         message.recipient,
-        _text(message.body),
-        _text(message.media),
+        *(None if each is None else written(each) for each in (message.body, message.media)),
     )
-
-
-def _text(value: object) -> str:
-    match value:
-        case None:
-            return ""
-        case str():
-            return value
-        case _:
-            return msgspec.json.encode(value).decode()

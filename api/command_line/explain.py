@@ -4,11 +4,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 
-import msgspec
 from rich.padding import Padding
 from rich.table import Table
 
-from api.answers import event_answer
+from api.answers import event_answer, written
 from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
@@ -62,7 +61,7 @@ def _print(explained: Explanation) -> None:
         told = "Failure code" if is_code(explained.failure_code) else "Failure"
         _indented(f"{told}: {explained.failure_code}. Red Cloud said:")
     for name, value in (explained.failure or {}).items():
-        _indented(f"{name}: {value if isinstance(value, str) else msgspec.json.encode(value).decode()}", deeper=2)
+        _indented(f"{name}: {written(value)}", deeper=2)
     if explained.meaning.does_not_mean is not None:
         _indented(explained.meaning.does_not_mean)
     reference = external_reference(message)

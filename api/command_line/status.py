@@ -4,11 +4,11 @@ import sys
 from collections.abc import Iterator
 from typing import Annotated
 
-import msgspec
 import typer
 from rich.padding import Padding
 from rich.table import Table
 
+from api.answers import written
 from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
@@ -103,7 +103,5 @@ def _members(shown: JSONObject) -> Iterator[tuple[str, str]]:
                 yield from ((f"{name}.{inner}", text) for inner, text in _members(value))
             case None | []:
                 yield name, ""
-            case str():
-                yield name, value
             case _:
-                yield name, msgspec.json.encode(value).decode()
+                yield name, written(value)

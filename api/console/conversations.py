@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-import msgspec
 from starlette.responses import Response
 
+from api.answers import written
 from api.console.rendering import conversation_url, query_url
 from api.console.visit import Visit
 from api.phones import phone_in
@@ -108,7 +108,7 @@ def _line(visit: Visit, conversation: Conversation, our_number: str | None) -> L
 
 
 def _bubble(visit: Visit, message: ConversationMessage) -> Bubble:
-    text = message.body if isinstance(message.body, str) or message.body is None else _written(message.body)
+    text = None if message.body is None else written(message.body)
     return Bubble(
         message.message_id,
         visit.phone(message.sender),
@@ -131,9 +131,9 @@ def _media(media: object) -> Iterator[Media]:
             rest = {name: value for name, value in members.items() if value is not address}
             yield Media(address, _link(address))
             if rest:
-                yield Media(", ".join(f"{name} {_written(value)}" for name, value in rest.items()), None)
+                yield Media(", ".join(f"{name} {written(value)}" for name, value in rest.items()), None)
         else:
-            yield Media(_written(item), None)
+            yield Media(written(item), None)
 
 
 def _link(address: str) -> str | None:
@@ -146,7 +146,3 @@ def _link(address: str) -> str | None:
         address.isascii() and address.isprintable() and " " not in address and len(address) <= LINK_CHARACTERS_MAX
     )
     return address if is_plain and parts.scheme in ("http", "https") and parts.hostname else None
-
-
-def _written(value: object) -> str:
-    return value if isinstance(value, str) else msgspec.json.encode(value).decode("utf-8", "replace")

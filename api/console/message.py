@@ -7,9 +7,9 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-import msgspec
 from starlette.responses import Response
 
+from api.answers import written
 from api.console.listed import party_of
 from api.console.order import order_of
 from api.console.rendering import day_of
@@ -101,7 +101,7 @@ def _details(visit: Visit, explained: Explanation) -> Iterator[tuple[str, str]]:
         if value is None:
             yield visit.said(name), "withheld" if visit.masked else "null"
         else:
-            yield visit.said(name), visit.said(value if isinstance(value, str) else msgspec.json.encode(value).decode())
+            yield visit.said(name), visit.said(written(value))
 
 
 def _members(value: object) -> Iterator[tuple[str, object]]:

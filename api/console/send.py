@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-import msgspec
 from starlette.responses import Response
 
+from api.answers import written
 from api.console.rendering import send_url
 from api.console.visit import Visit
 from api.promise import promise_of
 from ledger.errors import MalformedQuestion
 from ledger.provider import Status
 from ledger.sends import Result
-from projections.masking import mask_value
 from projections.read_models import MessageStatus
 
 RESULTS_SHOWN = 100
@@ -54,10 +53,7 @@ def send_page(visit: Visit) -> Response:
         total=len(accepted.results),
         more=_address(key, first + RESULTS_SHOWN) if first + RESULTS_SHOWN < len(accepted.results) else None,
         beginning=send_url(key) if first else None,
-        rejected=[
-            visit.said(msgspec.json.encode(mask_value(each) if visit.masked else each).decode())
-            for each in accepted.rejected
-        ],
+        rejected=[visit.said(written(visit.value(each))) for each in accepted.rejected],
     )
 
 

@@ -113,6 +113,8 @@ NOT_FOR_THE_LOG = (
     NotFoundYet,
 )
 """What no operator must act on, or is told of otherwise."""
+BODY_IS_NOT_READ = (BodyTooLarge, EncodingRefused, BodyCutOff, BodyTooSlow)
+"""After these the rest of the body would be taken for the next request."""
 
 HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}
 
@@ -171,7 +173,7 @@ def _headers_of(error: Exception) -> dict[str, str]:
             return {"Retry-After": "60"}
         case Unauthenticated():
             return {"WWW-Authenticate": 'Bearer realm="ledger"'}
-        case BodyTooLarge() | EncodingRefused() | BodyCutOff() | BodyTooSlow():
-            return {"Connection": "close"}  # the rest of the body is not read
-        case _:
+        case errors.LedgerError() if not isinstance(error, BODY_IS_NOT_READ):
             return {}
+        case _:
+            return {"Connection": "close"}  # as uvicorn does after an error that nobody expected

@@ -17,6 +17,7 @@ from ledger.errors import MalformedSend, SendConflict
 from ledger.facts import Outcome, Placed, Registered
 from ledger.json_values import canonical
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_of
+from projections.answers import legible_value
 
 ACCEPTANCES_BYTES_MAX = 32 * 1024 * 1024
 """What one send may bring into the log: every result's acceptance carries the whole request."""
@@ -74,4 +75,8 @@ def _answer(accepted: AcceptedRequest, placed: Sequence[Outcome], *, is_new: boo
         for result, outcome in zip(accepted.results, placed, strict=True)
         if isinstance(outcome, Placed)
     ]
-    return {"outcome": "recorded" if is_new else "duplicate", "messages": messages, "rejected": accepted.rejected}
+    return {
+        "outcome": "recorded" if is_new else "duplicate",
+        "messages": messages,
+        "rejected": legible_value(accepted.rejected),
+    }

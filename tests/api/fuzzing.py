@@ -21,6 +21,7 @@ from schemathesis.specs.openapi import checks
 
 from tests.api.running import WEBHOOKS, Running, key_of
 from tests.builders import body, send_body
+from tests.surrogates import HALF
 
 NOT_READABLE = b"?"
 KNOWN = {
@@ -62,8 +63,8 @@ def fuzz(server: Running, *, requests_an_operation: int, seed: int | None = None
 def stock(server: Running) -> None:
     """Something to ask about."""
     server.post("/sends", send_body([KNOWN["messageId"]], KNOWN["idempotencyKey"]))
-    server.deliver(body("message.failed", KNOWN["messageId"], sequence=1, errorCode=30003))
-    server.deliver(body("message.inbound", "msg_in", conversationId=KNOWN["conversationId"], body="Hi"))
+    server.deliver(body("message.failed", KNOWN["messageId"], sequence=1, errorCode=30003, note=HALF))
+    server.deliver(body("message.inbound", "msg_in", conversationId=KNOWN["conversationId"], body=f"Hi {HALF}"))
     server.deliver(NOT_READABLE)
 
 

@@ -17,6 +17,7 @@ from api.http.routing import Signed
 from tests.api.fuzzing import KNOWN, stock
 from tests.api.running import KEYS, SECRETS, Running, key_of, signed
 from tests.api.wire import Answer, Wire
+from tests.surrogates import HALF
 
 ROUTES_ASKED: tuple[AnyRoute, ...] = (*ROUTES, WEBHOOK)
 ENDLESS = "/feed/stream"
@@ -51,6 +52,7 @@ ODD: tuple[bytes, ...] = (
     b"a" * 10_000,
     "\u202e😀".encode(),
 )
+
 VALUES: tuple[object, ...] = (
     None,
     True,
@@ -61,7 +63,7 @@ VALUES: tuple[object, ...] = (
     "",
     "message.sent",
     "\0",
-    "\ud800",
+    HALF,
     [],
     {},
     [[]],
@@ -164,9 +166,14 @@ class _Fuzz:
     def _value(self) -> object:
         if self.dice.random() < SHARE_ODD:
             return self.dice.choice(VALUES)
-        results = [{"to": "+1", "messageId": f"msg_{self.dice.randrange(50)}", "status": "QUEUED"}]
+        results = [{"to": HALF, "messageId": f"msg_{self.dice.randrange(50)}", "status": "QUEUED"}]
         return self.dice.choice(
-            ["message.sent", f"msg_{self.dice.randrange(50)}", self.dice.randrange(5), {"results": results}]
+            [
+                "message.sent",
+                f"msg_{self.dice.randrange(50)}",
+                self.dice.randrange(5),
+                {"results": results, "errors": [HALF], HALF: HALF},
+            ]
         )
 
     def _bytes(self) -> bytes:

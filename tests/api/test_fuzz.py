@@ -11,17 +11,15 @@ from api.http.routes import ROUTES
 from api.http.routing import Guarded, Open
 from tests.api.running import KEYS, WEBHOOKS, Running, as_json, key_of
 from tests.api.wire import request
+from tests.console.visitors import signed_in
 
 on_one_server = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
+TEXTS = st.text() | st.text(st.characters(categories=["Cs"]) | st.characters())
+"""With halves of surrogate pairs, which JSON can write and no encoder takes."""
 VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.sampled_from(["message.sent", "+1555", ""]),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=8), children, max_size=4),
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXTS | st.sampled_from(["message.sent", "+1555", ""]),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(TEXTS, children, max_size=4),
     max_leaves=20,
 )
 KINDS = ["message.queued", "message.sent", "message.delivery", "message.failed", "message.inbound", "message.read", ""]
@@ -30,6 +28,8 @@ WEBHOOK_BODIES = st.fixed_dictionaries(
     optional={
         "eventType": st.sampled_from(KINDS) | VALUES,
         "messageId": st.sampled_from(["fuzz_1", "fuzz_2"]) | st.text(max_size=600) | VALUES,
+        "note": VALUES,
+        "errorCode": VALUES,
         "sequence": st.integers(-2, 5) | st.integers() | VALUES,
         "externalReference": VALUES,
         "occurredAt": st.text("0123456789-:TZ+.", max_size=30) | VALUES,
@@ -43,17 +43,17 @@ WEBHOOK_BODIES = st.fixed_dictionaries(
 SENDS = st.fixed_dictionaries(
     {},
     optional={
-        "idempotencyKey": st.text(max_size=20) | VALUES,
-        "request": st.dictionaries(st.sampled_from(["sendFrom", "externalReference", "to"]), VALUES) | VALUES,
+        "idempotencyKey": st.sampled_from(["fuzz_1", "fuzz_2", "fuzz_3"]) | st.text(max_size=20) | VALUES,
+        "request": st.dictionaries(st.sampled_from(["sendFrom", "externalReference", "to", "text"]), VALUES) | VALUES,
         "response": st.fixed_dictionaries(
             {"results": st.lists(st.dictionaries(st.sampled_from(["to", "messageId", "status"]), VALUES), max_size=3)},
-            optional={"errors": VALUES},
+            optional={"errors": st.lists(VALUES, max_size=3) | VALUES},
         )
         | VALUES,
     },
 )
 HEADER_VALUES = st.text(st.characters(min_codepoint=32, max_codepoint=255, exclude_characters="\x7f"), max_size=80)
-SEGMENTS = st.sampled_from(["fuzz_1", "0", "1", ".."]) | st.binary(max_size=20).map(quote_from_bytes)
+SEGMENTS = st.sampled_from(["fuzz_1", "fuzz_2", "0", "1", ".."]) | st.binary(max_size=20).map(quote_from_bytes)
 VALUES_ASKED = st.binary(max_size=20).map(quote_from_bytes) | st.sampled_from(
     ["1", "50", "0-1", "2024-11-23T16:00:00Z"]
 )
@@ -164,3 +164,9 @@ def test_what_the_fuzz_left_behind_can_be_read(server: Running) -> None:
 
     assert all(event["messageId"] for event in server.stored())
     assert server.get("/quarantine?limit=1000", "admin").status_code == 200
+    visitor = signed_in(server, "admin")
+    for page in ("", "/messages", "/messages/fuzz_1", "/messages/fuzz_2", "/conversations", "/quarantine", "/failures"):
+        assert visitor.get(f"/console{page}").status_code in {200, 404}, page
+    for number in (1, 2, 3):
+        assert visitor.get(f"/console/sends/fuzz_{number}").status_code in {200, 404}
+        assert server.get(f"/sends/fuzz_{number}").status_code in {200, 404}
