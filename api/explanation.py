@@ -7,6 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, assert_never
 
+from api.contradictions import (
+    Contradictions,
+    contradiction_remarks,
+    contradiction_steps,
+    is_disputed,
+)
 from api.promise import Promise, Step, promise_of, steps_of
 from ledger.events import (
     InboundMessageReceived,
@@ -72,21 +78,23 @@ MEANINGS: Mapping[Status, Meaning] = {
 
 
 class Known(NamedTuple):
-    """What the events of a message that can be read make of it, and the places of those that cannot be."""
+    """What the events of a message that can be read make of it, the places of those that cannot be, and what does not hold."""
 
     message: Message
     unreadable: Sequence[Position]
+    contradictions: Contradictions
 
 
 def known_of(message_id: str, entries: Iterable[Entry]) -> Known:
     """What a whole history tells of its message."""
-    folded, unreadable = Fold(Message(message_id)), list[Position]()
+    folded, unreadable, contradictions = Fold(Message(message_id)), list[Position](), Contradictions()
     for entry in entries:
         if isinstance(entry, UnreadableEntry):
             unreadable.append(entry.position)
         else:
-            folded.add(entry.event)
-    return Known(folded.message(), unreadable)
+            effect = folded.add(entry.event)
+            contradictions.add(entry.event, effect, entry.version, folded.direction)
+    return Known(folded.message(), unreadable, contradictions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +133,7 @@ def explain(known: Known, entries: Sequence[Entry], *, now_us: int) -> Explanati
     The entries may be only its beginning; `known` is of all of it: the first events alone would tell an old status for the
     present one.
     """
-    message, unreadable = known
+    message, unreadable, _ = known
     events = [entry for entry in entries if isinstance(entry, LogEntry)]
     failure = None if message.failure_body is None else failure_details(message.failure_body)
     code = None if failure is None else failure_code(failure)
@@ -238,9 +246,7 @@ def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
         more = " and more" if len(missing) == MISSING_SEQUENCES_SHOWN_MAX else ""
         never = "was never read" if known.unreadable else "has never come"
         yield f"Missing: sequence {_listed(missing)}{more} lies between others and {never}."
-    for sequence in message.conflicting:
-        kinds = [claim.kind.value for claim in message.claims if claim.sequence == sequence]
-        yield f"Conflict: Red Cloud claimed sequence {sequence} as {' and as '.join(kinds)}. The first one recorded holds."
+    yield from contradiction_remarks(message, known.contradictions)
     late = [entry.version for entry in entries if entry.event.receipt.late]
     if late:
         yield (
@@ -255,31 +261,33 @@ def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
 
 
 def _next_steps(known: Known, code: str | None, now_us: int) -> Iterator[str]:
-    message, unreadable = known
+    message, unreadable, contradictions = known
     if unreadable:
         yield f"Tell the operator of this ledger that the event at {unreadable[0]} cannot be read: {WHY_UNREADABLE}."
     silent_us = now_us - message.updated_at_us
     reference = message.provider_message_ref
+    asked = list(contradiction_steps(message, contradictions))
+    yield from asked
     match message.status:
         case Status.FAILED:
             yield f"{_told_of_failure(code)}; then correct the cause, and send a new message: this one is over."
-        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if silent_us > RETRIES_END_US:
+        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if silent_us > RETRIES_END_US and not asked:
             yield (
                 f"Nothing has come for {_lasting(silent_us)}, and Red Cloud's retries of a webhook end after 81 minutes:"
                 " ask Red Cloud what became of it."
             )
-        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT:
+        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if not asked:
             yield f"Wait: the last word is {_lasting(silent_us)} old, and webhooks may be retried for 81 minutes."
         case Status.UNKNOWN:
             yield "Look whether a newer version of this program knows the kind."
-        case Status.DELIVERED | Status.RECEIVED:
+        case Status.DELIVERED | Status.RECEIVED | Status.SUBMITTED | Status.ACCEPTED | Status.SENT:
             pass
         case _:
             assert_never(message.status)
     # Else what is missing may be what cannot be read.
     if missing_sequences(message) and not unreadable:
         yield _told_of_missing(silent_us)
-    if message.conflicting:
+    if is_disputed(message, contradictions):
         yield "Ask Red Cloud which of the conflicting reports is true."
     if reference is not None and message.status is not Status.DELIVERED:
         yield f"When you ask Red Cloud, quote its reference {reference.text}."

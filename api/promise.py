@@ -28,7 +28,8 @@ class Step(NamedTuple):
     """A step of the delivery. `at_us` is when it became true, as Red Cloud told or else as we received it; None: never heard of.
 
     `after_us` is the time from the promise; None where there is neither or the clocks do not agree. `is_outstanding` says that
-    it has not come, and that nothing after it has either.
+    it has not come, and that nothing after it has either. `is_superseded`: it was told, and a higher sequence told of an earlier
+    step, or of the other end.
     """
 
     status: Status
@@ -37,6 +38,7 @@ class Step(NamedTuple):
     is_now: bool
     after_us: int | None
     is_outstanding: bool
+    is_superseded: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +73,24 @@ def steps_of(message: Message, entries: Sequence[LogEntry], promise: Promise | N
         return []
     heard = _heard(message, entries)
     way = _way(message.status, heard)
+    now = way.index(message.status) if message.status in way else len(way)
     last = max((number for number, status in enumerate(way) if KIND_OF[status] in heard), default=-1)
     steps = []
     for number, status in enumerate(way):
         at_us, is_told = heard.get(KIND_OF[status], (None, False))
         after_us = None if at_us is None or promise is None else promise.since(at_us)
-        steps.append(Step(status, at_us, is_told, message.status is status, after_us, is_outstanding=number > last))
+        is_superseded = at_us is not None and (number > now or (number < now and status in ENDS))
+        steps.append(
+            Step(
+                status,
+                at_us,
+                is_told,
+                message.status is status,
+                after_us,
+                is_outstanding=number > last,
+                is_superseded=is_superseded,
+            )
+        )
     return steps
 
 
@@ -92,9 +106,13 @@ def _heard(message: Message, entries: Sequence[LogEntry]) -> dict[str, tuple[int
 
 
 def _way(status: Status, heard: Mapping[str, object]) -> Sequence[Status]:
-    if status is not Status.FAILED:
+    """The steps that go well, and a failure that was told; the end that holds is the last one."""
+    if Kind.FAILED not in heard:
         return WAY
-    return (Status.ACCEPTED, Status.SENT, Status.FAILED) if Kind.SENT in heard else (Status.ACCEPTED, Status.FAILED)
+    begun = (Status.ACCEPTED, Status.SENT) if Kind.SENT in heard else (Status.ACCEPTED,)
+    if status is not Status.FAILED:
+        return (*begun, Status.FAILED, Status.DELIVERED)
+    return (*begun, Status.DELIVERED, Status.FAILED) if Kind.DELIVERY in heard else (*begun, Status.FAILED)
 
 
 def _happened(event: MessageEvent) -> tuple[int, bool]:

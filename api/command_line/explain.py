@@ -19,7 +19,7 @@ from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
 from ledger.durations import took
 from ledger.log_entries import UnreadableEntry
-from ledger.message import external_reference, missing_sequences
+from ledger.message import Message, external_reference, missing_sequences
 from ledger.times import write_time
 from projections.failures import is_code
 
@@ -64,9 +64,7 @@ def _print(explained: Explanation) -> None:
         _indented(f"{name}: {written(value)}", deeper=2)
     if explained.meaning.does_not_mean is not None:
         _indented(explained.meaning.does_not_mean)
-    reference = external_reference(message)
-    if reference is not None:
-        _indented(f"Your reference: {reference}")
+    _print_whose(message)
     _print_promise(explained)
     _print_happenings(explained.happenings)
     if explained.order is not None:
@@ -76,6 +74,14 @@ def _print(explained: Explanation) -> None:
         if lines:
             _heading(heading)
             _print_points(lines)
+
+
+def _print_whose(message: Message) -> None:
+    """What it is known by elsewhere."""
+    told = (("Your reference", external_reference(message)), ("From", _sender(message)), ("To", _recipient(message)))
+    for name, value in told:
+        if value is not None:
+            _indented(f"{name}: {value}")
 
 
 def _print_promise(explained: Explanation) -> None:
@@ -92,7 +98,11 @@ def _print_promise(explained: Explanation) -> None:
     if table.row_count:
         to_stdout().print(Padding(table, INDENT))
     times = [step.at_us for step in explained.steps if step.at_us is not None]
-    if times != sorted(times):
+    if any(step.is_superseded for step in explained.steps):
+        _indented(
+            "The steps stand as on a message's usual way; those that are superseded were told, and do not hold any more."
+        )
+    elif times != sorted(times):
         _indented(
             "The steps stand in the order that was meant, whatever their times say: webhooks overtake each other."
         )
@@ -105,7 +115,8 @@ def _promise_lines(explained: Explanation) -> Iterator[tuple[int | None, str]]:
     else:
         yield promise.at_us, f"promised: Red Cloud answered {promise.answer} to the request {promise.idempotency_key}"
     for step in explained.steps:
-        yield step.at_us, f"{step.status.value}{_since(step, promise)}"
+        superseded = "; superseded by a higher sequence" if step.is_superseded else ""
+        yield step.at_us, f"{step.status.value}{_since(step, promise)}{superseded}"
 
 
 def _since(step: Step, promise: Promise | None) -> str:
@@ -173,11 +184,23 @@ def _indented(text: str, *, deeper: int = 0) -> None:
         _line(said(" " * (INDENT[-1] + deeper) + text))
 
 
+def _sender(message: Message) -> str | None:
+    return None if message.inbound is None else message.inbound.sender
+
+
+def _recipient(message: Message) -> str | None:
+    if message.inbound is not None:
+        return message.inbound.recipient
+    return None if message.acceptance is None else message.acceptance.recipient
+
+
 def _as_json(explained: Explanation) -> dict[str, object]:
     message = explained.message
     return {
         "messageId": message.message_id,
         "direction": message.direction,
+        "from": _sender(message),
+        "to": _recipient(message),
         "status": message.status,
         "means": explained.meaning.means,
         "doesNotMean": explained.meaning.does_not_mean,
@@ -214,6 +237,7 @@ def _step_as_json(step: Step) -> dict[str, object]:
         "isTimeOfRedCloud": step.is_told_time,
         "secondsAfterPromise": _seconds(step.after_us),
         "isOutstanding": step.is_outstanding,
+        "isSuperseded": step.is_superseded,
     }
 
 

@@ -1,25 +1,17 @@
-"""What customers wrote: the list of conversations, and one of them as a chat.
+"""What customers wrote: the list of conversations, and one of them as a chat."""
 
-A link in a message is shown and never followed by us; only its reader may.
-"""
-
-from collections.abc import Iterator
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
-from api.answers import written
 from api.console.rendering import conversation_url, query_url
 from api.console.visit import Visit
+from api.console.written import Written, written_of
 from api.phones import phone_in
 from projections.read_models import Conversation, ConversationMessage
 
 PAGE_CONVERSATIONS = 50
 PAGE_MESSAGES = 100
-MEDIA_SHOWN_MAX = 20
-LINK_CHARACTERS_MAX = 2_000
-URL_MEMBERS = ("url", "href", "uri", "link")
 
 
 class Line(NamedTuple):
@@ -33,21 +25,12 @@ class Line(NamedTuple):
     last_at_us: int
 
 
-class Media(NamedTuple):
-    """Something that came with a message: its words, and its address where a browser may be sent there."""
-
-    words: str
-    url: str | None
-
-
 class Bubble(NamedTuple):
-    """One message of a chat, as this visitor may see it. `text` is None where it is withheld, or is no text."""
+    """One message of a chat, as this visitor may see it."""
 
     message_id: str
     sender: str | None
-    text: str | None
-    is_withheld: bool
-    media: list[Media]
+    written: Written
     at_us: int
     is_told_time: bool
 
@@ -108,41 +91,10 @@ def _line(visit: Visit, conversation: Conversation, our_number: str | None) -> L
 
 
 def _bubble(visit: Visit, message: ConversationMessage) -> Bubble:
-    text = None if message.body is None else written(message.body)
     return Bubble(
         message.message_id,
         visit.phone(message.sender),
-        None if visit.masked else text,
-        visit.masked,
-        [] if visit.masked else list(_media(message.media)),
+        written_of(visit, message.body, message.media),
         message.received_at_us if message.occurred_at_us is None else message.occurred_at_us,
         message.occurred_at_us is not None,
     )
-
-
-def _media(media: object) -> Iterator[Media]:
-    items = media if isinstance(media, list) else [] if media is None else [media]
-    for item in items[:MEDIA_SHOWN_MAX]:
-        members = item if isinstance(item, dict) else {}
-        address = next((members[name] for name in URL_MEMBERS if isinstance(members.get(name), str)), None)
-        if isinstance(item, str):
-            yield Media(item, _link(item))
-        elif isinstance(address, str):
-            rest = {name: value for name, value in members.items() if value is not address}
-            yield Media(address, _link(address))
-            if rest:
-                yield Media(", ".join(f"{name} {written(value)}" for name, value in rest.items()), None)
-        else:
-            yield Media(written(item), None)
-
-
-def _link(address: str) -> str | None:
-    """An address that is a web page's, and that looks like what it is."""
-    try:
-        parts = urlsplit(address)
-    except ValueError:
-        return None
-    is_plain = (
-        address.isascii() and address.isprintable() and " " not in address and len(address) <= LINK_CHARACTERS_MAX
-    )
-    return address if is_plain and parts.scheme in ("http", "https") and parts.hostname else None

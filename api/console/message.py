@@ -14,9 +14,12 @@ from api.console.listed import party_of
 from api.console.order import order_of
 from api.console.rendering import day_of
 from api.console.visit import Visit
+from api.console.written import Written, written_of
 from api.explanation import Explanation, Happening, explain, known_of
 from api.promise import ENDS
+from ledger.errors import UnreadableBody
 from ledger.events import event_type_of, occurred_at_us_of, sequence_of
+from ledger.json_values import parse_object
 from ledger.log_entries import LogEntry, UnreadableEntry
 from ledger.message import external_reference, missing_sequences, number_id
 from ledger.provider import Direction, Effect, Status
@@ -36,7 +39,7 @@ HEADLINES: Mapping[Status, str] = {
     Status.SENT: "taken into Red Cloud's send path; no delivery confirmation has come",
     Status.DELIVERED: "delivery was confirmed",
     Status.FAILED: "Red Cloud gave up; it will not be tried again by itself",
-    Status.RECEIVED: "a customer wrote this; it is no answer within another message's lifecycle",
+    Status.RECEIVED: "a customer wrote this",
 }
 
 
@@ -67,7 +70,7 @@ def message_page(visit: Visit) -> Response:
     return visit.page(
         "message.html",
         message=message,
-        headline=HEADLINES[message.status],
+        headline=_headline(explained),
         explained=explained,
         remarks=[visit.said(remark) for remark in explained.remarks],
         next_steps=[visit.said(step) for step in explained.next_steps],
@@ -78,6 +81,7 @@ def message_page(visit: Visit) -> Response:
         party_whole=None if visit.masked else party_of(message),
         own_number=number_id(message),
         reference=external_reference(message),
+        written=_written(visit, events),
         is_inbound=message.direction is Direction.INBOUND,
         is_outbound=message.direction is Direction.OUTBOUND,
         step_words=WORDS,
@@ -92,6 +96,25 @@ def message_page(visit: Visit) -> Response:
         event_count=message.event_count + len(known.unreadable),
         is_cut=is_cut,
     )
+
+
+def _headline(explained: Explanation) -> str:
+    superseded = [WORDS[step.status][0].lower() for step in explained.steps if step.is_superseded]
+    if not superseded:
+        return HEADLINES[explained.message.status]
+    return f"{WORDS[explained.message.status][1]}; it had been told as {' and '.join(superseded)} before, by a lower sequence"
+
+
+def _written(visit: Visit, events: Sequence[LogEntry]) -> Written | None:
+    """What a customer wrote; None for a message of ours, and where nobody can read it."""
+    created = next((entry.event for entry in events if entry.effect is Effect.CREATED), None)
+    if created is None:
+        return None
+    try:
+        members = parse_object(created.receipt.body)
+    except UnreadableBody:
+        return None  # written by a program of its own, not received by us
+    return written_of(visit, members.get("body"), members.get("media"))
 
 
 def _details(visit: Visit, explained: Explanation) -> Iterator[tuple[str, str]]:

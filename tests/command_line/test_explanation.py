@@ -87,14 +87,87 @@ def test_a_failure_in_words_is_no_code_to_look_up(explained: Explained) -> None:
 
 
 def test_holes_conflicts_and_repetitions_are_told(explained: Explained) -> None:
-    found = explained(accepted(), queued(1), sent(4), failed(4), queued(1, providerMessageRef="SM1"), hours=5)
+    found = explained(
+        accepted(), queued(1), sent(4), failed(4, code="30008"), queued(1, providerMessageRef="SM1"), hours=5
+    )
 
     assert found.remarks == (
         "Missing: sequence 2, 3 lies between others and has never come.",
-        "Conflict: Red Cloud claimed sequence 4 as message.sent and as message.failed. The first one recorded holds.",
+        "Conflict: Red Cloud claimed sequence 4 as message.sent and as message.failed (code 30008). The first one recorded holds.",
         "Repeated: 1 of the events said again what had been said before, in another body.",
     )
     assert "The missing webhooks will not come any more" in found.next_steps[1]
+
+
+def test_a_failure_that_a_higher_sequence_superseded_is_told_with_its_reason_and_among_the_steps(
+    explained: Explained,
+) -> None:
+    found = explained(accepted(), sent(2), failed(3, errorCode=30003), queued(2**63 - 1), inbound(), hours=0)
+
+    assert found.message.status is Status.ACCEPTED
+    assert found.remarks[1:] == (
+        (
+            "Superseded: Red Cloud reported message.failed at sequence 3 (code 30003), and message.queued at sequence"
+            " 9223372036854775807, which holds as it is higher."
+        ),
+        (
+            "Conflict: this was first heard of as an outbound message; event 5 (message.inbound) says otherwise, under the same"
+            " messageId, and changed nothing."
+        ),
+    )
+    assert [(step.status, step.at_us is not None, step.is_superseded, step.is_outstanding) for step in found.steps] == [
+        (Status.ACCEPTED, True, False, False),
+        (Status.SENT, True, True, False),
+        (Status.FAILED, True, True, False),
+        (Status.DELIVERED, False, False, True),
+    ]
+    assert found.next_steps[0] == (
+        "Ask Red Cloud which is true: it reported that it failed, which should be the end, and message.queued at sequence"
+        " 9223372036854775807 after it."
+    )
+    assert not any(step.startswith("Wait") for step in found.next_steps)
+    assert "Ask Red Cloud which of the conflicting reports is true." in found.next_steps
+
+
+def test_a_failure_after_a_confirmation_shows_both_and_warns_of_sending_twice(explained: Explained) -> None:
+    found = explained(accepted(), delivered(3), failed(4, reason="no route"))
+
+    assert [(step.status, step.is_superseded) for step in found.steps] == [
+        (Status.ACCEPTED, False),
+        (Status.DELIVERED, True),
+        (Status.FAILED, False),
+    ]
+    assert found.next_steps[0] == "Before you send again, ask Red Cloud which is true: it confirmed the delivery, too."
+
+
+def test_a_failure_before_a_confirmation_is_told_though_it_came_too_late(explained: Explained) -> None:
+    found = explained(accepted(), delivered(3), failed(2, reason="no route"))
+
+    assert [(step.status, step.is_superseded) for step in found.steps][-2:] == [
+        (Status.FAILED, True),
+        (Status.DELIVERED, False),
+    ]
+    assert found.remarks == (
+        (
+            "Superseded: Red Cloud reported message.failed at sequence 2 (“no route”), and message.delivery at sequence 3,"
+            " which holds as it is higher."
+        ),
+    )
+
+
+def test_what_contradicts_a_customer_s_message_is_told(explained: Explained) -> None:
+    found = explained(inbound(), sent(2), inbound(text="Another"))
+
+    assert found.remarks == (
+        (
+            "Conflict: this was first heard of as a message from a customer; event 2 (message.sent) says otherwise, under the"
+            " same messageId, and changed nothing."
+        ),
+        (
+            "Conflict: this was first heard of as a message from a customer; event 3 (message.inbound) says otherwise, under the"
+            " same messageId, and changed nothing."
+        ),
+    )
 
 
 @pytest.mark.parametrize(
@@ -202,6 +275,7 @@ def test_the_command_prints_it_and_gives_json(run: Run, store_url: str) -> None:
         "isTimeOfRedCloud": False,
         "secondsAfterPromise": None,
         "isOutstanding": False,
+        "isSuperseded": False,
     }
 
 
@@ -223,6 +297,8 @@ def test_the_command_tells_what_was_promised_and_is_outstanding(run: Run, tmp_pa
     assert promised[0].endswith("promised: Red Cloud answered QUEUED to the request idem_1")
     assert promised[1].strip() == "accepted: never heard of"
     assert promised[2].endswith("  sent, 0.0 s after the promise was recorded (as received)")
+    assert "\n  To: +15551234567\n" in ended.stdout
+    assert (as_json["from"], as_json["to"]) == (None, "+15551234567")
     assert re.fullmatch("delivered: outstanding for [0-9]+ days", promised[3].strip())
     assert (as_json["promise"]["answer"], as_json["promise"]["idempotencyKey"]) == ("QUEUED", "idem_1")
     assert as_json["promise"]["outstandingSeconds"] > 0
@@ -240,6 +316,15 @@ def test_the_command_says_why_the_times_of_the_steps_are_not_in_order(
     told = run("explain", "msg_1", LEDGER_DATABASE_URL=store_url).stdout
 
     assert ("  The steps stand in the order that was meant, whatever their times say" in told) == (not came_as_meant)
+
+
+def test_the_command_marks_a_step_that_does_not_hold_any_more(run: Run, store_url: str) -> None:
+    record(store_url, body("message.failed", sequence=3, reason="no route"), body("message.queued", sequence=4))
+
+    told = run("explain", "msg_1", LEDGER_DATABASE_URL=store_url).stdout
+
+    assert "  failed (as received); superseded by a higher sequence\n" in told
+    assert "those that are superseded were told, and do not hold any more" in told
 
 
 def test_a_message_with_an_event_that_cannot_be_read_is_told_without_it_and_says_so(run: Run, store_url: str) -> None:

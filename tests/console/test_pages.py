@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from api.console import WAYS
-from api.console.conversations import _link
 from api.console.doorway import Page
 from api.console.messages import inert
 from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, templates
+from api.console.written import link
 from tests.api.running import Running, running, settings_at, until
 from tests.benchmarks.subjects.console import EXPORT
 from tests.benchmarks.subjects.console import PAGES as MEASURED
@@ -165,6 +165,26 @@ def test_a_step_before_the_promise_was_recorded_says_so_and_a_failure_in_words_i
     assert "Ask Red Cloud what it means by “Unknown handset”" in words
 
 
+def test_a_failure_that_does_not_hold_any_more_is_told_with_its_reason(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.sent", "msg_1", sequence=2)
+        deliver(server, "message.failed", "msg_1", sequence=3, errorCode="30003")
+        deliver(server, "message.queued", "msg_1", sequence=4)
+        words = signed_in(server, "reader").text(message_path("msg_1"))
+
+    assert "Accepted : taken into Red Cloud's queue; it had been told as sent and failed before, by a lower" in words
+    assert "message.failed at sequence 3 (code 30003), and message.queued at sequence 4, which holds" in words
+    assert words.count("superseded by a higher sequence") == 2
+
+
+def test_the_page_of_a_customer_s_message_shows_what_they_wrote_once(reader: Visitor, masked: Visitor) -> None:
+    words, withheld = (visitor.text(message_path("msg_in_0")) for visitor in (reader, masked))
+
+    assert f"What they wrote {NASTY_TEXTS[0]}" in words
+    assert "What they wrote The text is withheld." in withheld
+    assert "Received : a customer wrote this It is a message of its own, not an answer within the lifecycle" in words
+
+
 def test_both_orders_are_told_with_every_mark(reader: Visitor) -> None:
     words = reader.text(message_path("msg_delivered"))
 
@@ -287,8 +307,8 @@ def test_a_cell_that_begins_a_formula_is_quoted(cell: str) -> None:
     ],
 )
 def test_only_plain_web_addresses_become_links(address: str) -> None:
-    assert _link(address) is None
-    assert _link("https://media.example/a?b=c") == "https://media.example/a?b=c"
+    assert link(address) is None
+    assert link("https://media.example/a?b=c") == "https://media.example/a?b=c"
 
 
 def test_case_21_what_customers_write_is_shown_as_text(reader: Visitor) -> None:
