@@ -1,7 +1,6 @@
 """Putting a backup in the place of an embedded ledger. What was there is put aside under another name, never deleted."""
 
 import shutil
-from collections.abc import Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,14 +14,16 @@ from ledger.store.backup import UNFINISHED, to_disk
 from ledger.store.database import Database
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
+from ledger.store.proof import Named, expect_as_recorded
 from ledger.store.schema import open_existing
-from ledger.store.sqlite import SQLITE
-from ledger.verification import Finding, NotedHead, verify
+from ledger.store.sqlite import SQLITE, damages_in
+from ledger.verification import NotedHead
 from ledger.verification.trail_walk import verify_trail
 
 ASIDE = ".replaced-"
 WRITE_AHEAD_LOG = "-wal"
 OF_SQLITE = (WRITE_AHEAD_LOG, "-shm", "-journal")
+UNCHANGED = "nothing was changed"
 
 
 class Restored(NamedTuple):
@@ -51,11 +52,13 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
     Cut off anywhere, either nothing has changed, or the file has two names, under which no server starts: do it again. That
     goes on under the name that was begun, where its write-ahead log may be by then.
     """
+    if backup.exists() and file.exists() and backup.samefile(file):
+        raise SettingRefused(f"{backup} is the ledger itself and no backup of it; {UNCHANGED}")
     unfinished = file.with_name(file.name + UNFINISHED)
     try:
         heads, ledger_id = _copied(backup, unfinished)
         _expect_whole_trail(_trail_of(backup), ledger_id)
-        _expect_as_recorded(backup, unfinished)
+        expect_as_recorded(unfinished, _trail_of(backup), Named(backup, _trail_of(backup), UNCHANGED))
         trail_stays = _is_trail_of(_trail_of(file), ledger_id)
         beyond, otherwise = _compared(unfinished, _trail_of(file), ledger_id) if trail_stays else ([], [])
     except BaseException:
@@ -84,19 +87,6 @@ def _begun_aside(file: Path) -> Path | None:
     return next((each for each in asides if each.samefile(file)), None)
 
 
-def _expect_as_recorded(backup: Path, copy: Path) -> None:
-    """SettingRefused for a backup in which `ledger verify` would find something."""
-    noted: tuple[NotedHead, ...] = ()
-    with closing(Database(f"sqlite:///{copy}", evidence=True)) as database:
-        ledger = Ledger(database, open_existing(database))
-        if _trail_of(backup).exists():
-            with closing(Database(f"sqlite:///{_trail_of(backup)}", evidence=True)) as of_trail:
-                found = verify_trail(AuditTrail(of_trail, ledger.identity.ledger_id))
-            _expect_none(_trail_of(backup), found.findings)
-            noted = found.noted_heads
-        _expect_none(backup, verify(ledger, trail_heads=noted).findings)
-
-
 def _compared(copy: Path, trail: Path, ledger_id: str) -> tuple[list[NotedHead], list[NotedHead]]:
     """The heads that a trail notes beyond the end of a backup, and those that the backup holds otherwise."""
     with closing(Database(f"sqlite:///{trail}")) as database:
@@ -113,12 +103,6 @@ def _compared(copy: Path, trail: Path, ledger_id: str) -> tuple[list[NotedHead],
     return beyond, otherwise
 
 
-def _expect_none(file: Path, findings: Sequence[Finding]) -> None:
-    if findings:
-        more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
-        raise SettingRefused(f"{file} is not what was recorded: {findings[0]}{more}; nothing was changed")
-
-
 def _trail_of(file: Path) -> Path:
     return file.with_name(file.name + TRAIL)
 
@@ -126,7 +110,7 @@ def _trail_of(file: Path) -> Path:
 def _expect_whole_trail(backup: Path, ledger_id: str) -> None:
     """SettingRefused for an audit trail that is not the backup's; there may be none."""
     if backup.exists() and not _is_trail_of(backup, ledger_id, "?mode=ro&immutable=1"):
-        raise SettingRefused(f"{backup} is damaged, or is not the audit trail of this ledger; nothing was changed")
+        raise SettingRefused(f"{backup} is damaged, or is not the audit trail of this ledger; {UNCHANGED}")
 
 
 def _is_trail_of(file: Path, ledger_id: str, how: str = "?mode=rw") -> bool:
@@ -164,13 +148,13 @@ def _copied(backup: Path, copy: Path) -> tuple[list[str], str]:
             heads = _heads(connection, backup)
             return heads, connection.execute("SELECT id FROM ledger").fetchone()[0]
     except SQLITE.DatabaseError as error:
-        raise SettingRefused(f"{backup} is not a backup of a ledger ({error}); nothing was changed") from None
+        raise SettingRefused(f"{backup} is not a backup of a ledger ({error}); {UNCHANGED}") from None
 
 
 def _heads(connection: Any, backup: Path) -> list[str]:  # noqa: ANN401 - a DBAPI connection has no type
-    (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
-    if found != "ok":
-        raise SettingRefused(f"{backup} is damaged ({found}); nothing was changed")
+    found = damages_in(connection.execute("PRAGMA integrity_check(1)").fetchone())
+    if found:
+        raise SettingRefused(f"{backup} is damaged ({found[0]}); {UNCHANGED}")
     heads = connection.execute("SELECT partition, position, hash FROM partition_heads ORDER BY partition").fetchall()
     return [f"{Position(partition, number)}:{digest.hex()}" for partition, number, digest in heads]
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sqlite3
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from threading import Event
 from types import ModuleType
@@ -19,6 +20,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool
 
 from ledger.errors import StoreUnavailable
+from ledger.store.driver import SAID_CHARACTERS_MAX
 from ledger.store.held_file import HeldFile
 from ledger.store.private_file import make_private
 
@@ -57,6 +59,12 @@ def has_the_wal_bug(module: ModuleType) -> bool:
     """Whether a SQLite can corrupt a WAL database under concurrent checkpoints."""
     first, fixed = WAL_BUG
     return bool(first <= module.sqlite_version_info < fixed)
+
+
+def damages_in(told: Iterable[str]) -> list[str]:
+    """What a check of a file says, a line each, without that all is well: SQLite tells of many places in one text."""
+    lines = (line for text in told for line in str(text).splitlines())
+    return [line[:SAID_CHARACTERS_MAX] for line in lines if line != "ok" and not line.startswith("*** in database")]
 
 
 def warn_of_the_wal_bug(module: ModuleType) -> None:
@@ -199,6 +207,6 @@ def _check_file(connection: Any, path: str | None) -> None:  # noqa: ANN401 - a 
     busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise StoreUnavailable(f"{path} failed, and cannot be made sure of while somebody reads it; try again")
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        raise StoreUnavailable(f"the file is damaged: {path}: {found}; what to do is in docs/RUNBOOK.md")
+    found = damages_in(connection.execute("PRAGMA quick_check(1)").fetchone())
+    if found:
+        raise StoreUnavailable(f"the file is damaged: {path}: {found[0]}; what to do is in docs/RUNBOOK.md")

@@ -4,6 +4,7 @@ from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import SQLAlchemyError
 
 from ledger.store.database import Database
+from ledger.store.sqlite import damages_in
 from ledger.store.tables import events, metadata
 from ledger.verification.findings import RESTORE, Finding
 from ledger.verification.partition_walk import cannot_be_read
@@ -29,7 +30,7 @@ def damaged_pages(connection: Connection) -> list[Finding]:
     connection.exec_driver_sql(f"PRAGMA cache_size=-{CHECK_CACHE_KIB}")
     told = connection.exec_driver_sql(f"PRAGMA integrity_check({DAMAGES_TOLD_MAX})").scalars().all()
     connection.exec_driver_sql(f"PRAGMA cache_size={usual}")
-    return [Finding(None, f"the file is damaged: {words}; {RESTORE}") for words in told if words != "ok"]
+    return [Finding(None, f"the file is damaged: {words}; {RESTORE}") for words in damages_in(told)[:DAMAGES_TOLD_MAX]]
 
 
 def _missing_indices(connection: Connection) -> list[Finding]:

@@ -1,11 +1,14 @@
 """`ledger backup`: a whole copy beside a running server, that proves itself. The page is tested in tests/deploy."""
 
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from ledger.ledger import Ledger
 from ledger.positions import Cursor
+from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from tests.builders import body
 from tests.command_line.conftest import Run, record, serving
@@ -64,6 +67,68 @@ def test_a_backup_never_overwrites_a_file(run: Run, tmp_path: Path) -> None:
     assert refused.status == 2
     assert "never overwrites" in refused.stderr
     assert (tmp_path / "copy.db").read_bytes() == b"something else"
+
+
+def junk_within(file: Path) -> None:
+    """Overwrites the second half of a file but for its last page, as a bad disk might."""
+    content = file.read_bytes()
+    file.write_bytes(content[: len(content) // 2] + b"junk" * (len(content) // 8 - 1_024) + content[-4_096:])
+
+
+def edited(file: Path) -> None:
+    with closing(SQLITE.connect(file)) as connection, connection:
+        connection.execute("UPDATE events SET state = CAST(replace(state, 'queued', 'quEued') AS BLOB)")
+
+
+@pytest.mark.parametrize(
+    "spoil, finding",
+    [(junk_within, "is not what was recorded: the file is damaged: "), (edited, "0-201: the event was")],
+)
+def test_of_a_log_that_is_damaged_or_was_edited_no_backup_is_made(
+    run: Run, tmp_path: Path, spoil: Callable[[Path], None], finding: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, *(body("message.sent", sequence=number, messageId=f"msg_{number}") for number in range(200)))
+    run("backup", "good.db", LEDGER_DATABASE_URL=url)
+    record(url, QUEUED)
+    spoil(tmp_path / "ledger.db")
+
+    refused = run("backup", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert (refused.status, refused.stdout) == (2, "")
+    (told,) = refused.stderr.splitlines()
+    assert finding in told
+    assert f"{tmp_path}/ledger.db is not" in told
+    assert "no backup was made" in told
+    assert list(tmp_path.glob("copy.db*")) == []
+
+
+def test_a_backup_says_what_was_verified(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, QUEUED, SENT)
+    run("history", "msg_1", LEDGER_DATABASE_URL=url)
+
+    assert "as it was recorded (2 events, 1 entry of" in run("backup", "copy.db", LEDGER_DATABASE_URL=url).stdout
+    again = run("backup", "again.db", "--json", LEDGER_DATABASE_URL=url).json
+    assert (again["events"], again["auditEntries"]) == (2, 2)
+
+
+def test_where_the_copy_cannot_be_written_nothing_stays(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, QUEUED)
+
+    def fail(_file: Path, target: Path) -> None:
+        target.write_bytes(b"SQLite")
+        raise SQLITE.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("ledger.store.backup._copy", fail)
+    refused = run("backup", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert f"{tmp_path}/ledger.db.audit was not copied to copy.db.audit: database or disk is full" in refused.stderr
+    assert list(tmp_path.glob("copy.db*")) == []
 
 
 def test_a_ledger_in_postgresql_is_left_to_postgresql_s_own_tools(run: Run, postgres: PostgresServer) -> None:

@@ -69,6 +69,31 @@ def test_a_write_ahead_log_of_the_old_ledger_never_gets_into_the_restored_one(
     assert count(f"sqlite:///{restored.json['replaced']}") == 3
 
 
+def test_a_ledger_is_no_backup_of_itself(run: Run, url: str, tmp_path: Path) -> None:
+    before = contents(tmp_path)
+    (tmp_path / "link.db").symlink_to("ledger.db")
+
+    for name in ("ledger.db", "link.db"):
+        refused = run("restore", name, LEDGER_DATABASE_URL=url)
+        assert (refused.status, f"{name} is the ledger itself" in refused.stderr) == (2, True)
+
+    (tmp_path / "link.db").unlink()
+    assert contents(tmp_path) == before
+
+
+def test_a_damaged_backup_is_told_of_in_a_short_line(run: Run, url: str, tmp_path: Path) -> None:
+    record(url, *(body("message.sent", sequence=number, messageId=f"msg_{number}") for number in range(200)))
+    run("backup", "large.db", LEDGER_DATABASE_URL=url)
+    content = (tmp_path / "large.db").read_bytes()
+    (tmp_path / "large.db").write_bytes(content[:40_960] + b"junk" * 8_192 + content[73_728:])
+
+    (told,) = run("restore", "large.db", LEDGER_DATABASE_URL=url).stderr.splitlines()
+
+    assert "large.db is damaged (" in told
+    assert "*** in database" not in told
+    assert len(told) < 300
+
+
 def test_a_ledger_that_is_served_is_not_replaced(run: Run, url: str, tmp_path: Path) -> None:
     with serving(tmp_path, LEDGER_DATABASE_URL=url) as server:
         refused = run("restore", "copy.db", LEDGER_DATABASE_URL=url)

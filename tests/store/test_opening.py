@@ -22,7 +22,7 @@ from ledger.audit.trail import AuditTrail
 from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
-from ledger.store.backup import back_up
+from ledger.store.backup import copied
 from ledger.store.database import Database
 from ledger.store.restore import restore
 from ledger.store.schema import newest_version, upgrade
@@ -264,7 +264,7 @@ def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
         with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, closing(AuditTrail.open(ledger)) as trail:
             ledger.commit([fact(queued())])
             with closing(ReadModels.open(ledger)):
-                back_up(ledger.database, tmp_path / "copy.db")
+                copied(ledger.database, tmp_path / "copy.db", Path.exists)
                 trail.back_up(tmp_path / "copy.db.audit")
                 names = {file.name for file in tmp_path.iterdir()}
                 modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
