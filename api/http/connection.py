@@ -25,6 +25,7 @@ class Connection(HttpToolsProtocol):
     """A client's connection."""
 
     _head_is_open = True
+    _head_is_with_the_parser = False
     _body_is_open = False
     _head_bytes = 0
     _held_head = b""
@@ -42,7 +43,8 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Reads on; a head may neither grow nor last for ever, and a body may not last for ever."""
-        if self._body_is_open:
+        self._head_bytes += len(data)
+        if self._body_is_open or self._head_is_with_the_parser:
             super().data_received(data)
         else:
             self._head_is_open = True
@@ -53,7 +55,7 @@ class Connection(HttpToolsProtocol):
         if self._body_is_open and self._deadline is None:
             self._deadline = self.loop.call_later(BODY_DEADLINE_S, self._body_too_slow)
         elif self._head_is_open:
-            self._bound_the_head(data)
+            self._bound_the_head()
 
     def _read_head(self, data: bytes) -> None:
         """Hands a head over whole, and with an offer of another protocol made unknown: a server may ignore it.
@@ -68,8 +70,7 @@ class Connection(HttpToolsProtocol):
             head, end, rest = data.partition(END_OF_HEAD)
             super().data_received(UPGRADE.sub(b"upgrade-ignored", head) + end + rest if UPGRADE.search(head) else data)
 
-    def _bound_the_head(self, data: bytes) -> None:
-        self._head_bytes += len(data)
+    def _bound_the_head(self) -> None:
         if self._head_bytes > HEAD_BYTES_MAX:
             self._refuse(
                 431, "head-too-large", f"The request line and the headers are larger than {HEAD_BYTES_MAX} bytes."
@@ -95,8 +96,8 @@ class Connection(HttpToolsProtocol):
         return cycle is not None and not self._body_is_open and not cycle.response_complete
 
     def on_message_begin(self) -> None:
-        """A head begins."""
-        self._head_is_open = True
+        """A head begins; what came in one piece with it may be the body before, and counts for neither."""
+        self._head_is_open = self._head_is_with_the_parser = True
         self._head_bytes = 0
         super().on_message_begin()
 
@@ -105,7 +106,7 @@ class Connection(HttpToolsProtocol):
         if self.parser.should_upgrade():  # in one piece with the request before it: the body would be skipped
             self.send_400_response("")
             return
-        self._head_is_open = False
+        self._head_is_open = self._head_is_with_the_parser = False
         self._end_deadline()
         self._body_is_open = True
         super().on_headers_complete()
@@ -113,6 +114,7 @@ class Connection(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """A body ends."""
         self._body_is_open = False
+        self._head_bytes = 0
         self._end_deadline()
         super().on_message_complete()
 

@@ -349,6 +349,44 @@ def test_a_second_request_in_one_piece_that_offers_to_upgrade_is_never_taken_wit
     assert server.get(f"/messages/{message_id}/history").status_code == 404
 
 
+def test_no_way_to_cut_two_deliveries_in_one_piece_costs_either(server: Running, message_id: str) -> None:
+    first, second = (body("message.sent", message_id, sequence=sequence) for sequence in (1, 2))
+    pair = request("POST", WEBHOOKS, signed(first), first) + b"\r\n" + request("POST", WEBHOOKS, signed(second), second)
+    statuses = {}
+    for cut in range(1, len(pair)):
+        with server.wire() as wire:
+            wire.send(pair[:cut])
+            time.sleep(0.002)
+            wire.send(pair[cut:])
+            statuses[cut] = [answer_or_none(wire), answer_or_none(wire)]
+
+    assert {cut: each for cut, each in statuses.items() if not set(each) <= {200, 202}} == {}
+
+
+def answer_or_none(wire: Wire) -> int | None:
+    """The status of the next answer; None where none comes."""
+    try:
+        return wire.answer().status
+    except OSError:
+        return None
+
+
+def test_a_body_before_a_head_does_not_count_as_that_head(fresh: Running) -> None:
+    fresh.service.wait_for_s_max = 0.1
+    raws = [
+        body("message.sent", "msg_1", sequence=1, note="x" * HEAD_BYTES_MAX),
+        body("message.sent", "msg_1", sequence=2),
+    ]
+    first, second = (request("POST", WEBHOOKS, signed(raw), raw) for raw in raws)
+    with fresh.wire() as wire:
+        # While one request is answered and another waits, the server does not read; then it reads all of this at once.
+        wire.send(request("GET", "/messages/m?waitFor=0-9", KEY) + request("GET", "/livez"))
+        time.sleep(0.01)
+        wire.send(first + second[:40])
+        assert [wire.answer().status for _ in range(3)] == [504, 200, 202]
+        assert wire.send(second[40:]).answer().status == 202
+
+
 def test_who_sends_nothing_more_still_gets_the_answer(server: Running, message_id: str) -> None:
     raw = body("message.sent", message_id, sequence=1)
     with server.wire() as wire:
