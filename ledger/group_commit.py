@@ -80,7 +80,9 @@ class GroupCommit(Generic[Brought, Told]):
         return answer
 
     def prove(self) -> asyncio.Future[None]:
-        """Done once the next commit is, of what waits or of nothing; StoreUnavailable through the future where it fails."""
+        """Done once the next commit is, of what waits or of nothing. ShuttingDown at once, StoreUnavailable through the future."""
+        if self._closing:
+            raise ShuttingDown("the server is shutting down")
         proof: asyncio.Future[None] = self._loop.create_future()
         self._proofs.append(proof)
         self._woken.set()
@@ -144,7 +146,10 @@ class GroupCommit(Generic[Brought, Told]):
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
-        self._on_commit()
+        try:
+            self._on_commit()
+        except Exception:  # the writer must outlive that as well
+            log.exception("what follows a commit failed; the queue goes on")
 
 
 def size_of(item: Item) -> int:

@@ -267,6 +267,36 @@ def test_a_proof_is_the_next_commit_of_what_waits_or_of_nothing(ledger: Ledger, 
     assert len(stored_facts(ledger)) == 2
 
 
+def test_no_proof_is_begun_once_it_closes(ledger: Ledger) -> None:
+    async def story() -> None:
+        async with opened(ledger.commit) as group:
+            pass
+        with pytest.raises(ShuttingDown):
+            await group.prove()
+
+    asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
+
+
+def test_whatever_follows_a_commit_fails_for_itself_alone(ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
+    async def commit(items: Sequence[Item]) -> Sequence[Outcome]:
+        return ledger.commit(items)
+
+    def on_commit() -> None:
+        raise RuntimeError("a bug")
+
+    async def story() -> None:
+        group = GroupCommit(commit, size_of=size_of, on_commit=on_commit)
+        for message_id in ("msg_1", "msg_2"):
+            answer, proof = group.submit(fact(queued(message_id=message_id))), group.prove()
+            assert placed(await answer).is_new
+            await proof
+        await group.close()
+
+    asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
+    told = [each.getMessage() for each in caplog.records if each.name == "ledger.group_commit"]
+    assert told == ["what follows a commit failed; the queue goes on"] * 2
+
+
 def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody_else_s(
     ledger: Ledger, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
