@@ -3,7 +3,7 @@
 Preparing takes two thirds of a rebuild's time, and Python computes on one core a process. What the two say to each other:
 
     rebuild        prepare the batch after this checkpoint of this partition   (before it writes the batch before that)
-    this process   the prepared batch; None at the end of the log; or NOT_PREPARED
+    this process   the prepared batch; None at the end of the log; or why it could not be prepared
 
 It only reads, and ends when the rebuild does, however that ends. What it cannot prepare the rebuild prepares by itself,
 and so finds out what is the matter: an event, the database, or that this process is dead.
@@ -25,9 +25,11 @@ from typing import NamedTuple, Self
 import msgspec
 
 from ledger.mapper import EventCodec
+from ledger.positions import Position
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, Generation
 from projections.log_batches import Batch, Bounds
+from projections.parked import told_with_place
 from projections.projecting import Prepared, Projector
 from projections.projection import Projection
 
@@ -39,8 +41,6 @@ ANSWERS_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.25
 NICENESS = 10
 """Whoever answers webhooks and questions goes first."""
-
-NOT_PREPARED = "not prepared"
 
 log = logging.getLogger(__name__)
 
@@ -132,15 +132,23 @@ class Ahead:
 
     def prepare_next(self, projector: Projector, before: Checkpoint) -> Prepared | None:
         """The batch after a checkpoint, and begins with the one after that; None at the end of the log."""
+        reason: str | None = None
         try:
-            answer = self._asked_for(Request(projector.partition, before)) if self._is_there() else NOT_PREPARED
+            if self._is_there():
+                answer = self._asked_for(Request(projector.partition, before))
+                if not isinstance(answer, str):
+                    return answer
+                reason = answer
         except (EOFError, OSError):
             self._is_over = True
             self._process.kill()  # it may only be slow
             told = "the process that prepares batches for a rebuild ended with %d; the rebuild goes on without it"
             log.warning(told, self._process.wait())
-            answer = NOT_PREPARED
-        return self._prepare(projector, before) if isinstance(answer, str) else answer
+        prepared = self._prepare(projector, before)  # raises what is the fault of an event
+        if reason is not None:
+            told = "the process that prepares batches for a rebuild could not do so after %s, but the rebuild could: %s"
+            log.warning(told, Position(projector.partition, before.position), reason)
+        return prepared
 
     def _is_there(self) -> bool:
         """Whether it can be asked by now."""
@@ -172,7 +180,8 @@ class Ahead:
 
 def work(descriptor: int) -> None:
     """Answers requests until nobody is there any more: what the process does."""
-    os.nice(NICENESS)
+    with suppress(PermissionError):  # where a service's system calls are filtered, this one may be refused
+        os.nice(NICENESS)
     with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
         task: Task = connection.recv()
         gc.disable()  # it makes trees, which reference counting frees
@@ -194,11 +203,11 @@ def _answer_requests(connection: Connection, task: Task) -> None:
             projector = projectors[partition]
             try:
                 batch = reading.after(projector, before.position)
-                answer: object = projector.prepare(batch, before) if batch.events else None
-            except Exception:  # noqa: BLE001 - the rebuild tries it too, and tells what is the matter
+                answer = _encode(projector.prepare(batch, before) if batch.events else None)
+            except Exception as error:  # noqa: BLE001 - the rebuild tries it too, and tells what is the matter
                 projector.forget_recent()
-                answer = NOT_PREPARED
-            connection.send_bytes(_encode(answer))
+                answer = _encode(told_with_place(error))
+            connection.send_bytes(answer)
 
 
 class Reading:

@@ -32,7 +32,7 @@ from ledger.store.driver import Row, fetch, placeholder_of
 from ledger.store.reads import events_of_stream
 from projections.checkpoints import Generation
 from projections.log_batches import Batch, Event, reading_log
-from projections.projection import Changes, Sources, TableKind, indexed
+from projections.projection import Sources, TableKind, indexed
 from projections.rows import upsert
 
 INBOUND_CONVERSATIONS = "inbound-conversations"
@@ -169,20 +169,19 @@ class InboundConversationsProjection:
     def __init__(self, partitions: int) -> None:
         self._partitions = partitions
 
-    def changes(self, sources: Sources, batch: Batch) -> Changes:
-        """The inbound messages that the batch creates, and what each adds to its conversation."""
+    def changes(self, sources: Sources, batch: Batch) -> list[Row]:
+        """The inbound messages that the batch creates."""
         rows: list[Row] = []
-        merged: list[Row] = []
         begun: set[bytes] = set()
         for event in batch.events:
             if event[3] != InboundMessageReceived.TOPIC or event[1] in begun:
                 continue
             begun.add(event[1])
             if event[2] == 1 or not _has_direction(sources, batch.partition, event):
-                self._create(sources, batch.partition, event, rows, merged)
-        return Changes(rows, merged)
+                self._create(sources, batch.partition, event, rows)
+        return rows
 
-    def _create(self, sources: Sources, partition: int, event: Event, rows: list[Row], merged: list[Row]) -> None:
+    def _create(self, sources: Sources, partition: int, event: Event, rows: list[Row]) -> None:
         created = sources.codec.decode(event[3], event[4])
         if not isinstance(created, InboundMessageReceived) or created.conversation_id is None:
             return
@@ -199,13 +198,13 @@ class InboundConversationsProjection:
         place = place_of(entry, partition, event[0])
         key = conversation_key(entry.conversation_id)
         rows.append((partition, event[1], event[0], created.message_id, key, place.time_us, encode(entry)))
-        merged.append((key, summary_of(entry, partition, event[0])))
 
-    def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
+    def write(self, connection: Connection, generation: Generation, changed: list[Row]) -> None:
         """Adds the messages, and joins what they say to what is known of their conversations."""
-        upsert(connection, MESSAGES.of(generation), MESSAGE_COLUMNS, MESSAGES.keys, changes.rows)
+        upsert(connection, MESSAGES.of(generation), MESSAGE_COLUMNS, MESSAGES.keys, changed)
         added: dict[bytes, Summary] = {}
-        for key, summary in changes.merged:
+        for partition, _stream, position, _message_id, key, _time_us, entry in changed:
+            summary = summary_of(decode_entry(entry), partition, position)
             added[key] = joined(added[key], summary) if key in added else summary
         keys = sorted(added, key=self._home_and_key)
         known = [self._lock(connection, generation, key, added[key]) for key in keys]

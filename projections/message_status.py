@@ -14,7 +14,7 @@ from ledger.store.driver import Row
 from projections.checkpoints import Generation
 from projections.failures import failure_code, failure_details
 from projections.log_batches import Batch, Event
-from projections.projection import Changes, Sources, TableKind, TooMuchAtOnce, indexed
+from projections.projection import Sources, TableKind, TooMuchAtOnce, indexed
 from projections.rows import select_by_key, upsert
 
 MESSAGE_STATUS = "message-status"
@@ -88,7 +88,7 @@ class MessageStatusProjection:
     version = 1
     tables: Sequence[TableKind] = (MESSAGES,)
 
-    def changes(self, sources: Sources, batch: Batch) -> Changes:
+    def changes(self, sources: Sources, batch: Batch) -> list[Row]:
         """The rows of all messages of a batch after its last event; TooMuchAtOnce."""
         folds: dict[bytes, Fold] = {
             stream: Fold(message) for stream, message in _messages_before(sources, batch).items()
@@ -104,11 +104,11 @@ class MessageStatusProjection:
         messages = {stream: folded.message() for stream, folded in folds.items()}
         rows = [row_of(batch.partition, stream, last[stream], message) for stream, message in messages.items()]
         sources.recent.remember((row[1], messages[row[1]], len(row[-1])) for row in rows)
-        return Changes(rows, [])
+        return rows
 
-    def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
+    def write(self, connection: Connection, generation: Generation, changed: list[Row]) -> None:
         """Puts the rows in place of what was there."""
-        upsert(connection, MESSAGES.of(generation), COLUMNS, MESSAGES.keys, changes.rows)
+        upsert(connection, MESSAGES.of(generation), COLUMNS, MESSAGES.keys, changed)
 
     def forget(self, connection: Connection, generation: Generation, partition: int, stream: bytes) -> None:
         """Takes the message's row away."""

@@ -5,7 +5,9 @@ before the first of them, rather than become something that no fold of the log g
 from its first event, and either all of its parked events are healed or none.
 """
 
+import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, delete, insert, select, update
@@ -17,6 +19,7 @@ from projections.tables import checkpoints, parked_events
 
 AFTER_A_PARKED_EVENT = "an earlier event of this message is parked"
 ERROR_CHARACTERS_MAX = 200
+OUR_PACKAGES = ("ledger.", "projections.")
 
 
 class ParkedEvent(NamedTuple):
@@ -112,7 +115,19 @@ def list_parked(connection: Connection, generation: Generation, limit: int) -> l
 def told(error: Exception) -> str:
     """What went wrong, without values: an error's text may quote a body."""
     words = str(error) if type(error).__module__ == "ledger.errors" else ""
-    return f"{type(error).__name__}: {words}"[:ERROR_CHARACTERS_MAX].rstrip(": ")
+    original = getattr(error, "orig", None)  # what the driver raised, of an error of SQLAlchemy
+    name = type(error).__name__ if original is None else f"{type(error).__name__} of {type(original).__name__}"
+    return f"{name}: {words}"[:ERROR_CHARACTERS_MAX].rstrip(": ")
+
+
+def told_with_place(error: Exception) -> str:
+    """`told`, and the last place in our own code that the error came through: for whoever must mend that."""
+    places = [
+        f" (at {'/'.join(Path(frame.f_code.co_filename).parts[-2:])}:{line})"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").startswith(OUR_PACKAGES)
+    ]
+    return told(error) + "".join(places[-1:])
 
 
 def _count(connection: Connection, generation: Generation, partition: int, more: int) -> None:

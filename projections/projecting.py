@@ -12,20 +12,24 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
-from ledger.errors import TryAgain
+from ledger.errors import TryAgain, UnreadableEvent
 from ledger.mapper import EventCodec
 from ledger.positions import Position
 from ledger.store.database import Database
+from ledger.store.driver import Row
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, advance, checkpoint, new_revision
 from projections.log_batches import Batch, Bounds, Event, batch_after
-from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told
-from projections.projection import Changes, Projection, Sources
+from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told, told_with_place
+from projections.projection import Projection, Sources, TooMuchAtOnce
 from projections.recent import RECENT_BYTES_MAX, Recent
 from projections.register import now_us
 
-TELL_OF_PARKED_EVERY_S = 1.0
+TELL_EVERY_S = 1.0
+
+KNOWN_FAULTS = (UnreadableEvent, DataError, IntegrityError, TooMuchAtOnce)
+"""What odd events are known to lead to. Whatever else is taken for an event's fault may be our own."""
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +39,7 @@ class Prepared(NamedTuple):
 
     before: Checkpoint
     after: Checkpoint
-    changes: Changes
+    changed: list[Row]
     parked: list[tuple[Event, str]]
 
 
@@ -63,7 +67,7 @@ class Projector:
         self._recent = Recent(recent_bytes_max)
         self._recent_at = -1
         self._reached: Checkpoint | None = None
-        self._told_at = -TELL_OF_PARKED_EVERY_S
+        self._told_at: dict[tuple[str, int], float] = {}
 
     @property
     def remembered_bytes(self) -> int:
@@ -132,15 +136,15 @@ class Projector:
             streams = parked_streams(connection, self.generation, self.partition, [event[1] for event in batch.events])
             parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event[1] in streams]
             kept = batch._replace(events=[event for event in batch.events if event[1] not in streams])
-        changes = self._projection.changes(self._sources(connection, self._recent), kept)
+        changed = self._projection.changes(self._sources(connection, self._recent), kept)
         after = _after(before, batch, parked)
         self._recent_at = after.revision
-        return Prepared(before, after, changes, parked)
+        return Prepared(before, after, changed, parked)
 
     def commit_within(self, connection: Connection, prepared: Prepared) -> None:
         """`commit`, within the caller's transaction; nothing of it holds before that ends."""
         advance(connection, self.generation, self.partition, prepared.before, prepared.after)
-        self._projection.write(connection, self.generation, prepared.changes)
+        self._projection.write(connection, self.generation, prepared.changed)
         park(connection, self.generation, self.partition, prepared.parked, now_us())
 
     def apply_within(self, connection: Connection, batch: Batch) -> None:
@@ -169,23 +173,34 @@ class Projector:
             if before.position != batch.after:
                 raise OvertakenByAnother(f"expected {self.partition}-{batch.after}")
             parked = [(event, told(error))]
-            prepared = Prepared(before, _after(before, batch, parked), Changes([], []), parked)
+            prepared = Prepared(before, _after(before, batch, parked), [], parked)
             self.commit_within(connection, prepared)
         self._tell_of_parked(event, error)
         return prepared.after
 
+    def tell_of_care(self, after: int, error: Exception) -> None:
+        """Says why the events after a position are projected once more, with `apply`: a sound log never needs that."""
+        level = logging.INFO if isinstance(error, KNOWN_FAULTS) else logging.ERROR
+        told_now = "the events after %s are projected into %s once more, with care: %s"
+        self._tell(level, told_now, Position(self.partition, after), self.generation.projection, told_with_place(error))
+
     def _tell_of_parked(self, event: Event, error: Exception) -> None:
-        """A line a second at most: a program that is too old may be unable to read every second event."""
-        if time.monotonic() < self._told_at + TELL_OF_PARKED_EVERY_S:
-            return
-        self._told_at = time.monotonic()
-        log.warning(
+        is_known = isinstance(error, KNOWN_FAULTS)
+        self._tell(
+            logging.WARNING if is_known else logging.ERROR,
             "the event at %s could not be projected into %s, and is parked with the later ones of its message: %s; "
             "`ledger projections` lists all of them, docs/RUNBOOK.md says what to do",
             Position(self.partition, event[0]),
             self.generation.projection,
-            told(error),
+            told(error) if is_known else told_with_place(error),
         )
+
+    def _tell(self, level: int, line: str, *values: object) -> None:
+        """A line a second at most of each kind: a program that is too old may be unable to read every second event."""
+        now_s = time.monotonic()
+        if now_s >= self._told_at.get((line, level), -TELL_EVERY_S) + TELL_EVERY_S:
+            self._told_at[line, level] = now_s
+            log.log(level, line, *values)
 
     def _sources(self, connection: Connection, recent: Recent) -> Sources:
         return Sources(connection, self.generation, self._log, self._codec, recent)
@@ -196,7 +211,15 @@ def _after(before: Checkpoint, batch: Batch, parked: Sequence[object]) -> Checkp
 
 
 def is_poison(error: Exception) -> bool:
-    """Whether an error is the fault of an event, and not of the database, the machine or a race."""
+    """Whether an error may be the fault of an event, and is not that of the database, the machine or a race.
+
+    Also what is not among `KNOWN_FAULTS`: what a fold or a driver makes of an event that a newer program wrote, or of a damaged row,
+    cannot be listed in full, and the one that is missing would stop all read models. A mistake of ours looks the same; so it stops
+    nothing either, and is told as an error with its place in the code.
+    """
+    if isinstance(error, StatementError) and not isinstance(error, DBAPIError):
+        # The driver refused a value (such as a number of more than 64 bits) before the database saw it.
+        return isinstance(error.orig, Exception) and is_poison(error.orig)
     if isinstance(error, SQLAlchemyError):
         return isinstance(error, DataError | IntegrityError)
     return not isinstance(error, OvertakenByAnother | TryAgain | OSError | MemoryError)

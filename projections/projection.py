@@ -52,13 +52,6 @@ class Sources(NamedTuple):
     recent: Recent
 
 
-class Changes(NamedTuple):
-    """What a batch does: rows to write, and rows to be merged into shared ones under the lock."""
-
-    rows: list[Row]
-    merged: list[Row]
-
-
 class TooMuchAtOnce(Exception):
     """The rows that several messages of a batch have already are more than should be in memory at once: project it in halves."""
 
@@ -82,14 +75,15 @@ class Projection(Protocol):
     def tables(self) -> Sequence[TableKind]:
         """Its tables; the first has the stream's id as its key."""
 
-    def changes(self, sources: Sources, batch: Batch) -> Changes:
-        """What a batch does to the rows. Reads only. Any error says that an event in the batch cannot be projected.
+    def changes(self, sources: Sources, batch: Batch) -> list[Row]:
+        """The rows that a batch changes in the first table. Reads only. Any error says that an event in the batch cannot be projected.
 
+        They hold int, str, bytes and None alone, because they may come from another process (`ahead.py`), as msgpack, without types.
         TooMuchAtOnce, which comes of no batch of one event, is for whoever projects in halves to find that event.
         """
 
-    def write(self, connection: Connection, generation: Generation, changes: Changes) -> None:
-        """Writes changes, within the transaction that moves the checkpoint."""
+    def write(self, connection: Connection, generation: Generation, changed: list[Row]) -> None:
+        """Writes these rows, and what is summed up from them, within the transaction that moves the checkpoint."""
 
     def forget(self, connection: Connection, generation: Generation, partition: int, stream: bytes) -> None:
         """Takes away what one message has in the rows, before it is folded again from its first event."""

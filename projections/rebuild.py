@@ -56,7 +56,7 @@ OnSwitch = Callable[[], None]
 
 
 class NotYetSwitched(Exception):
-    """The live generation ran ahead while the switch was prepared."""
+    """The live generation ran ahead while the switch was prepared, or an event must be parked first."""
 
 
 class Rebuild:
@@ -186,6 +186,7 @@ class Rebuild:
             except Exception as error:
                 if not is_poison(error):
                     raise
+                projector.tell_of_care(before.position, error)
                 before = self._apply_with_care(projector)
             self._lease.tell()
         # One partition's messages at a time; and whoever comes back here looks where it is by now.
@@ -243,11 +244,6 @@ class Rebuild:
                     self._switch_within(connection, report)
             except NotYetSwitched:
                 continue
-            except Exception as error:
-                # An event that came just now cannot be projected: the next catch-up parks it.
-                if not is_poison(error):
-                    raise
-                continue
             return report
         raise RebuildPaused(f"the rebuild did not catch up with the live rows in {CATCH_UPS_MAX:,} tries")
 
@@ -261,7 +257,7 @@ class Rebuild:
             if seen.position - ours.position > SWITCH_EVENTS_MAX:
                 raise NotYetSwitched
             while ours.position < seen.position:
-                projector.apply_within(connection, projector.batch(ours.position, BATCH, seen.position))
+                _apply_within(connection, projector, ours.position, seen.position)
                 ours = checkpoint(connection, self._target, projector.partition)
         change(
             connection,
@@ -276,6 +272,18 @@ class Rebuild:
             rebuilder=None,
             rebuild_report=msgspec.json.encode(report).decode(),
         )
+
+
+def _apply_within(connection: Connection, projector: Projector, after: int, up_to: int) -> None:
+    batch = projector.batch(after, BATCH, up_to)
+    try:
+        projector.apply_within(connection, batch)
+    except Exception as error:
+        if not is_poison(error):
+            raise
+        # An event that came just now cannot be projected: the next catch-up parks it.
+        projector.tell_of_care(after, error)
+        raise NotYetSwitched from error
 
 
 def _tell_of(name: str, examples: Sequence[Difference]) -> None:

@@ -1,5 +1,6 @@
 """Folding one message again from its first event, in one transaction: what its row was and what it is are of one state of the log."""
 
+import logging
 from typing import NamedTuple
 
 from ledger.store.driver import Row
@@ -7,13 +8,15 @@ from ledger.store.reads import events_of_stream
 from projections.checkpoints import Generation, lock
 from projections.lease import Stores
 from projections.log_batches import Batch, Event, reading_log
-from projections.parked import unpark
-from projections.projecting import is_poison
+from projections.parked import told_with_place, unpark
+from projections.projecting import KNOWN_FAULTS, is_poison
 from projections.projection import Projection, Sources
 from projections.recent import RECENT_BYTES_MAX, Recent
 from projections.rows import select_by_key
 
 STREAM_PAGE = 500
+
+log = logging.getLogger(__name__)
 
 
 class Refolded(NamedTuple):
@@ -51,6 +54,9 @@ def healed_events(stores: Stores, projection: Projection, generation: Generation
     except Exception as error:
         if not is_poison(error):
             raise
+        if not isinstance(error, KNOWN_FAULTS):
+            told_now = "a message with parked events could not be folded again into %s: %s"
+            log.error(told_now, generation.projection, told_with_place(error))  # noqa: TRY400 - a traceback quotes values
         return 0
 
 

@@ -172,6 +172,7 @@ class Runner:
             if not steps or not is_poison(error):  # before there was a batch, no event can be at fault
                 raise
             for each in steps:
+                each.projector.tell_of_care(each.batch.after, error)
                 each.projector.apply(each.batch)
         else:
             for each, changes in zip(steps, prepared, strict=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Self
 
+import msgspec
 from sqlalchemy import Connection
 
 from ledger.errors import UnreadableEvent
@@ -81,11 +82,15 @@ class Scene(AbstractContextManager["Scene"]):
 
     def append_unreadable(self, message_id: str) -> Position:
         """Appends an event that no version of ours can read, as a newer program would leave one behind."""
+        self.unreadable.add(message_id)
+        return self.append_stored(message_id, "message.of-the-future", [])
+
+    def append_stored(self, message_id: str, topic: str, fields: Sequence[object]) -> Position:
+        """Appends an event as a program of another version, or not of ours, may store one."""
         stream = stream_key(message_id)
         partition = partition_of(stream, self.ledger.partitions)
-        self.unreadable.add(message_id)
-        key = secrets.token_bytes(16)
-        return self._commit(Fact(message_id, partition, stream, "message.of-the-future", key, b"\x01\x90"))
+        state = b"\x01" + msgspec.msgpack.encode(fields)
+        return self._commit(Fact(message_id, partition, stream, topic, secrets.token_bytes(16), state))
 
     def held(self, message_id: str) -> MessageStatus:
         """What the read model has of a message, whatever the log has since."""

@@ -14,7 +14,7 @@ from projections import ahead, lease
 from projections import rebuild as rebuild_module
 from projections.checkpoints import Checkpoint
 from projections.errors import RebuildPaused
-from projections.log_batches import Bounds
+from projections.log_batches import Batch, Bounds
 from projections.projecting import Prepared, Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, RebuildProgress
 from tests import forks
@@ -76,6 +76,56 @@ def test_all_batches_are_prepared_ahead_and_the_rows_are_those_of_the_runner(any
     assert [(report.events, report.rows_differing) for report in reports] == [(123, 0), (123, 0)]
     assert here == []
     assert [scene.live_rows(name) for name in NAMES] == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_batch_that_was_prepared_ahead_is_projected_a_second_time(
+    any_scene: Scene, monkeypatch: pytest.MonkeyPatch, here: list[int], name: str
+) -> None:
+    scene, again = filled(any_scene), list[int]()
+    apply = Projector.apply
+
+    def noted(projector: Projector, batch: Batch) -> Checkpoint:
+        again.append(batch.after)
+        return apply(projector, batch)
+
+    monkeypatch.setattr(Projector, "apply", noted)
+    here.clear()
+
+    report = scene.read_models.claim_rebuild(name).run()
+
+    assert (report.events, report.rows_differing, here, again) == (120, 0, [], [])
+
+
+def test_where_it_may_not_make_way_for_others_it_prepares_all_the_same(
+    sqlite_scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: list[int]
+) -> None:
+    """As under docs/deploy/ledger.service, whose filter answers such system calls with EPERM."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os\ndef refused(_):\n    raise PermissionError(1, 'Operation not permitted')\nos.nice = refused\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    scene = filled(sqlite_scene)
+    here.clear()
+
+    report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert (report.events, report.rows_differing, here) == (120, 0, [])
+
+
+def test_what_it_cannot_prepare_and_the_rebuild_can_is_said(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    scene = filled(sqlite_scene)
+    monkeypatch.setattr(ahead.Ahead, "_asked_for", lambda *_: "TypeError (at projections/ahead.py:1)")
+
+    report = scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert (report.events, report.rows_differing) == (120, 0)
+    assert caplog.messages[0] == (
+        "the process that prepares batches for a rebuild could not do so after 0-0, but the rebuild could: "
+        "TypeError (at projections/ahead.py:1)"
+    )
 
 
 def test_an_event_that_it_cannot_project_is_parked_and_it_goes_on_behind(scene: Scene, here: list[int]) -> None:
