@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from api.app import app_of
 from api.http.connection import Connection
 from api.interpreter import rare_collections, short_turns
+from api.open_files import OpenFiles
 from api.service import Service
 from api.writer_process import WriterProcess
 from ledger.errors import SettingRefused, StoreUnavailable
@@ -117,6 +118,8 @@ def server_of(service: Service, on_listening: Callable[[], None]) -> Server:
         proxy_headers=False,  # whoever forges X-Forwarded-For would otherwise be taken for loopback
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_S,
+        callback_notify=OpenFiles().look,
+        timeout_notify=0,  # with the date of the answers, every second
     )
     return Server(config, service, on_listening)
 

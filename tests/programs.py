@@ -1,5 +1,6 @@
 """Our program with something changed, for processes of their own (`tests/forks.py`, or `python -c`)."""
 
+import resource
 import sys
 
 from api import server, service, writer_process
@@ -9,6 +10,7 @@ from projections.read_models import ReadModels
 from projections.runner import Runner
 
 DEMO_MESSAGES = 60
+FEW_OPEN_FILES = 64
 
 
 def short_demo() -> None:
@@ -23,6 +25,13 @@ def main_with_little_patience() -> None:
     commit_channel.LOOK_EVERY_S = 0.02
     service.PROOF_S_MAX = 0.2
     server.DRAIN_S, server.WRITER_ENDS_WITHIN_S = 1, 1.0
+    main()
+
+
+def main_with_few_open_files() -> None:
+    """A program that may have few, unless it asks for more."""
+    _, allowed = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FEW_OPEN_FILES, allowed))
     main()
 
 

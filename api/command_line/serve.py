@@ -10,6 +10,7 @@ from api.command_line.opening import file_of
 from api.command_line.terminal import called_as, to_stderr
 from api.keys import warnings_of
 from api.one_server import claimed
+from api.open_files import raise_open_files
 from api.reloading import reload_on_hangup
 from api.server import listening, run_server, server_of, url_of
 from api.service import Service
@@ -47,6 +48,7 @@ def serve() -> None:
 
 
 def _serve(settings: Settings) -> None:
+    raise_open_files()
     with (
         writer_process(settings.database_url) as writer,
         tracing() as traces,

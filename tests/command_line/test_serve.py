@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import resource
 import select
 import signal
 import socket
@@ -31,6 +32,7 @@ from tests.api.running import until
 from tests.builders import body, signed_headers
 from tests.command_line.conftest import Run, serving
 from tests.engines import PrivatePostgres
+from tests.programs import FEW_OPEN_FILES
 from tests.serving import Serving
 
 PATIENCE_S = 10
@@ -379,6 +381,26 @@ def test_several_servers_share_a_ledger_on_postgresql(tmp_path: Path, postgres: 
         password = url.split(":")[2].split("@")[0]
         assert password not in other.log.read_text()
         assert [one.stop(), other.stop()] == [0, 0]
+
+
+def test_a_server_has_as_many_files_open_as_the_system_allows_and_says_when_connections_need_more(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, "tests.programs:main_with_few_open_files") as server:
+        for pid in (server.pid, server.writer_pid):
+            given, allowed = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            assert given == allowed > FEW_OPEN_FILES
+
+        resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (FEW_OPEN_FILES, allowed))
+        with contextlib.ExitStack() as clients:
+            for _ in range(FEW_OPEN_FILES):
+                clients.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            until(lambda: any("no more files can be opened" in line for line in server.said))
+        until(lambda: not Path(f"/proc/{server.pid}/fd/{FEW_OPEN_FILES - 1}").exists())
+
+        assert delivered(server, "msg_1") == 202
+        told = [json.loads(line) for line in server.said if "no more files can be opened" in line]
+        assert [(line["reason"], line["open_files_max"]) for line in told] == [("Too many open files", FEW_OPEN_FILES)]
 
 
 def test_what_is_open_or_spelled_wrongly_is_warned_of(tmp_path: Path) -> None:
