@@ -22,7 +22,7 @@ from ledger.store.place import READ_MODELS
 from projections import queries_conversations, queries_counts, queries_messages
 from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
 from projections.as_of import status_as_of, status_now
-from projections.checkpoints import Generation, OvertakenByAnother, checkpoint, checkpoints_of
+from projections.checkpoints import Generation, OvertakenByAnother, checkpoints_of
 from projections.claims import Cancelled, cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
@@ -101,7 +101,7 @@ class ReadModels:
             MESSAGE_STATUS: MessageStatusProjection(),
             INBOUND_CONVERSATIONS: InboundConversationsProjection(ledger.partitions),
         }
-        self._waiters = Waiters()
+        self._waiters = Waiters(self._how_far)
         self._runner: Runner | None = None
         self._rebuilds: list[Rebuild] = []
 
@@ -250,13 +250,7 @@ class ReadModels:
         """Whether the read model reached a position within the time; what is read after True is never older than it."""
         self._projection(name)
         ask_again_s = ASK_AGAIN_S if self._runner is None else ASK_AGAIN_BESIDE_OUR_RUNNER_S
-
-        def is_reached() -> bool:
-            return self._ask(name, checkpoint, position.partition).position >= position.number
-
-        return await self._waiters.wait(
-            name, position, is_reached=is_reached, ask_again_s=ask_again_s, timeout_s=timeout_s
-        )
+        return await self._waiters.wait(name, position, ask_again_s=ask_again_s, timeout_s=timeout_s)
 
     def projection_status(self, name: str) -> ProjectionStatus:
         """The state of a projection, from any process; NotFound."""
@@ -322,6 +316,10 @@ class ReadModels:
         partition = partition_of(stream, self._ledger.partitions)
         folded = refold(self.stores, projection, self._ask(name, _itself), partition, stream)
         return folded.after != folded.before
+
+    def _how_far(self, name: str) -> list[int]:
+        """The position of a projection in each partition."""
+        return [each.position for each in self._ask(name, checkpoints_of)]
 
     def _ask(
         self,
