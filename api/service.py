@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import Context
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from api.access import Access
 from api.clock import ClockWatch, now_us
@@ -17,6 +18,7 @@ from api.http.request_ids import RequestIds
 from api.metrics import Metrics
 from api.readiness import Readiness
 from api.settings import Settings
+from api.threads import Threads
 from api.tracing import spans_of
 from api.writer_process import WriterProcess
 from api.writing import Writing, pairs
@@ -28,7 +30,8 @@ from ledger.facts import Item, Outcome
 from ledger.group_commit import Commit, GroupCommit, size_of
 from ledger.ledger import Ledger
 from ledger.reception import Reception
-from projections.read_models import ReadModels
+from ledger.store.log import Head
+from projections.read_models import ProjectionStatus, ReadModels
 
 if TYPE_CHECKING:  # importing it imports OpenTelemetry
     from api.traces import Traces
@@ -37,11 +40,20 @@ WAIT_FOR_S_MAX = 5.0
 ASKING_AT_ONCE_MAX = 4
 """Threads that ask the database. They share Python's lock: more of them would wake only to wait for it, and PostgreSQL's pool keeps
 no more connections open than these."""
+HEALTH_THREADS = 2
+"""For /readyz alone, so that no question makes it late: one proves, and the other tells those who ask meanwhile what is known."""
 PROOF_S_MAX = 5.0
 """How long who commits may take to say that it could, before the server is not ready."""
 AUDIT_ENTRY_BYTES = 512
 """About what an entry of the audit trail brings."""
 ENTRIES: Language[AuditEntry, int] = Language(AuditEntry, int)
+
+
+class HowFar(NamedTuple):
+    """How far the read models and the log are."""
+
+    read_models: Sequence[ProjectionStatus]
+    heads: Sequence[Head]
 
 
 class Appended:
@@ -86,11 +98,14 @@ class Service:
     now_us: Callable[[], int] = now_us
     traces: "Traces | None" = None
     writer_process: WriterProcess | None = None
+    health: Threads = field(default_factory=lambda: Threads(HEALTH_THREADS, "health"))
+    monitoring: Threads = field(default_factory=lambda: Threads(1, "monitoring"))
     readiness: Readiness = field(init=False)
     audit: GroupCommit[AuditEntry, int] = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
     _channels: list[CommitChannel[Item, Outcome] | CommitChannel[AuditEntry, int]] = field(default_factory=list)
     _writing: Writing | None = None
+    _looking: "asyncio.Task[HowFar] | None" = None
     _audit_thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
@@ -135,6 +150,8 @@ class Service:
         await asyncio.gather(*(writer.close() for writer in self.writers), self.audit.close())
         for channel in self._channels:
             channel.close()
+        await asyncio.to_thread(self.health.close)
+        await asyncio.to_thread(self.monitoring.close)
         await asyncio.to_thread(self._join)
         await asyncio.to_thread(self.read_models.close)
         self.trail.close()
@@ -152,6 +169,12 @@ class Service:
         writer = self.writers[item.partition]
         return writer.submit(item) if self.traces is None else self.traces.submit(item, writer.submit)
 
+    async def how_far(self) -> HowFar:
+        """How far the read models and the log are. Looked up once for all who ask meanwhile: many may have waited in vain."""
+        if self._looking is None or self._looking.done():
+            self._looking = self._loop.create_task(asyncio.to_thread(self._how_far), context=Context())
+        return await asyncio.shield(self._looking)
+
     def prove_writable(self) -> None:
         """Has each writer commit nothing, and waits for it in a thread; StoreUnavailable where a delivery would be refused."""
         asyncio.run_coroutine_threadsafe(self._prove_writable(), self._loop).result()
@@ -159,6 +182,10 @@ class Service:
     async def record(self, entry: AuditEntry) -> None:
         """Returns once an entry of the audit trail is on disk; StoreUnavailable where it cannot be."""
         await self.audit.submit(entry)
+
+    def _how_far(self) -> HowFar:
+        # The read models first: a head that is read later can only be further on.
+        return HowFar(self.read_models.projections(), self.ledger.heads())
 
     async def _prove_writable(self) -> None:
         try:

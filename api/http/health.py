@@ -12,8 +12,12 @@ async def get_livez(_service: Service, _request: Request) -> Response:
     return json_answer({"status": "alive"})
 
 
-def get_readyz(service: Service, _request: Request) -> Response:
-    """Ready, or 503 with the reasons."""
+async def get_readyz(service: Service, _request: Request) -> Response:
+    """Ready, or 503 with the reasons; in threads of its own, because a proxy drops a server that tells it late."""
+    return await service.health.ask(_ready, service)
+
+
+def _ready(service: Service) -> Response:
     reasons = service.readiness.reasons()
     warnings = [*service.clock.warnings(), *service.readiness.warnings(service.trail)]
     status = "not ready" if reasons else "ready"

@@ -73,8 +73,8 @@ def _status(service: Service, message_id: str, as_of: Position | int | None) -> 
 async def _wait(service: Service, position: Position) -> None:
     """Waits for the read model, or raises NotReachedInTime with its lag."""
     if not await service.read_models.wait_for(position, timeout_s=service.wait_for_s_max):
-        behind, heads = await asyncio.to_thread(lambda: (service.read_models.projections(), service.ledger.heads()))
-        (status,) = (each for each in behind if each.name == MESSAGE_STATUS)
+        read_models, heads = await service.how_far()
+        (status,) = (each for each in read_models if each.name == MESSAGE_STATUS)
         is_recorded = position.number <= heads[position.partition].position
         raise NotReachedInTime(
             str(position), status.position, status.lag_events, status.lag_seconds, is_recorded=is_recorded

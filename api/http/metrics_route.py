@@ -7,7 +7,7 @@ from starlette.responses import Response
 from api.service import Service
 
 
-def get_metrics(service: Service, _request: Request) -> Response:
-    """All metrics of this server."""
-    content = generate_latest(service.metrics.registry)
+async def get_metrics(service: Service, _request: Request) -> Response:
+    """All metrics of this server, in a thread of its own: a monitor must see it most of all when questions wait."""
+    content = await service.monitoring.ask(generate_latest, service.metrics.registry)
     return Response(content, 200, {"Cache-Control": "no-store", "Content-Type": CONTENT_TYPE_LATEST})

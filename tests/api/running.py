@@ -1,5 +1,6 @@
 """The real server on a real socket, in a thread of the test, and a client that signs as Red Cloud does."""
 
+import asyncio
 import hmac
 import json
 import threading
@@ -14,7 +15,7 @@ import httpx2
 
 from api.access import ApiKey, Scope, sha256_of
 from api.server import listening, run_server, server_of, url_of
-from api.service import Service
+from api.service import ASKING_AT_ONCE_MAX, Service
 from api.settings import Settings
 from ledger.signatures import Secret
 from tests.api.wire import Wire
@@ -115,6 +116,29 @@ class Running:
             if not page["events"]:
                 return events
         raise AssertionError(page)
+
+
+@contextmanager
+def busy(server: Running) -> Iterator[None]:
+    """Lets all threads that answer questions be busy with some that take as long as the block."""
+    all_asked, answered = threading.Barrier(ASKING_AT_ONCE_MAX + 1), threading.Event()
+
+    def take_long() -> None:
+        all_asked.wait()
+        answered.wait()
+
+    async def question() -> None:
+        await asyncio.to_thread(take_long)
+
+    loop = server.service._loop  # noqa: SLF001 - nobody outside can ask what takes as long as one likes
+    questions = [asyncio.run_coroutine_threadsafe(question(), loop) for _ in range(ASKING_AT_ONCE_MAX)]
+    try:
+        all_asked.wait(START_S)
+        yield
+    finally:
+        answered.set()
+        for each in questions:
+            each.result()
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from api.http.problems import KINDS, TYPE_BASE, kind_of, problem_of
 from ledger.audit.entries import AuditEntry
-from tests.api.running import Running, until
+from tests.api.running import Running, busy, until
 from tests.builders import body
 
 
@@ -76,6 +76,20 @@ def test_many_who_ask_whether_it_is_ready_keep_nobody_from_being_answered(fresh:
         assert {answer.result() for answer in answers} <= {200, 503}
 
     assert (statuses, took_s < 2.0) == ({200}, True)
+
+
+def test_however_long_questions_take_a_proxy_and_a_monitor_are_answered(fresh: Running) -> None:
+    """A proxy drops a server whose /readyz is late, and a monitor that sees nothing tells nobody why."""
+    fresh.http.get("/readyz")
+
+    with ThreadPoolExecutor(1) as reader:
+        with busy(fresh):
+            read = reader.submit(fresh.get, "/messages")
+            statuses = [fresh.http.get(path, timeout=5).status_code for path in ("/readyz", "/metrics") * 3]
+            assert not read.done()
+        assert read.result().status_code == 200
+
+    assert statuses == [200] * 6
 
 
 def test_who_asks_while_a_proof_is_under_way_waits_briefly_for_what_it_finds(

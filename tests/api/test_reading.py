@@ -3,11 +3,12 @@
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from ledger.log_entries import WHY_UNREADABLE
 from ledger.positions import Position
@@ -17,10 +18,11 @@ from projections.generations import index_names
 from projections.page_cursors import AfterMessage, write_cursor
 from projections.read_models import Rebuild
 from projections.runner import Runner
-from tests.api.running import Running, key_of, running, settings_at, until
+from tests.api.running import Running, busy, key_of, running, settings_at, until
 from tests.builders import append_unreadable, body, send_body
 
 AT_FIRST = "1970-01-01T00:00:00Z"
+MANY = 40
 
 
 def told(server: Running, path: str, key: str = "reader") -> dict[str, Any]:
@@ -43,6 +45,11 @@ def recorded(server: Running, raw: bytes) -> str:
 
 def problem(status: int, slug: str, title: str, detail: str) -> dict[str, object]:
     return {"type": f"docs/HTTP.md#problem-{slug}", "title": title, "status": status, "detail": detail}
+
+
+def waiting(server: Running) -> int:
+    """How many wait for a read model. Seen from outside only by their time."""
+    return sum(len(watch.waiting) for watch in list(server.service.read_models._waiters._waiting.values()))  # noqa: SLF001 - as above
 
 
 def refusal(server: Running, path: str) -> tuple[int, str]:
@@ -191,13 +198,36 @@ def test_who_waits_for_a_position_that_does_not_come_is_told_the_lag(fresh: Runn
     assert answer.json() == {**expected, "lagEvents": 0, "lagSeconds": 0.0}
 
 
+def test_many_who_wait_in_vain_are_told_the_lag_of_one_look(fresh: Running) -> None:
+    """They give up at the same moment, and each look at the lag costs as much as some reads."""
+    fresh.service.wait_for_s_max = 1.0
+    looks: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_how: object) -> None:
+        if "FROM partition_heads ORDER BY" in statement:
+            looks.append(statement)
+
+    def wait() -> int:
+        return fresh.get("/messages/msg_1?waitFor=0-9").status_code
+
+    with ThreadPoolExecutor(MANY) as many:
+        with busy(fresh):
+            event.listen(fresh.service.ledger.database._reader, "before_cursor_execute", note)  # noqa: SLF001 - not seen from outside
+            answers = [many.submit(wait) for _ in range(MANY)]
+            until(lambda: waiting(fresh) == MANY)
+            until(lambda: waiting(fresh) == 0)
+        assert [each.result() for each in answers] == [504] * MANY
+
+    assert len(looks) <= 6  # three a look
+
+
 def test_waiting_ends_when_the_position_comes(fresh: Running) -> None:
     answers: list[int] = []
-    waiting = threading.Thread(target=lambda: answers.append(fresh.get("/messages/msg_1?waitFor=0-1").status_code))
-    waiting.start()
-    until(lambda: bool(fresh.service.read_models._waiters._waiting))  # noqa: SLF001 - seen from outside only by its time
+    reader = threading.Thread(target=lambda: answers.append(fresh.get("/messages/msg_1?waitFor=0-1").status_code))
+    reader.start()
+    until(lambda: waiting(fresh) == 1)
     fresh.deliver(body("message.sent", "msg_1", sequence=1))
-    waiting.join(5)
+    reader.join(5)
 
     assert answers == [200]
 
