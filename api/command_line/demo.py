@@ -125,7 +125,7 @@ class _Stage:
         )
         summary = await self._deliver()
         self._console.print()
-        self._console.print(rendered(summary))
+        self._console.print(rendered(summary), soft_wrap=True)
         self._console.print()
         verified = await asyncio.to_thread(verify_everything, service.ledger, service.trail)
         chain = "holds" if not verified.findings else f"is broken: {verified.findings[0]}"

@@ -2,11 +2,12 @@
 
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.settings import unknown_settings
 from api.visible import visible
 from ledger import errors
 from ledger.store.driver import said
@@ -35,11 +36,26 @@ def status_of(error: Exception) -> int:
 
 
 def end_with(error: Exception) -> int:
-    """Prints the one line for an error, and gives the exit status. LEDGER_LOG_LEVEL=debug adds where it came from."""
+    """Prints the one line for an error, and gives the exit status. LEDGER_LOG_LEVEL=debug adds where it came from.
+
+    Names that are set and are no settings come before it.
+    """
+    for told in misspelt_before(error):
+        typer.echo(f"ledger: {visible(told)}", err=True)
     typer.echo(f"ledger: {visible(line_of(error))}", err=True)
     if wants_tracebacks():
         traceback.print_exception(error)
     return status_of(error)
+
+
+def misspelt_before(error: Exception) -> Sequence[str]:
+    """What to say of names that are no settings, where one of them may be why: a setting is refused, or the wrong ledger asked."""
+    if not isinstance(error, errors.NotFound) and not line_of(error).startswith("LEDGER_"):
+        return ()
+    try:
+        return unknown_settings()
+    except errors.SettingRefused:  # LEDGER_ENV_FILE itself, which is the error then
+        return ()
 
 
 def wants_tracebacks() -> bool:

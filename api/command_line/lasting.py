@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import structlog
 import typer
 
-from api.command_line.endings import line_of, status_of, wants_tracebacks
+from api.command_line.endings import line_of, misspelt_before, status_of, wants_tracebacks
 from api.logs import configure_logs, is_for_people
 from api.settings import read_log_settings
 
@@ -25,5 +25,7 @@ def lasting() -> Iterator[None]:
     except Exception as error:
         if is_for_people(as_json):
             raise
+        for told in misspelt_before(error):
+            log.warning(told)
         log.critical(line_of(error), exc_info=error if wants_tracebacks() else None)
         raise typer.Exit(status_of(error)) from error

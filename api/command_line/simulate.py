@@ -81,9 +81,13 @@ def simulate(  # noqa: PLR0913 - each parameter is an option of the command
     With the same --seed, --messages, --inbound, --start and --drop as before,
     everything is a duplicate.
 
-    Exit status: 0 the ledger holds every delivered fact exactly once, or
-    nobody could look; 1 a fact is missing, held twice, unexpected, refused or
-    quarantined; 2 wrong usage.
+    Afterwards it tells whether everything that was acknowledged is there,
+    exactly once, and what became of facts that were refused, or got no
+    answer, five times: Red Cloud would never deliver those again.
+
+    Exit status: 0 everything acknowledged is there exactly once, or nobody
+    could look; 1 it is not, something else is there, or a delivery was
+    refused to the end or quarantined; 2 wrong usage.
     """
     plan = Plan(
         url=url,

@@ -22,8 +22,9 @@ def stuck(*, as_json: AsJson = False) -> None:
 
     Stuck is a message that has been submitted for 15 minutes, or accepted or
     sent for 90, without another word. What could not be read or shown is kept
-    all the same, and counted here. (Whether somebody changed what is stored:
-    `ledger verify`.)
+    all the same, and counted here; of deliveries that could not be read those
+    of the last 24 hours alone make the exit status 1. (Whether somebody changed
+    what is stored: `ledger verify`.)
 
     For example:
 
@@ -40,12 +41,12 @@ def stuck(*, as_json: AsJson = False) -> None:
             quarantined = registers.waiting_in_quarantine(connection)
             fresh = registers.waiting_in_quarantine(connection, received_after_us=now_us() - DAY_US)
     behind = [each for each in projections if each.is_behind]
-    is_any = any(each.messages for each in counts) or quarantined or behind or any(each.parked for each in projections)
+    is_any = any(each.messages for each in counts) or fresh or behind or any(each.parked for each in projections)
     if as_json:
         print_json(_as_json(counts, quarantined, projections) | {"quarantinedSinceYesterday": fresh})
     else:
         print_table(COLUMNS, _rows(counts, (quarantined, fresh), projections))
-        _tell(behind, is_any=bool(is_any))
+        _tell(behind, is_any=bool(is_any), older=quarantined - fresh)
     if is_any:
         raise typer.Exit(SOMETHING_WRONG)
 
@@ -62,7 +63,7 @@ def _rows(
         for each in counts
     ]
     waiting, fresh = quarantined
-    of_the_last_day = f", {fresh:,} of them since yesterday" if waiting else ""
+    of_the_last_day = f", {fresh:,} of them in the last 24 hours" if waiting else ""
     rows.append((f"{waiting:,}", f"deliveries that could not be read{of_the_last_day}", "ledger quarantine list"))
     for each in projections:
         rows.append((f"{each.parked:,}", f"events that {each.name} could not show", "ledger projections"))
@@ -70,9 +71,10 @@ def _rows(
     return rows
 
 
-def _tell(behind: Sequence[ProjectionStatus], *, is_any: bool) -> None:
+def _tell(behind: Sequence[ProjectionStatus], *, is_any: bool, older: int) -> None:
     if not is_any:
-        to_stderr().print(said("Nothing is stuck or lost.", "green"))
+        but = f" What could not be read before the last 24 hours is kept: {older:,}." if older else ""
+        to_stderr().print(said(f"Nothing is stuck or lost.{but}", "green"), soft_wrap=True)
     for each in behind:
         told = f"Messages may be further on than this says: {how_far_behind(each)}"
         to_stderr().print(said(told, "yellow"), soft_wrap=True)

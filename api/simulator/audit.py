@@ -1,4 +1,6 @@
-"""Afterwards: whether the ledger holds every delivered fact exactly once, and nothing else for those messages.
+"""Afterwards: whether the ledger holds every acknowledged fact exactly once, and nothing that was never delivered.
+
+What was given up without an acknowledgement may be there or not: that is counted, and no difference.
 
 Asks the ledger from outside, message by message (`GET /messages/{messageId}/history`), and compares JSON values.
 """
@@ -28,7 +30,7 @@ Claim = tuple[str, bytes]
 
 
 class Verdict(StrEnum):
-    """Whether the ledger holds every fact exactly once; three of these say why nobody knows."""
+    """Whether the ledger holds every acknowledged fact exactly once; three of these say why nobody knows."""
 
     YES = "yes"
     NO = "no"
@@ -49,13 +51,18 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """`messages`: how many histories were read. `differences`: the first few of `difference_count`."""
+    """`messages`: how many histories were read. `differences`: the first few of `difference_count`.
+
+    `given_up_missing` and `given_up_held`: facts that were never acknowledged, by whether they are there all the same.
+    """
 
     verdict: Verdict
     reason: str | None = None
     messages: int = 0
     difference_count: int = 0
     differences: tuple[Difference, ...] = ()
+    given_up_missing: int = 0
+    given_up_held: int = 0
 
 
 NOTHING_ASKED = Findings(Verdict.NOT_ASKED, "no audit was asked for")
@@ -89,12 +96,15 @@ class Delivered:
                 yield f"held {times} times", claim
             elif times == 0 and fact in self.tally.acknowledged:
                 yield "missing, though acknowledged", claim
-            elif times == 0 and fact in self.tally.given_up:
-                yield "missing, as it was refused", claim
             elif times and fact in self.dropped:
                 yield "held, though never delivered", claim
         for claim in found.keys() - expected.keys():
             yield "held, though no such fact exists", claim
+
+    def given_up(self, facts: Iterable[Fact], found: Mapping[Claim, int]) -> Counter[bool]:
+        """How many facts were given up and never acknowledged, by whether they are there."""
+        unacknowledged = (fact for fact in facts if fact in self.tally.given_up and fact not in self.tally.acknowledged)
+        return Counter(_claim(fact.kind, msgspec.json.decode(fact.body)) in found for fact in unacknowledged)
 
 
 class Audit:
@@ -108,6 +118,7 @@ class Audit:
         self._obstacle: tuple[Verdict, str] | None = None
         self._differences: list[Difference] = []
         self._difference_count = 0
+        self._given_up = Counter[bool]()
         self.checked = 0
 
     async def findings(self, facts_of: Mapping[str, Sequence[Fact]]) -> Findings:
@@ -119,7 +130,15 @@ class Audit:
         nothing = (Verdict.NOT_ASKED, "the server acknowledged nothing")
         clean = self._obstacle or ((Verdict.YES, None) if self._delivered.tally.acknowledged else nothing)
         verdict, reason = (Verdict.NO, None) if self._difference_count else clean
-        return Findings(verdict, reason, self.checked, self._difference_count, tuple(self._differences))
+        return Findings(
+            verdict,
+            reason,
+            self.checked,
+            self._difference_count,
+            tuple(self._differences),
+            given_up_missing=self._given_up[False],
+            given_up_held=self._given_up[True],
+        )
 
     async def _work(self, remaining: Iterator[tuple[str, Sequence[Fact]]]) -> None:
         for message_id, facts in remaining:
@@ -127,6 +146,7 @@ class Audit:
             if found is None or self._obstacle is not None:
                 return
             self.checked += 1
+            self._given_up += self._delivered.given_up(facts, found)
             for what, (event_type, body) in self._delivered.differences(facts, found):
                 self._difference_count += 1
                 if len(self._differences) < DIFFERENCES_MAX:

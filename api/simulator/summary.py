@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from api.simulator.audit import Findings, Verdict
@@ -129,14 +128,14 @@ def _hint(plan: Plan, tally: Tally) -> str | None:
 
 
 def rendered(summary: Summary) -> Group:
-    """For a terminal: the counts as a table, then what the audit found."""
-    table = Table(show_header=False, box=None, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
-    table.add_column(style="dim")
-    for name, count, meaning in _rows(summary):
-        table.add_row(name, count, meaning)
-    return Group(table, "", *_verdict_lines(summary))
+    """For people: the counts, a line each however wide the screen is, then what the audit found."""
+    rows = list(_rows(summary))
+    names, counts = max(len(name) for name, _, _ in rows), max(len(count) for _, count, _ in rows)
+    lines = [
+        Text.assemble((f"{name:<{names}}", "bold"), f"  {count:>{counts}}  ", (meaning, "dim"))
+        for name, count, meaning in rows
+    ]
+    return Group(*lines, "", *_verdict_lines(summary))
 
 
 def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
@@ -153,7 +152,10 @@ def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
         yield "unfinished", str(summary.unfinished), "cut off by the stop"
     if summary.sends_recorded or summary.sends_refused:
         yield "sends", str(summary.sends_recorded), f"handed over, {summary.sends_refused} refused"
-    by_status = ", ".join(f"{count} times {status}" for status, count in summary.statuses.items())
+    by_status = ", ".join(
+        f"{count} attempts without an answer" if status == NO_ANSWER else f"{count} times {status}"
+        for status, count in summary.statuses.items()
+    )
     yield "answers", str(sum(summary.statuses.values())), by_status
     if summary.latency_p50_ms is not None:
         yield "latency", f"{summary.latency_p50_ms} ms", f"median; 99 in 100 within {summary.latency_p99_ms} ms"
@@ -166,10 +168,15 @@ def _verdict_lines(summary: Summary) -> Iterator[Text]:
     if summary.interrupted:
         yield Text("Stopped before the end; this is what happened so far.", style="yellow")
     audit = summary.audit
-    yield Text("The ledger holds every fact exactly once: ").append_text(_verdict(audit))
+    yield Text("Everything that was acknowledged is there, exactly once: ").append_text(_verdict(audit))
     for difference in audit.differences:
         claim = f"{difference.message_id}: {difference.event_type} {difference.what}: {difference.body}"
         yield Text(f"  {visible(claim)}")
+    if more := audit.difference_count - len(audit.differences):
+        yield Text(f"  and {more} more")
+    if given_up := audit.given_up_missing + audit.given_up_held:
+        never = f"Never acknowledged, as it was refused or not answered five times: {given_up} of the facts;"
+        yield Text(f"{never} {audit.given_up_missing} are not there, {audit.given_up_held} are.", style="yellow")
 
 
 def _verdict(audit: Findings) -> Text:
@@ -190,6 +197,7 @@ def _audit_as_json(findings: Findings) -> dict[str, object]:
         "heldExactlyOnce": HELD_EXACTLY_ONCE.get(findings.verdict),
         "reason": findings.reason,
         "messages": findings.messages,
+        "neverAcknowledged": {"missing": findings.given_up_missing, "held": findings.given_up_held},
         "differenceCount": findings.difference_count,
         "differences": [
             {

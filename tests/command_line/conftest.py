@@ -56,6 +56,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def run_it(*arguments: str, **environment: str) -> Ended:
         with monkeypatch.context() as patch:
+            patch.delenv("LEDGER_TESTS_REQUIRE", raising=False)
             for name, value in environment.items():
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["ledger", *arguments])

@@ -27,7 +27,7 @@ def test_demo_exit_ends_with_0_once_the_ledger_holds_every_fact_exactly_once(tmp
     )
 
     assert (ended.returncode, ended.stderr) == (0, "")
-    assert "The ledger holds every fact exactly once: yes (300 messages)" in ended.stdout
+    assert "Everything that was acknowledged is there, exactly once: yes (300 messages)" in ended.stdout
     assert re.search(r"Hash chain +holds", ended.stdout)
     (folder,) = tmp_path.iterdir()
     assert str(folder) in ended.stdout

@@ -172,8 +172,19 @@ def test_what_could_not_be_read_may_be_lost(run: Run, url: str) -> None:
     ended, as_json = run("stuck"), run("stuck", "--json").json
 
     assert (ended.status, as_json["quarantined"], as_json["quarantinedSinceYesterday"]) == (1, 2, 1)
-    told = "deliveries that could not be read, 1 of them since yesterday"
+    told = "deliveries that could not be read, 1 of them in the last 24 hours"
     assert ["2", told, "ledger quarantine list"] in ended.lines
+
+
+def test_what_could_not_be_read_long_ago_is_told_and_alarms_nobody_every_hour(run: Run, url: str) -> None:
+    receive(url, 25 * 60, b"!")
+
+    ended = run("stuck")
+
+    told = "deliveries that could not be read, 0 of them in the last 24 hours"
+    assert ["1", told, "ledger quarantine list"] in ended.lines
+    assert ended.stderr == "Nothing is stuck or lost. What could not be read before the last 24 hours is kept: 1.\n"
+    assert (ended.status, run("stuck", "--json").status) == (0, 0)
 
 
 def test_what_nobody_projects_may_be_further_on(run: Run, url: str) -> None:

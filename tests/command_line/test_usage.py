@@ -1,5 +1,6 @@
 """What holds for every command: help, wrong usage, the unexpected."""
 
+import json
 from pathlib import Path
 from subprocess import PIPE
 
@@ -74,6 +75,44 @@ def test_the_unexpected_is_one_line_and_a_hint_how_to_see_more(
 )
 def test_an_error_s_family_decides_the_exit_status(error: Exception, status: int) -> None:
     assert endings.status_of(error) == status
+
+
+BEGIN = "is set, but is no setting and changes nothing: did you mean"
+
+
+@pytest.mark.parametrize(
+    "arguments, setting, meant, error",
+    [
+        (["serve"], "LEDGER_WEBHOK_SECRETS", "LEDGER_WEBHOOK_SECRETS", "LEDGER_WEBHOOK_SECRETS: at least one"),
+        (["status", "msg_1"], "LEDGER_DATABSE_URL", "LEDGER_DATABASE_URL", "LEDGER_DATABASE_URL: there is no ledger"),
+    ],
+)
+def test_where_a_setting_is_refused_names_that_are_none_come_before_the_error(
+    run: Run, arguments: list[str], setting: str, meant: str, error: str
+) -> None:
+    ended = run(*arguments, **{setting: "main:abc", "LEDGER_LOG_FORMAT": "text"})
+
+    told, refused = ended.stderr.splitlines()
+    assert told == f"ledger: {setting} {BEGIN} {meant}?"
+    assert refused.startswith(f"ledger: {error}")
+    assert ended.status == 2
+
+
+def test_a_start_that_programs_read_tells_names_that_are_no_settings_in_its_log(run: Run) -> None:
+    ended = run("serve", LEDGER_WEBHOK_SECRETS="main:abc")
+
+    assert [json.loads(line)["level"] for line in ended.stderr.splitlines()] == ["warning", "critical"]
+    assert f"LEDGER_WEBHOK_SECRETS {BEGIN} LEDGER_WEBHOOK_SECRETS?" in ended.stderr
+
+
+def test_a_message_that_is_not_there_may_be_in_the_ledger_that_was_meant(run: Run, tmp_path: Path) -> None:
+    record(f"sqlite:///{tmp_path}/ledger.db", body("message.queued", "msg_1", sequence=1))
+
+    missing = run("status", "msg_2", LEDGER_DATABSE_URL="sqlite:///other.db")
+    found = run("status", "msg_1", LEDGER_DATABSE_URL="sqlite:///other.db")
+
+    assert missing.stderr.splitlines()[0] == f"ledger: LEDGER_DATABSE_URL {BEGIN} LEDGER_DATABASE_URL?"
+    assert (missing.status, found.status, found.stderr) == (1, 0, "")
 
 
 def test_a_reader_that_goes_away_is_no_error_to_speak_of(tmp_path: Path) -> None:

@@ -53,18 +53,17 @@ def test_a_missing_fact_is_found() -> None:
     assert (summary.audit.verdict, summary.fine) == (Verdict.NO, False)
 
 
-@pytest.mark.parametrize(
-    "each_attempt, found, verdict",
-    [(503, [("message.inbound", "missing, as it was refused")], Verdict.NO), (LOST, [], Verdict.NOT_ASKED)],
-)
-def test_a_fact_that_was_refused_to_the_end_is_missing_unless_it_is_held_all_the_same(
-    each_attempt: int, found: list[tuple[str, str]], verdict: Verdict
+@pytest.mark.parametrize("each_attempt, missing_and_held", [(503, (1, 0)), (LOST, (0, 1))])
+def test_a_fact_that_was_refused_to_the_end_is_counted_by_whether_it_is_held_all_the_same(
+    each_attempt: int, missing_and_held: tuple[int, int]
 ) -> None:
     plan = replace(PLAN, messages=1, inbound=1.0)
 
     summary = audited(plan, lambda receiver: receiver.script.extend([each_attempt] * 5))
 
-    assert (whats(summary), summary.audit.verdict, summary.fine) == (found, verdict, False)
+    audit = summary.audit
+    assert (audit.given_up_missing, audit.given_up_held) == missing_and_held
+    assert (whats(summary), audit.verdict, summary.fine) == ([], Verdict.NOT_ASKED, False)
 
 
 def test_a_doubled_fact_is_found() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import threading
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import typer
 from typer.testing import CliRunner, Result
 
 from api.command_line.simulate import simulate
+from api.simulator.audit import DIFFERENCES_MAX
 from tests import forks
-from tests.simulator.receiver import SECRET, Receiver, receiving
+from tests.simulator.receiver import LOST, SECRET, Receiver, receiving
 
 APP = typer.Typer()
 APP.command()(simulate)
@@ -56,7 +58,7 @@ def run(receiver: Receiver, *more: str, secret: str = SECRET) -> Result:
 def test_a_run_that_went_well_exits_with_0(receiver: Receiver) -> None:
     result = run(receiver, "--seed", "1", "--shuffle", "--duplicates", "0.2", "--drop", "0.05", "--inbound", "0.2")
 
-    assert "The ledger holds every fact exactly once: yes (20 messages)" in result.stdout
+    assert "Everything that was acknowledged is there, exactly once: yes (20 messages)" in result.stdout
     assert result.exit_code == 0
 
 
@@ -72,6 +74,7 @@ def test_json_goes_to_stdout_alone(receiver: Receiver) -> None:
         "heldExactlyOnce": True,
         "reason": None,
         "messages": 20,
+        "neverAcknowledged": {"missing": 0, "held": 0},
         "differenceCount": 0,
         "differences": [],
     }
@@ -81,7 +84,7 @@ def test_something_wrong_in_the_ledger_exits_with_1(receiver: Receiver) -> None:
     receiver.mishap = lambda facts: facts[1:]
 
     result = run(receiver)
-    assert "The ledger holds every fact exactly once: no (" in result.stdout
+    assert "Everything that was acknowledged is there, exactly once: no (" in result.stdout
     assert "missing, though acknowledged" in result.stdout
     assert result.exit_code == 1
 
@@ -93,12 +96,35 @@ def test_refused_deliveries_exit_with_1(receiver: Receiver) -> None:
     assert result.exit_code == 1
 
 
-def test_a_ledger_that_refuses_everything_does_not_hold_every_fact(receiver: Receiver) -> None:
-    result = run(receiver, "--seed", "1", secret="main:other")
+def test_what_was_never_acknowledged_is_told_apart_from_what_was(receiver: Receiver) -> None:
+    receiver.script.extend([503] * (5 * 52 - 1))  # the very last attempt is answered 2xx
 
-    assert "The ledger holds every fact exactly once: no (" in result.stdout
-    assert "missing, as it was refused" in result.stdout
-    assert result.exit_code == 1
+    result = run(receiver, "--seed", "1")
+    refuses_everything = run(receiver, "--seed", "1", secret="main:other")
+
+    assert "Everything that was acknowledged is there, exactly once: yes (20 messages)" in result.stdout
+    assert "five times: 51 of the facts; 51 are not there, 0 are.\n" in result.stdout
+    assert "not checked: the server acknowledged nothing" in refuses_everything.stdout
+    assert (result.exit_code, refuses_everything.exit_code) == (1, 1)
+
+
+def test_differences_that_are_not_listed_are_counted(receiver: Receiver) -> None:
+    receiver.mishap = lambda _: []
+
+    result = run(receiver, "--seed", "1")
+
+    (count,) = re.findall(r"exactly once: no \((\d+) differences\)", result.stdout)
+    assert f"\n  and {int(count) - DIFFERENCES_MAX} more\n" in result.stdout
+
+
+def test_attempts_without_an_answer_are_told_in_words_on_one_line(receiver: Receiver) -> None:
+    receiver.script.extend([LOST, 503] * 20)
+
+    result = run(receiver, "--seed", "1")
+
+    (answers,) = [line for line in result.stdout.splitlines() if line.startswith("answers")]
+    assert "20 attempts without an answer" in answers
+    assert "20 times 503" in answers
 
 
 def test_a_wrong_option_exits_with_2_and_names_itself() -> None:
