@@ -56,7 +56,12 @@ class Readiness:
             finally:
                 self._looked_at_s = time.monotonic()
                 self._looking.release()
-        return [*self._warnings, *self._of_verification]
+        return [*self._warnings, *self._damages(), *self._of_verification]
+
+    def _damages(self) -> list[str]:
+        """What was met since the start, in the log or the read models."""
+        databases = (self._ledger.database, self._read_models.stores.rows)
+        return [each.damage.told for each in databases if each.damage is not None and each.damage.told is not None]
 
     def reasons(self) -> list[str]:
         """Why not; empty where it can."""

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
+from ledger.store.damage import StoreDamaged
+from ledger.store.driver import said
 from projections.ahead import Prepare, preparing
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, lock
 from projections.comparison import Comparison, Difference, compare, total
@@ -161,6 +163,8 @@ class Rebuild:
             )
             name = self._projection.name
             log.info(told, name, f"{self._lease.done():,}", f"{self._lease.events():,}", name)
+        except StoreDamaged as error:
+            log.error("the rebuild of %s failed: %s", self._projection.name, said(error))  # noqa: TRY400 - says what to do
         except Exception:
             log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
 

@@ -14,6 +14,7 @@ from api.access import Forbidden, TooManyFailures, Unauthenticated
 from api.http.found import NotFoundYet
 from api.writer_process import WriterSilent
 from ledger import errors
+from ledger.store.damage import StoreDamaged
 from projections.errors import RebuildRunning
 from projections.health import lag_in_words
 
@@ -70,6 +71,13 @@ class NotReachedInTime(errors.TryAgain):
 STORE_DETAIL = "The database cannot be used right now. Try again."
 SIGNATURE_DETAIL = "The signature could not be verified. Nothing was stored."
 
+OPERATOR_NEEDED = Kind(
+    503,
+    "operator-needed",
+    "The ledger needs its operator",
+    "The ledger cannot answer this until its operator acts; its log says why.",
+)
+
 KINDS: Mapping[type[Exception], Kind] = {
     errors.SignatureRefused: Kind(401, "signature-refused", "Signature refused", SIGNATURE_DETAIL),
     Unauthenticated: Kind(401, "unauthenticated", "No API key that is known here"),
@@ -94,12 +102,8 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     errors.UnreadableEvent: Kind(503, "unreadable-event", "A stored event cannot be read"),
-    errors.WeMustFix: Kind(
-        503,
-        "operator-needed",
-        "The ledger needs its operator",
-        "The ledger cannot answer this until its operator acts; its log says why.",
-    ),
+    StoreDamaged: OPERATOR_NEEDED,
+    errors.WeMustFix: OPERATOR_NEEDED,
 }
 NOTHING_AT_ROOT = (
     "Nothing is here. The pages for people are at /console, and what programs may ask is in /openapi.json."
@@ -111,6 +115,7 @@ NOT_FOR_THE_LOG = (
     Forbidden,
     NotReachedInTime,
     NotFoundYet,
+    StoreDamaged,
 )
 """What no operator must act on, or is told of otherwise."""
 BODY_IS_NOT_READ = (BodyTooLarge, EncodingRefused, BodyCutOff, BodyTooSlow)
@@ -167,10 +172,10 @@ def _headers_of(error: Exception) -> dict[str, str]:
     match error:
         case errors.TryAgain() | TooManyFailures():
             return {"Retry-After": str(error.retry_after_s)}
+        case errors.WeMustFix() | StoreDamaged():
+            return {"Retry-After": "60"}
         case SQLAlchemyError():
             return {"Retry-After": "5"}
-        case errors.WeMustFix():
-            return {"Retry-After": "60"}
         case Unauthenticated():
             return {"WWW-Authenticate": 'Bearer realm="ledger"'}
         case errors.LedgerError() if not isinstance(error, BODY_IS_NOT_READ):

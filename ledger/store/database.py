@@ -18,9 +18,10 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.store import postgres, sqlite
 from ledger.store.backfill import Backfill
+from ledger.store.damage import Damage
 from ledger.store.driver import run, said
 from ledger.store.held_file import HeldFile
-from ledger.store.place import what_to_do_about_damage
+from ledger.store.place import why_unwritable
 
 WAL_ERRORS = (sqlite.SQLITE.Error, SQLAlchemyError, StoreUnavailable)
 
@@ -37,6 +38,8 @@ class Database:
     def __init__(self, url: str, *, durable: bool = True, evidence: bool = False) -> None:
         self.url = parse_database_url(url)
         self.is_sqlite = self.url.get_backend_name() == "sqlite"
+        # Who reads evidence tells it: what is read may be a copy that is under way, under another name.
+        self.damage = Damage(Path(self.url.database or ""), is_logged=not evidence) if self.is_sqlite else None
         self._suspect = Event()
         self._proving = Lock()
         self._held = HeldFile(Path(self.url.database or ""))
@@ -70,7 +73,7 @@ class Database:
         StoreUnavailable where the file is gone from its path, before anything is written; and where PostgreSQL committed with a
         warning: it is on this disk, but not where it was to be as well.
         """
-        with self._naming_damage(), self._writer.connect() as connection:
+        with self._explaining(), self._writer.connect() as connection:
             connection.info.pop(postgres.WARNED, None)  # what a transaction was warned of that came to nothing
             with connection.begin():
                 if self.is_sqlite:
@@ -84,7 +87,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that only reads and sees one state of the database throughout."""
-        with self._naming_damage(), self._reader.connect() as connection:
+        with self._explaining(), self._reader.connect() as connection:
             connection.begin()
             if self.is_sqlite:
                 run(connection, "BEGIN")
@@ -93,16 +96,23 @@ class Database:
     @contextmanager
     def asking(self) -> Iterator[Connection]:
         """For statements that only read, each of a state of its own: no BEGIN and no end, which cost as much as they do."""
-        with self._naming_damage(), self._asker.connect() as connection:
+        with self._explaining(), self._asker.connect() as connection:
             yield connection
 
     @contextmanager
-    def _naming_damage(self) -> Iterator[None]:
+    def _explaining(self) -> Iterator[None]:
+        """An error with what an operator has to do, where the file is damaged (StoreDamaged), or cannot be written."""
         try:
             yield
         except DBAPIError as error:
-            if self.file is not None and any(words in str(error.orig) for words in sqlite.DAMAGED):
-                error.add_note(what_to_do_about_damage(self.file))
+            if self.damage is None:
+                raise
+            if damaged := self.damage.met(error):
+                raise damaged from error
+            if any(words in str(error.orig) for words in sqlite.UNWRITABLE) and (
+                why := why_unwritable(Path(self.url.database or ""))
+            ):
+                error.add_note(why)
             raise
 
     def after_failure(self, error: Exception) -> None:

@@ -48,8 +48,12 @@ def copying(connection: Connection, statement: str) -> Iterator[Any]:
 
 
 def fetch(connection: Connection, statement: str, values: Sequence[object] = ()) -> list[Row]:
-    """All rows of a statement, as the driver gives them."""
-    return list(run(connection, statement, values).fetchall())
+    """All rows of a statement, as the driver gives them. Raises what SQLAlchemy would raise."""
+    cursor = run(connection, statement, values)
+    try:
+        return list(cursor.fetchall())
+    except Exception as error:  # noqa: BLE001 - as in `run`; a page may be found damaged only here
+        connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001 - as in `run`
 
 
 def _raw_cursor(connection: Connection) -> Any:  # noqa: ANN401 - psycopg is an optional dependency

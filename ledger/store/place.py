@@ -1,7 +1,9 @@
 """The place of an embedded ledger: what may be made there. Asked before SQLite makes or changes anything."""
 
-from contextlib import closing, suppress
+import os
+from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from ledger.errors import SettingRefused
 from ledger.store.sqlite import BUSY_TIMEOUT_MS, SQLITE
@@ -19,7 +21,7 @@ def expect_no_lost_log(file: Path) -> None:
     # First what is beside it: another process that makes a ledger at this moment makes the log before that.
     beside = [file.with_name(file.name + end) for end in (TRAIL, READ_MODELS)]
     left = [each.name for each in beside if each.exists()]
-    if left and not _tables_of(file):
+    if left and _tables_of(file) == []:
         raise SettingRefused(
             f"LEDGER_DATABASE_URL: the log {file.absolute()} is missing, but beside it there is {' and '.join(left)}:"
             " restore the log from a backup (docs/deploy/backup.md); a new ledger begins where neither is"
@@ -28,7 +30,7 @@ def expect_no_lost_log(file: Path) -> None:
 
 def expect_nothing_else(file: Path) -> None:
     """SettingRefused for an SQLite database of another program, which is left as it is."""
-    tables = _tables_of(file)
+    tables = _tables_of(file) or []
     if tables and not {ledger.name, partition_heads.name} <= set(tables):
         raise SettingRefused(
             f"LEDGER_DATABASE_URL: {file.absolute()} is an SQLite database of something else"
@@ -48,13 +50,25 @@ def what_to_do_about_damage(file: Path) -> str:
     return f"the damaged file is {file.absolute()}; {todo}"
 
 
-def _tables_of(file: Path) -> list[str]:
-    """The tables of a database; none where there is no file, or it cannot be read, which opening it will tell."""
+def why_unwritable(file: Path) -> str | None:
+    """What nothing can be written to, of a database and the folder that SQLite has files of its own in, why, and what to do."""
+    folder = file.absolute().parent
+    reason = None
+    try:
+        TemporaryFile(dir=folder).close()
+        if file.exists() and not os.access(file, os.W_OK):  # opening and closing it would take SQLite's locks away
+            reason = f"{file.absolute()} cannot be written"
+    except OSError as error:
+        reason = f"the folder {folder} cannot be written ({error.strerror})"
+    return reason and f"{reason}: let this user write there, or name a copy of {file.name}* in another folder"
+
+
+def _tables_of(file: Path) -> list[str] | None:
+    """The tables of a database, none where there is no file; None where there is one that cannot be read, which opening it tells."""
     uri = f"{file.absolute().as_uri()}?mode=ro"
-    with (
-        suppress(SQLITE.DatabaseError),
-        closing(SQLITE.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as found,
-    ):
-        named = found.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
-        return [name for (name,) in named]
-    return []
+    try:
+        with closing(SQLITE.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as found:
+            named = found.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+    except SQLITE.DatabaseError:
+        return None if file.exists() else []
+    return [name for (name,) in named]

@@ -33,8 +33,14 @@ SQLITE: ModuleType = bundled_sqlite or sqlite3
 WAL_BUG = ((3, 7, 0), (3, 51, 3))
 """SQLite from the first to before the second can corrupt a WAL database when connections checkpoint at once."""
 
-DAMAGED = ("database disk image is malformed", "file is not a database", "file is damaged")
+DAMAGED = (
+    "database disk image is malformed",
+    "file is not a database",
+    "file is damaged",
+    "Could not decode to UTF-8 column",
+)
 """What SQLite says of a damaged file, and what we say after a check."""
+UNWRITABLE = ("unable to open database file", "readonly database")
 FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
 READERS_MAX = 16
 WAL_PAGES_MAX, WAL_PAGES_MAX_ALONE = 8_000, 1_000

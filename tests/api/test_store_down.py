@@ -12,6 +12,7 @@ import pytest
 from tests.api.program import program
 from tests.api.running import WEBHOOKS, Running, running, settings_at, signed, until
 from tests.builders import body
+from tests.damaging import BODIES, damage
 from tests.engines import NotInstalled, PrivatePostgres
 from tests.requirements import missing
 
@@ -148,3 +149,31 @@ def test_where_the_file_is_no_longer_at_its_path_nothing_is_acknowledged_until_i
         assert [server.deliver(raw).status_code for raw in (first, second, third)] == [200, 202, 202]
         until(lambda: server.http.get("/readyz").status_code == 200)
         assert [event["messageId"] for event in _events(server)] == ["msg_0", "msg_1", "msg_2"]
+
+
+def test_damage_is_told_to_whoever_must_act_and_nobody_is_told_to_try_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with running(settings_at(tmp_path)) as server:
+        for each in BODIES:
+            server.deliver(each)
+        until(lambda: server.get(f"/messages/msg_{len(BODIES) - 1}").status_code == 200)
+    damage(tmp_path / "ledger.db")
+    told = f"database disk image is malformed; the damaged file is {tmp_path}/ledger.db; keep it, and restore the log"
+
+    with running(settings_at(tmp_path)) as server:
+        assert server.http.get("/readyz").json()["warnings"] == []
+        answers = [server.get(f"/messages/msg_{number}/history") for number in range(len(BODIES))]
+        refused = [each for each in answers if each.status_code != 200]
+        (warning,) = server.http.get("/readyz").json()["warnings"]
+        server.post("/projections/message-status/rebuild", key="admin")
+        until(lambda: "the rebuild of message-status failed: " + told in caplog.text)
+
+        assert 0 < len(refused) < len(answers)
+        assert {(each.status_code, each.json()["type"]) for each in [*refused, server.get("/feed?limit=1000")]} == {
+            (503, "docs/HTTP.md#problem-operator-needed")
+        }
+    assert "ry again" not in refused[0].text
+    assert warning.startswith(told)
+    assert caplog.text.count("the file is damaged: " + told) == 1
+    assert "Traceback" not in caplog.text

@@ -12,6 +12,7 @@ from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from tests.builders import body
 from tests.command_line.conftest import Run, record, serving
+from tests.damaging import BODIES, damage
 from tests.engines import PostgresServer
 
 QUEUED = body("message.queued", sequence=1)
@@ -69,12 +70,6 @@ def test_a_backup_never_overwrites_a_file(run: Run, tmp_path: Path) -> None:
     assert (tmp_path / "copy.db").read_bytes() == b"something else"
 
 
-def junk_within(file: Path) -> None:
-    """Overwrites the second half of a file but for its last page, as a bad disk might."""
-    content = file.read_bytes()
-    file.write_bytes(content[: len(content) // 2] + b"junk" * (len(content) // 8 - 1_024) + content[-4_096:])
-
-
 def edited(file: Path) -> None:
     with closing(SQLITE.connect(file)) as connection, connection:
         connection.execute("UPDATE events SET state = CAST(replace(state, 'queued', 'quEued') AS BLOB)")
@@ -82,13 +77,13 @@ def edited(file: Path) -> None:
 
 @pytest.mark.parametrize(
     "spoil, finding",
-    [(junk_within, "is not what was recorded: the file is damaged: "), (edited, "0-201: the event was")],
+    [(damage, "is not what was recorded: the file is damaged: "), (edited, "0-301: the event was")],
 )
 def test_of_a_log_that_is_damaged_or_was_edited_no_backup_is_made(
     run: Run, tmp_path: Path, spoil: Callable[[Path], None], finding: str
 ) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
-    record(url, *(body("message.sent", sequence=number, messageId=f"msg_{number}") for number in range(200)))
+    record(url, *BODIES)
     run("backup", "good.db", LEDGER_DATABASE_URL=url)
     record(url, QUEUED)
     spoil(tmp_path / "ledger.db")

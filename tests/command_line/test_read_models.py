@@ -14,6 +14,7 @@ from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadM
 from tests import forks
 from tests.builders import append_unreadable, body
 from tests.command_line.conftest import Run, in_a_terminal, record
+from tests.damaging import BODIES, damage
 
 QUEUED = body("message.queued", sequence=1, externalReference="order_789")
 FAILED = body("message.failed", sequence=3, errorCode=30003, failure={"permanent": True})
@@ -405,3 +406,21 @@ def test_conversations_are_found_by_who_takes_part(run: Run, store_url: str) -> 
 
     assert [(line[0], line[2], line[3]) for line in listed.lines] == [("conv_1", "2", "+15551234567 +15557654321")]
     assert nobody.json == {"items": [], "next": None}
+
+
+@pytest.mark.parametrize("order", [["rebuild"], ["rebuild", MESSAGE_STATUS, "--message", "msg_130"]])
+def test_a_rebuild_that_meets_damage_says_which_file_it_is_and_what_to_do(
+    run: Run, tmp_path: Path, order: list[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, *BODIES)
+    project(url)
+    damage(tmp_path / "ledger.db")
+
+    refused = run(*order, LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert (
+        f"malformed; the damaged file is {tmp_path}/ledger.db; keep it, and restore" in refused.stderr.splitlines()[-1]
+    )
+    assert "should not happen" not in refused.stderr

@@ -16,6 +16,7 @@ from ledger.store.restore import restore
 from ledger.store.sqlite import SQLITE
 from tests.builders import body, delivered, fact
 from tests.command_line.conftest import Run, record, serving
+from tests.damaging import BODIES, damage
 
 QUEUED, SENT = body("message.queued", sequence=1), body("message.sent", sequence=2)
 
@@ -82,10 +83,9 @@ def test_a_ledger_is_no_backup_of_itself(run: Run, url: str, tmp_path: Path) -> 
 
 
 def test_a_damaged_backup_is_told_of_in_a_short_line(run: Run, url: str, tmp_path: Path) -> None:
-    record(url, *(body("message.sent", sequence=number, messageId=f"msg_{number}") for number in range(200)))
+    record(url, *BODIES)
     run("backup", "large.db", LEDGER_DATABASE_URL=url)
-    content = (tmp_path / "large.db").read_bytes()
-    (tmp_path / "large.db").write_bytes(content[:40_960] + b"junk" * 8_192 + content[73_728:])
+    damage(tmp_path / "large.db")
 
     (told,) = run("restore", "large.db", LEDGER_DATABASE_URL=url).stderr.splitlines()
 

@@ -16,7 +16,9 @@ from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
+from ledger.store.damage import StoreDamaged
 from ledger.store.database import Database
+from ledger.store.driver import said
 from ledger.store.log import Head, lock_head
 from ledger.store.postgres import TIMEOUTS_MS, WRITER_IDLE_MS_MAX
 from ledger.store.reads import heads
@@ -25,6 +27,7 @@ from ledger.verification import verify
 from projections.checkpoints import Generation, lock
 from projections.read_models import MESSAGE_STATUS, ReadModels
 from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
+from tests.damaging import damage
 from tests.engines import PrivatePostgres
 from tests.store.severing_proxy import Sever, SeveringProxy
 
@@ -278,6 +281,45 @@ def test_a_damaged_file_is_not_written_to_after_an_io_error(tmp_path: Path) -> N
 
         with pytest.raises(StoreUnavailable, match=f"the file is damaged: {file}: "):
             ledger.commit([fact(sent(2))])
+
+
+def test_damage_that_a_reader_meets_is_one_error_that_names_the_file_and_a_line_a_minute(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open(f"sqlite:///{file}") as ledger:
+        ledger.commit(facts(sent(1, f"msg_{number}", filler="x" * 300) for number in range(300)))
+    damage(file)
+
+    met = list[StoreDamaged]()
+    with Ledger.open(f"sqlite:///{file}") as ledger:
+        for number in range(300):
+            try:
+                ledger.history(f"msg_{number}")
+            except StoreDamaged as error:
+                met.append(error)
+        with pytest.raises(StoreDamaged):
+            list(stored_facts(ledger))
+        told = (
+            f"database disk image is malformed; the damaged file is {file}; keep it, and restore the log from a backup"
+        )
+
+        assert 0 < len(met) < 300
+        assert said(met[0]).startswith(told)
+        assert ledger.database.damage is not None
+        assert (ledger.database.damage.told or "").startswith(told)
+    assert [each.getMessage().startswith(f"the file is damaged: {told}") for each in caplog.records] == [True]
+
+
+def test_a_text_that_is_damaged_is_told_without_what_is_stored_there(embedded: Ledger) -> None:
+    with embedded.database.writing() as connection:
+        connection.exec_driver_sql("UPDATE events SET topic = CAST(x'15FF2B313535' AS TEXT)")
+
+    with pytest.raises(StoreDamaged) as met:
+        embedded.history("msg_1")
+
+    assert "Could not decode to UTF-8 column; the damaged file is" in said(met.value)
+    assert "+155" not in str(met.value)
 
 
 def test_a_commit_that_gave_up_its_synchronous_standby_is_not_acknowledged(postgres: PrivatePostgres) -> None:

@@ -1,5 +1,6 @@
 """Opening: a new ledger is made, one that fits is opened, and any other is refused with what to do."""
 
+import errno
 import os
 import shutil
 import stat
@@ -19,7 +20,7 @@ from sqlalchemy.exc import DBAPIError
 
 import ledger.store
 from ledger.audit.trail import AuditTrail
-from ledger.errors import SchemaMismatch, SettingRefused
+from ledger.errors import SchemaMismatch, SettingRefused, StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
 from ledger.store.backup import copied
@@ -243,6 +244,35 @@ def test_no_new_log_is_made_beside_what_is_left_of_a_ledger(tmp_path: Path) -> N
         Ledger.open(f"sqlite:///{file}")
 
     assert not file.exists()
+
+
+def test_a_log_that_was_cut_off_is_damaged_and_not_missing(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open(f"sqlite:///{file}") as ledger, closing(AuditTrail.open(ledger)):
+        ledger.commit([fact(queued())])
+    os.truncate(file, 8_192)
+
+    with pytest.raises(StoreUnavailable, match=f"malformed; the damaged file is {file}; keep it, and restore the log"):
+        Ledger.open(f"sqlite:///{file}")
+
+
+@pytest.mark.parametrize("opened", [Ledger.open, Ledger.open_existing])
+def test_where_nothing_can_be_written_the_folder_and_the_reason_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opened: Callable[[str], Ledger]
+) -> None:
+    file = tmp_path / "ledger.db"
+    Ledger.open(f"sqlite:///{file}").close()
+    (tmp_path / "ledger.db-wal").mkdir()  # root may write wherever a disk lets it
+
+    def refuse(**_where: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("ledger.store.place.TemporaryFile", refuse)
+    told = (
+        f"unable to open database file; the folder {tmp_path} cannot be written .Read-only file system.: let this user"
+    )
+    with pytest.raises(StoreUnavailable, match=told):
+        opened(f"sqlite:///{file}")
 
 
 @pytest.mark.parametrize("opened", [Ledger.open, Ledger.open_existing])
