@@ -219,9 +219,9 @@ class Fold:
             effect = self._effect_of_other(event)
             self._take_other(event, effect)
         if self.status is not status_before:
-            self.status_changed_at_us = received_at_us
+            self.status_changed_at_us = max(self.status_changed_at_us, received_at_us)
         self.event_count += 1
-        # The log is in the order of committing, so what was received earlier may come later: no update goes back in time.
+        # The log is in the order of committing, so what was received earlier may come later: no change goes back in time.
         self.updated_at_us = max(self.updated_at_us, received_at_us)
         return effect
 

@@ -34,8 +34,9 @@ class Line(NamedTuple):
 
 def quarantine_page(visit: Visit) -> Response:
     """What is in quarantine, oldest first."""
-    page = visit.service.ledger.quarantined(after=_after(visit.asked("cursor")), limit=PAGE_DELIVERIES)
-    last = page[-1] if len(page) == PAGE_DELIVERIES else None
+    found = visit.service.ledger.quarantined(after=_after(visit.asked("cursor")), limit=PAGE_DELIVERIES + 1)
+    page = found[:PAGE_DELIVERIES]
+    last = page[-1] if len(found) > len(page) else None
     cursor = last and f"{last.receipt.received_at_us}-{last.quarantine_id}"
     visit.tell(items=len(page))
     return visit.page(

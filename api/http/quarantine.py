@@ -26,15 +26,18 @@ def get_quarantine(service: Service, _caller: Caller, request: Request) -> Respo
         match = read_cursor(cursor, _CURSOR)
         after = (int(match[1]), match[2])
     items = list[JSON]()
-    while len(items) < limit:
-        wanted = min(limit - len(items), BODIES_READ_MAX)
+    while True:  # ends where the quarantine does, or with one more than is shown
+        wanted = min(limit + 1 - len(items), BODIES_READ_MAX)
         page = service.ledger.quarantined(after=after, limit=wanted)
-        items.extend(quarantine_answer(delivery) for delivery in page)
+        shown = page[: limit - len(items)]
+        items.extend(quarantine_answer(delivery) for delivery in shown)
         tell(request, items=len(items))
+        if shown:
+            after = (shown[-1].receipt.received_at_us, shown[-1].quarantine_id)
+        if len(shown) < len(page):
+            return json_answer({"items": items, "next": write_cursor("quarantine", *after)})
         if len(page) < wanted:
             return json_answer({"items": items, "next": None})
-        after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
-    return json_answer({"items": items, "next": write_cursor("quarantine", *after)})
 
 
 def get_quarantined_body(service: Service, _caller: Caller, request: Request) -> Response:

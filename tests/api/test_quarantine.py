@@ -57,6 +57,16 @@ def test_the_list_pages_through_everything_once(store_url: str) -> None:
     assert found == kept
 
 
+@pytest.mark.parametrize("kept", [1, 32, 33])
+def test_a_last_page_that_is_full_leads_nowhere(fresh: Running, kept: int) -> None:
+    for number in range(kept):
+        fresh.deliver(b"garbage %d" % number)
+
+    nexts = {limit: fresh.get(f"/quarantine?limit={limit}", "admin").json()["next"] for limit in (kept, kept + 1)}
+
+    assert nexts == {kept: None, kept + 1: None}
+
+
 def test_a_long_page_holds_few_bodies_at_a_time(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = [fresh.deliver(b"garbage %d" % number).json()["quarantineId"] for number in range(70)]
     asked = []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 
 from ledger.events import MessageEvent
-from ledger.message import Fold, Message, RequestAcceptance, external_reference, missing_sequences, number_id
+from ledger.message import Fold, Message, RequestAcceptance, external_reference, missing_sequences, number_id, steps
 from ledger.provider import Direction, Effect, Status
 from tests.builders import (
     NOW_US,
@@ -230,6 +230,17 @@ def test_the_times_are_those_of_receiving_and_a_message_is_never_updated_back_in
 
     assert (message.first_recorded_at_us, message.status_changed_at_us, message.updated_at_us) == (10, 20, 20)
     assert message.event_count == 3
+
+
+def test_a_status_never_changes_before_its_message_is_recorded_nor_before_an_earlier_change() -> None:
+    first = event(body("message.queued", sequence=1), received_at_us=20)
+    second = event(body("message.sent", sequence=2), received_at_us=10)
+    third = event(body("message.delivery", sequence=3), received_at_us=30)
+    fourth = event(body("message.failed", sequence=4), received_at_us=25)
+
+    changed_at_us = [step.message.status_changed_at_us for step in steps([first, second, third, fourth])]
+
+    assert changed_at_us == [20, 20, 30, 30]
 
 
 def test_before_its_first_event_nothing_is_known_of_a_message() -> None:
