@@ -17,7 +17,7 @@ from api.audit.acts import Act, Way
 from api.audit.witness import Witness, tell
 from api.http.problems import TooManyStreams, kind_of
 from api.http.questions import query_limit, query_text
-from api.http.responses import json_answer
+from api.http.responses import FOR_THE_CALLER, json_answer
 from api.service import Service
 from ledger.errors import LedgerError, MalformedQuestion
 from ledger.positions import Cursor
@@ -29,7 +29,7 @@ STREAMS_MAX = 64
 POLL_S = 0.25
 HEARTBEAT_POLLS = 60
 EVENT_START = b"id: "
-STREAM_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+STREAM_HEADERS = FOR_THE_CALLER | {"X-Accel-Buffering": "no"}
 
 
 def get_feed(service: Service, caller: Caller, request: Request) -> Response:

@@ -88,6 +88,7 @@ def test_the_exact_bytes_come_back_as_a_download(server: Running, message_id: st
         "x-content-type-options": "nosniff",
         "content-security-policy": "default-src 'none'; sandbox",
         "cache-control": "no-store",
+        "vary": "Authorization",
     }
 
 

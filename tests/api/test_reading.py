@@ -131,6 +131,17 @@ def test_ids_in_paths_are_percent_encoded(server: Running, id_: str) -> None:
     assert told(server, "/messages/" + "".join(f"%{byte:02X}" for byte in id_.encode()))["messageId"] == id_
 
 
+@pytest.mark.parametrize(
+    "path", ["/messages", "/messages/{}", "/messages/{}/history", "/messages/{}/history/1/body", "/feed"]
+)
+def test_answers_say_that_they_depend_on_the_key(server: Running, message_id: str, path: str) -> None:
+    server.deliver(body("message.sent", message_id, sequence=1))
+
+    answer = server.get(path.format(message_id))
+
+    assert (answer.status_code, answer.headers["vary"]) == (200, "Authorization")
+
+
 def test_the_etag_is_the_position_and_a_client_that_has_it_gets_304(server: Running, message_id: str) -> None:
     position = recorded(server, body("message.queued", message_id, sequence=1))
     path = f"/messages/{message_id}"
@@ -140,6 +151,7 @@ def test_the_etag_is_the_position_and_a_client_that_has_it_gets_304(server: Runn
     for known in (f'"{position}"', f'W/"{position}"', f'"a,b", W/"x" , "{position}"', "*"):
         again = server.get(path, **{"If-None-Match": known})
         assert (again.status_code, again.headers["etag"], again.content) == (304, f'"{position}"', b""), known
+        assert again.headers["vary"] == "Authorization"
     for unknown in ('"0-99999"', position, "", '""', '"', "W/", '"é"', f'"{position}'):
         raw = {b"If-None-Match": unknown.encode()}
         key = {b"Authorization": f"Bearer {key_of('reader')}".encode()}
