@@ -18,7 +18,15 @@ def main() -> None:
         sys.exit(INTERRUPTED)
 
 
+def _say_that_it_begins(arguments: list[str]) -> None:
+    """For the first thing that anybody runs: on a busy machine, loading a server and its client takes a while."""
+    if arguments[:1] == ["demo"] and not {"-h", "--help"}.intersection(arguments):
+        sys.stdout.write("Starting the demonstration …\n")
+        sys.stdout.flush()
+
+
 def _run() -> None:
+    _say_that_it_begins(sys.argv[1:])
     # Imported here, because it takes a while, and a Ctrl-C meanwhile is no traceback either.
     from api.command_line import endings  # noqa: PLC0415
     from api.command_line.program import program  # noqa: PLC0415

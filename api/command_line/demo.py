@@ -5,7 +5,6 @@ import contextlib
 import secrets
 import socket
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +14,7 @@ import typer
 from rich.console import Console
 
 from api.audit.acts import Act
+from api.clock import now_us
 from api.command_line.endings import FINE, SOMETHING_WRONG
 from api.command_line.sights import Sights, sights
 from api.command_line.terminal import called_as, counted, progress_bar, said, to_stdout
@@ -35,7 +35,8 @@ from ledger.times import write_time
 
 HOST, PORT = "127.0.0.1", 8080
 MESSAGES, SEED, DUPLICATES = 300, 1, 0.2
-BEGAN_BEFORE_US = 10 * 60 * 1_000_000
+BEGINS_AFTER_US = 2_000_000
+"""Requests are handed over from the beginning on: what was promised is there before it becomes true."""
 SECRET_BYTES = 16
 LABEL_WIDTH = 19
 
@@ -118,10 +119,11 @@ class _Stage:
 
     async def _story(self, service: Service) -> bool:
         await self.opened.wait()
-        self.tell("Server", f"{self._url} (this machine only; reading needs no API key)")
+        other = "" if self._url.endswith(f":{PORT}") else f"port {PORT} is taken, so another one; "
+        self.tell("Server", f"{self._url} ({other}this machine only; reading needs no API key)")
         self.tell(
             "Simulated Red Cloud",
-            f"{MESSAGES} messages over HTTP: signed, out of order, every fifth webhook twice",
+            f"{MESSAGES} messages over HTTP: signed, out of order, every fifth webhook twice, as they happen",
         )
         summary = await self._deliver()
         self._console.print()
@@ -144,7 +146,8 @@ class _Stage:
             secret=self._secret,
             messages=MESSAGES,
             seed=SEED,
-            start=write_time(time.time_ns() // 1_000 - BEGAN_BEFORE_US),
+            start=write_time(now_us() + BEGINS_AFTER_US),
+            live=True,
             shuffle=True,
             duplicates=DUPLICATES,
             sends=True,

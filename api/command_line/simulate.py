@@ -11,12 +11,15 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.terminal import to_stderr, to_stdout
 from api.simulator import plan as plans
 from api.simulator import simulation
 from api.simulator.plan import Plan
 from api.simulator.summary import Summary, rendered
+from api.simulator.tempo import NATURAL
+from ledger.times import write_time
 
 SEED_BITS = 32
 
@@ -35,7 +38,14 @@ def simulate(  # noqa: PLR0913 - each parameter is an option of the command
         int | None,
         typer.Option(help="The same seed makes the same facts, byte for byte. Default: a new one.", show_default=False),
     ] = None,
-    start: Annotated[str, typer.Option(help="When the first message happened (RFC 3339).")] = plans.START_DEFAULT,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            help=f"When the first message happened (RFC 3339). Default: {plans.START_DEFAULT} with --seed, else so that the last"
+            " one happens about now.",
+            show_default=False,
+        ),
+    ] = None,
     inbound: Annotated[float, typer.Option(help="Share of messages that come from customers, 0 to 1.")] = 0.2,
     shuffle: Annotated[
         bool, typer.Option("--shuffle", help="Deliver out of order: most a few places away, one in ten anywhere.")
@@ -94,7 +104,7 @@ def simulate(  # noqa: PLR0913 - each parameter is an option of the command
         secret=secret,
         messages=messages,
         seed=secrets.randbits(SEED_BITS) if seed is None else seed,
-        start=start,
+        start=_start_default(messages, seed) if start is None else start,
         inbound=inbound,
         shuffle=shuffle,
         duplicates=duplicates,
@@ -111,6 +121,11 @@ def simulate(  # noqa: PLR0913 - each parameter is an option of the command
     _print(summary, as_json=as_json)
     if not summary.fine:
         raise typer.Exit(SOMETHING_WRONG)
+
+
+def _start_default(messages: int, seed: int | None) -> str:
+    """A seed alone decides every byte; whoever gives none looks at times around now."""
+    return plans.START_DEFAULT if seed is not None else write_time(now_us() - messages * NATURAL.message_gap_us)
 
 
 async def _stoppable(plan: Plan, on_progress: simulation.OnProgress | None) -> Summary:

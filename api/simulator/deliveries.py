@@ -5,7 +5,7 @@ Pure, and seeded like the facts. The network adds disorder of its own; that is `
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 from api.simulator.facts import Fact, dice_of
@@ -32,13 +32,14 @@ class Delivery:
     """One delivery of a fact. `copy` is 0 for the first; a copy may spell the body otherwise: still the same fact.
 
     `signs_anew`: every attempt carries a fresh timestamp; otherwise that of the fact's first attempt. Which of the two
-    the provider does is not documented.
+    the provider does is not documented. `due_us`: not before that moment (microseconds since 1970); None: in its turn.
     """
 
     fact: Fact
     body: bytes = field(repr=False)
     copy: int
     signs_anew: bool
+    due_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +51,18 @@ class Schedule:
 
 
 def schedule(
-    facts: Sequence[Fact], *, seed: int, shuffle: bool = False, duplicates: float = 0.0, drop: float = 0.0
+    facts: Sequence[Fact],
+    *,
+    seed: int,
+    shuffle: bool = False,
+    duplicates: float = 0.0,
+    drop: float = 0.0,
+    live: bool = False,
 ) -> Schedule:
     """Every fact once in its order, save for the share `drop`, which is never delivered.
 
     The share `duplicates` of the rest is delivered one to three times more. With `shuffle`, nine in ten
-    deliveries move a few places, and one in ten goes anywhere.
+    deliveries move a few places, and one in ten goes anywhere. `live`: each waits until its fact has happened.
     """
     dice = dice_of(seed, "deliveries")
     dropped = frozenset(dice.sample(facts, round(drop * len(facts))))
@@ -63,7 +70,11 @@ def schedule(
     placed = _first_deliveries(kept, dice, shuffle=shuffle)
     placed += _copies(placed, dice, round(duplicates * len(kept)))
     placed.sort(key=lambda placed_one: placed_one[0])
-    return Schedule(tuple(delivery for _, delivery in placed), dropped)
+    deliveries = [delivery for _, delivery in placed]
+    if live:
+        deliveries = [_due(place, delivery, kept) for place, delivery in placed]
+        deliveries.sort(key=lambda delivery: delivery.due_us or 0)
+    return Schedule(tuple(deliveries), dropped)
 
 
 def respelled(body: bytes, dice: Random) -> bytes:
@@ -82,6 +93,12 @@ def _first_deliveries(facts: Sequence[Fact], dice: Random, *, shuffle: bool) -> 
         )
         for place, fact in enumerate(facts)
     ]
+
+
+def _due(place: float, delivery: Delivery, facts: Sequence[Fact]) -> Delivery:
+    """When what stands at its place happens, and never before what it tells of has happened."""
+    there = facts[min(max(0, int(place)), len(facts) - 1)]
+    return replace(delivery, due_us=max(delivery.fact.at_us, there.at_us))
 
 
 def _moved(place: int, places: int, dice: Random) -> float:

@@ -14,7 +14,6 @@ SHARE_OF_ODD_TEXTS = 0.06
 SHARE_WITH_MEDIA = 0.1
 SHARE_CORRECTED = 0.004
 SHARE_WITH_TWO_CUSTOMERS = 0.1
-ANSWER_US_MAX = 90_000_000
 INBOUND_MESSAGES_FOR_ALL_TEXTS = 10
 """From so many inbound messages on, every odd text and one corrected message occur at least once."""
 
@@ -60,7 +59,9 @@ class Conversation:
     time_members: int
 
 
-def inbound_facts(messages: int, parties: Parties, dice: Random, *, start_us: int, span_us: float) -> Iterator[Fact]:
+def inbound_facts(
+    messages: int, parties: Parties, dice: Random, *, start_us: int, span_us: float, answer_us_max: int
+) -> Iterator[Fact]:
     """The facts of so many inbound messages, conversation after conversation, each beginning somewhere in the span."""
     texts = _texts(messages, dice)
     corrected = _corrected(messages, dice)
@@ -70,7 +71,7 @@ def inbound_facts(messages: int, parties: Parties, dice: Random, *, start_us: in
         conversation = _conversation(parties, dice)
         at_us = start_us + int(dice.random() * span_us)
         for number in range(taken, taken + size):
-            at_us += int(dice.random() * ANSWER_US_MAX)
+            at_us += int(dice.random() * answer_us_max)
             yield from _message(conversation, texts[number], at_us, dice, corrected=number in corrected)
         taken += size
 

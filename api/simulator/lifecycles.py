@@ -12,9 +12,7 @@ from api.simulator.inbound import inbound_facts
 from api.simulator.outbound import failure_shapes, outbound_facts
 from api.simulator.parties import Parties, parties
 from api.simulator.sends import outbound_messages
-
-MESSAGE_GAP_US = 250_000
-"""A new message begins every quarter of a second on average: about twelve are on their way at any time."""
+from api.simulator.tempo import NATURAL, Tempo
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +23,24 @@ class Traffic:
     sends: tuple[Send, ...]
 
 
-def traffic(messages: int, *, seed: int, inbound: float, start_us: int) -> Traffic:
+def traffic(messages: int, *, seed: int, inbound: float, start_us: int, tempo: Tempo = NATURAL) -> Traffic:
     """What so many messages bring, of which the share `inbound` (0 to 1) comes from customers."""
+    span_us = messages * tempo.message_gap_us
     taking_part = parties(messages, dice_of(seed, "parties"))
     inbound_messages = round(messages * inbound)
-    span_us = messages * MESSAGE_GAP_US
-    sends, facts = _outbound(messages - inbound_messages, taking_part, seed, start_us=start_us, span_us=span_us)
+    sends, facts = _outbound(
+        messages - inbound_messages, taking_part, seed, start_us=start_us, tempo=tempo, span_us=span_us
+    )
     dice = dice_of(seed, "inbound")
-    facts += inbound_facts(inbound_messages, taking_part, dice, start_us=start_us, span_us=span_us)
+    facts += inbound_facts(
+        inbound_messages, taking_part, dice, start_us=start_us, span_us=span_us, answer_us_max=tempo.answer_us_max
+    )
     facts.sort(key=attrgetter("at_us"))
     return Traffic(tuple(facts), tuple(sends))
 
 
 def _outbound(
-    messages: int, taking_part: Parties, seed: int, *, start_us: int, span_us: int
+    messages: int, taking_part: Parties, seed: int, *, start_us: int, tempo: Tempo, span_us: int
 ) -> tuple[list[Send], list[Fact]]:
     dice, shapes = dice_of(seed, "outbound"), failure_shapes()
     taken = courses(messages, dice)
@@ -48,5 +50,5 @@ def _outbound(
     for send, outbound in groups:
         sends.append(send)
         for message in outbound:
-            facts += outbound_facts(message, dice, shapes)
+            facts += outbound_facts(message, dice, shapes, step_us_max=tempo.step_us_max)
     return sends, facts

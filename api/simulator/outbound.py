@@ -11,7 +11,7 @@ from api.simulator.failures import failure_details
 from ledger.provider import Kind
 from ledger.times import write_time
 
-STEP_US_MIN, STEP_US_MAX = 200_000, 4_000_000
+STEP_US_MIN = 200_000
 SHARE_WITHOUT_PROVIDER_REF = 0.2
 
 
@@ -39,14 +39,16 @@ TIME_MEMBERS: tuple[Callable[[int], dict[str, object]], ...] = (
 )
 
 
-def outbound_facts(message: OutboundMessage, dice: Random, failure_shapes: Iterator[int]) -> Iterator[Fact]:
+def outbound_facts(
+    message: OutboundMessage, dice: Random, failure_shapes: Iterator[int], *, step_us_max: int
+) -> Iterator[Fact]:
     """The facts of one message in the order in which they happen."""
     time_members = TIME_MEMBERS[int(dice.random() * len(TIME_MEMBERS))]
     provider_refs = _provider_refs(dice)
     at_us = message.at_us
     told: set[tuple[str, int | None]] = set()
     for step in message.course.steps:
-        at_us += STEP_US_MIN + int(dice.random() * (STEP_US_MAX - STEP_US_MIN))
+        at_us += STEP_US_MIN + int(dice.random() * (step_us_max - STEP_US_MIN))
         # The same claim once more comes with another reference; otherwise it would be the same fact.
         provider_ref = f"SM{dice.getrandbits(64):016x}" if step in told else provider_refs.get(step[0])
         told.add(step)

@@ -27,7 +27,8 @@ class Plan:
 
     `secret` is `id:secret` or the secret alone; `inbound`, `duplicates` and `drop` are shares from 0 to 1; `rate` is in
     deliveries a second (None: as fast as they are answered); `speed_up` divides the provider's waits (`inf`: no wait at
-    all); `start` is RFC 3339: when the first message happened, so that a seed alone decides every byte.
+    all); `start` is RFC 3339: when the first message happened, so that a seed alone decides every byte. `live`: all of it
+    happens within seconds from `start` on, and nothing is delivered before it has happened.
     """
 
     url: str
@@ -35,6 +36,7 @@ class Plan:
     messages: int
     seed: int = 0
     start: str = START_DEFAULT
+    live: bool = False
     inbound: float = 0.2
     shuffle: bool = False
     duplicates: float = 0.0

@@ -43,16 +43,20 @@ class Provider:
 
     def _begins(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, float | None]]:
         """Each delivery with the moment when it is due, in seconds; None: whenever a connection is free."""
-        began_s = time.perf_counter()
+        began_s, began_us = time.perf_counter(), time.time_ns() // 1_000
         for number, delivery in enumerate(deliveries):
-            yield delivery, None if self._plan.rate is None else began_s + number / self._plan.rate
+            if delivery.due_us is not None:
+                yield delivery, began_s + (delivery.due_us - began_us) / 1_000_000
+            else:
+                yield delivery, None if self._plan.rate is None else began_s + number / self._plan.rate
 
     async def _work(self, begins: Iterator[tuple[Delivery, float | None]], tasks: asyncio.TaskGroup) -> None:
         for delivery, due_s in begins:
             if await stopped_within(self._stop, 0 if due_s is None else due_s - time.perf_counter()):
                 return
             self._tally.sent += 1
-            if not await self._attempt(delivery, due_s):
+            # What happens before our eyes is a story to read, and no measurement.
+            if not await self._attempt(delivery, None if self._plan.live else due_s):
                 await self._retries_waiting.acquire()
                 tasks.create_task(self._retry(delivery))
 

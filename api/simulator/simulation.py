@@ -18,6 +18,7 @@ from api.simulator.plan import Plan
 from api.simulator.provider import Provider
 from api.simulator.summary import Summary, summarise
 from api.simulator.tally import Tally
+from api.simulator.tempo import LIVE, NATURAL
 
 PROGRESS_EVERY_S = 0.1
 PHASES = DELIVERING, AUDITING = "delivering", "auditing"
@@ -60,8 +61,11 @@ async def simulate(plan: Plan, *, on_progress: OnProgress | None = None, stop: a
 
 
 def _prepared(plan: Plan) -> tuple[Traffic, Schedule]:
-    made = traffic(plan.messages, seed=plan.seed, inbound=plan.inbound, start_us=plan.start_us)
-    planned = schedule(made.facts, seed=plan.seed, shuffle=plan.shuffle, duplicates=plan.duplicates, drop=plan.drop)
+    tempo = LIVE if plan.live else NATURAL
+    made = traffic(plan.messages, seed=plan.seed, inbound=plan.inbound, start_us=plan.start_us, tempo=tempo)
+    planned = schedule(
+        made.facts, seed=plan.seed, shuffle=plan.shuffle, duplicates=plan.duplicates, drop=plan.drop, live=plan.live
+    )
     return made, planned
 
 

@@ -28,6 +28,7 @@ class Summary:
     """
 
     seed: int
+    start: str
     messages: int
     facts: int
     dropped: int
@@ -61,6 +62,7 @@ class Summary:
         return {
             "fine": self.fine,
             "seed": self.seed,
+            "start": self.start,
             "messages": self.messages,
             "facts": self.facts,
             "dropped": self.dropped,
@@ -91,6 +93,7 @@ def summarise(
     latencies_ms = sorted(latency_s * 1_000 for latency_s in tally.latencies_s)
     return Summary(
         seed=plan.seed,
+        start=plan.start,
         messages=plan.messages,
         facts=facts,
         dropped=dropped,
@@ -139,7 +142,7 @@ def rendered(summary: Summary) -> Group:
 
 
 def _rows(summary: Summary) -> Iterator[tuple[str, str, str]]:
-    made = f"{summary.facts} facts, {summary.dropped} never delivered, seed {summary.seed}"
+    made = f"{summary.facts} facts, {summary.dropped} never delivered, seed {summary.seed}, start {summary.start}"
     yield "messages", str(summary.messages), made
     yield "deliveries", str(summary.sent), f"{summary.attempts} attempts, {summary.retried} deliveries tried again"
     yield "recorded", str(summary.recorded), "new to the ledger"

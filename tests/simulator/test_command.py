@@ -13,8 +13,10 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
+from api.clock import now_us
 from api.command_line.simulate import simulate
 from api.simulator.audit import DIFFERENCES_MAX
+from ledger.times import read_rfc3339
 from tests import forks
 from tests.simulator.receiver import LOST, SECRET, Receiver, receiving
 
@@ -149,6 +151,20 @@ def test_without_a_seed_every_run_is_another(receiver: Receiver) -> None:
 
     assert first["seed"] != second["seed"]
     assert second["duplicate"] == 0
+
+
+def test_without_a_seed_or_a_start_it_happens_about_now(receiver: Receiver) -> None:
+    started = {}
+    for name, options in {
+        "unseeded": (),
+        "seeded": ("--seed", "1"),
+        "asked": ("--start", "2025-01-01T00:00:00Z"),
+    }.items():
+        started[name] = json.loads(run(receiver, "--json", *options).stdout)["start"]
+
+    began_us = read_rfc3339(started.pop("unseeded")) or 0
+    assert started == {"seeded": "2026-01-01T00:00:00Z", "asked": "2025-01-01T00:00:00Z"}
+    assert now_us() - 120_000_000 < began_us < now_us()
 
 
 def test_the_key_is_read_from_the_environment(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:

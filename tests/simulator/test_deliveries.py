@@ -40,6 +40,17 @@ def test_every_fact_that_is_not_dropped_is_delivered_and_no_other(case: tuple[Sc
     assert len(planned.dropped) == round(drop * len(FACTS))
 
 
+@given(st.integers(), st.booleans())
+def test_live_nothing_is_delivered_before_it_has_happened(seed: int, shuffle: bool) -> None:  # noqa: FBT001 - drawn
+    played = schedule(FACTS, seed=seed, shuffle=shuffle, duplicates=0.3, live=True)
+    planned = schedule(FACTS, seed=seed, shuffle=shuffle, duplicates=0.3)
+
+    due = [delivery.due_us or 0 for delivery in played.deliveries]
+    assert due == sorted(due)
+    assert all(delivery.fact.at_us <= moment for delivery, moment in zip(played.deliveries, due, strict=True))
+    assert Counter(each.fact for each in played.deliveries) == Counter(each.fact for each in planned.deliveries)
+
+
 @given(schedules())
 def test_the_share_of_duplicates_is_delivered_again(case: tuple[Schedule, float, float]) -> None:
     planned, duplicates, _ = case

@@ -12,6 +12,7 @@ from api.simulator.facts import Fact, dice_of
 from api.simulator.failures import FAILURE_SHAPES
 from api.simulator.inbound import ODD_TEXTS
 from api.simulator.lifecycles import Traffic, traffic
+from api.simulator.tempo import LIVE
 from ledger.json_values import canonical, parse_object
 from ledger.provider import Kind
 from ledger.webhooks import parse
@@ -36,6 +37,12 @@ def test_another_seed_makes_other_messages() -> None:
     first, second = made(200, seed=7), made(200, seed=8)
 
     assert not {fact.message_id for fact in first.facts} & {fact.message_id for fact in second.facts}
+
+
+def test_live_some_hundred_messages_are_over_in_seconds() -> None:
+    facts = traffic(300, seed=1, inbound=0.2, start_us=START_US, tempo=LIVE).facts
+
+    assert START_US <= facts[0].at_us < facts[-1].at_us < START_US + 15_000_000
 
 
 @pytest.mark.parametrize("inbound", [0.0, 0.2, 0.5, 1.0])
