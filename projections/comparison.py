@@ -1,12 +1,12 @@
 """Comparing a generation with the one that replaces it: how many rows differ, and which events explain some of them.
 
-The two are compared while events arrive, part by part, each part in one state of the database. A row counts if neither
+All tables are compared while events arrive, part by part, each part in one state of the database. A row counts if neither
 generation has an event in it that the other has not reached yet; of two equal logs, such rows must be equal.
 """
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from ledger.positions import Position
 from ledger.store.database import Database
 from ledger.store.driver import Row, fetch, placeholder_of
-from projections.checkpoints import Generation, checkpoint
+from projections.checkpoints import Generation, checkpoint, checkpoints_of
+from projections.differences import KEYS_MAX, Found, Part, Tables, differing, differing_in_place
 from projections.projection import Projection, TableKind
 from projections.rows import select_by_key
 
-EXAMPLES_MAX = 10
+EXAMPLES_MAX = KEYS_MAX
 POSITIONS_SHOWN_MAX = 20
 EVENTS_A_PART = 32_000
 ROWS_A_PART = 2_000
@@ -28,12 +29,11 @@ PLACES_AN_EVENT_MAX = 2
 
 PARTS_AT_ONCE = 2
 """The database compares, and each on a core of its own."""
-STREAM_PREFIXES = 65_536
-SAME_MESSAGE = "there.partition = here.partition AND there.stream_id = here.stream_id"
+KEY_PREFIXES = 65_536
 
 
 class Difference(NamedTuple):
-    """A row that a rebuild changed: its key (a messageId), the columns that differ, the events that explain it."""
+    """A row that a rebuild changed: of which message or conversation, the columns that differ, the events that explain it."""
 
     key: str
     columns: tuple[str, ...]
@@ -48,51 +48,38 @@ class Comparison(NamedTuple):
     examples: list[Difference]
 
 
-class Part(NamedTuple):
-    """Some rows of one generation in a partition, by a condition, and the last position that both generations have reached."""
-
-    partition: int
-    within: str
-    bounds: tuple[object, object]
-    reached: int
-
-
 Range = tuple[str, tuple[object, object]]
-Tables = tuple[TableKind, str, str]
-"""What is compared: the table of one generation with that of another."""
-
-
-class Found(NamedTuple):
-    """Of a part: how many rows were compared, how many of them differ, and the streams of some of these."""
-
-    compared: int
-    differing: int
-    streams: list[bytes]
-
 
 Find = Callable[[Connection, Tables, Part], Found]
 
 
 class Sides(NamedTuple):
-    """Two generations, and where they are."""
+    """Two generations of a projection, and where they are."""
 
     rows: Database
     log: Database
+    projection: Projection
     generations: tuple[Generation, Generation]
-    tables: Tables
+    partitions: int
+
+    def tables(self, kind: TableKind) -> Tables:
+        """A table of both."""
+        old, new = self.generations
+        first = self.projection.tables[0]
+        return Tables(kind, kind.of(old), kind.of(new), None if kind is first else (first.of(old), first.of(new)))
 
 
 def compare(
     rows: Database, log: Database, projection: Projection, old: Generation, new: Generation, partitions: int
 ) -> Generator[Comparison, None, None]:
-    """Compares part by part, some at the same time, so that whoever asks can do something else in between. Close it."""
-    kind = projection.tables[0]
-    sides = Sides(rows, log, (old, new), (kind, kind.of(old), kind.of(new)))
+    """Compares all tables part by part, some at the same time, so that whoever asks can do something else in between. Close it."""
+    sides = Sides(rows, log, projection, (old, new), partitions)
     with ThreadPoolExecutor(PARTS_AT_ONCE, "ledger-comparison") as threads:
-        for partition in range(partitions):
+        for kind, partition in product(projection.tables, range(partitions)):
+            tables = sides.tables(kind)
             with rows.reading() as connection:
-                find, parts = _parts(connection, sides, partition, is_alone=partitions == 1)
-            compared = [threads.submit(_compared, sides, find, partition, within) for within in parts]
+                find, parts = _parts(connection, sides, tables, partition)
+            compared = [threads.submit(_compared, sides, tables, find, partition, within) for within in parts]
             try:
                 yield from (each.result() for each in compared)
             finally:
@@ -100,22 +87,23 @@ def compare(
                     each.cancel()
 
 
-def _parts(connection: Connection, sides: Sides, partition: int, *, is_alone: bool) -> tuple[Find, list[Range]]:
-    """How a partition is compared, and in which parts."""
+def _parts(connection: Connection, sides: Sides, tables: Tables, partition: int) -> tuple[Find, list[Range]]:
+    """How a table of a partition is compared, and in which parts."""
     events = checkpoint(connection, sides.generations[1], partition).position
-    # Of several partitions, each would walk through all rows.
-    if sides.rows.is_sqlite and is_alone and _are_in_order(connection, sides.tables, events):
-        return _differing_in_place, list(_ranges_of_places(connection, sides.tables))
-    return _differing, list(_ranges_of_streams(events))
+    # Of several partitions, each would walk through all rows; and what is summed up has no order of its own.
+    is_alone = sides.partitions == 1 and tables.summed is None
+    if sides.rows.is_sqlite and is_alone and _are_in_order(connection, tables, events):
+        return differing_in_place, list(_ranges_of_places(connection, tables))
+    return differing, list(_ranges_of_keys(tables, events))
 
 
-def _compared(sides: Sides, find: Find, partition: int, within: Range) -> Comparison:
+def _compared(sides: Sides, tables: Tables, find: Find, partition: int, within: Range) -> Comparison:
     with sides.rows.reading() as connection:
-        reached = min(checkpoint(connection, each, partition).position for each in sides.generations)
-        part = Part(partition, *within, reached)
-        compared, differing, streams = find(connection, sides.tables, part)
-        examples = [_example(connection, sides.log, sides.tables, part, stream) for stream in streams[:EXAMPLES_MAX]]
-    return Comparison(compared, differing, examples)
+        at = zip(*(checkpoints_of(connection, each) for each in sides.generations), strict=True)
+        part = Part(partition, *within, [min(one.position, other.position) for one, other in at])
+        compared, differing_rows, keys = find(connection, tables, part)
+        examples = [_example(connection, sides, tables, part, key) for key in keys[:EXAMPLES_MAX]]
+    return Comparison(compared, differing_rows, examples)
 
 
 def total(comparisons: Iterator[Comparison]) -> Comparison:
@@ -144,7 +132,7 @@ def _ranges_of_places(connection: Connection, tables: Tables) -> Iterator[Range]
 
 def _places(connection: Connection, tables: Tables) -> tuple[int, int]:
     """The first and the last place in both tables; 1 and 0 where there is none."""
-    _, old, new = tables
+    _, old, new, _ = tables
     both = (
         f"SELECT min(rowid) AS first, max(rowid) AS last FROM {old} UNION ALL SELECT min(rowid), max(rowid) FROM {new}"  # noqa: S608 - no value in it
     )
@@ -152,90 +140,61 @@ def _places(connection: Connection, tables: Tables) -> tuple[int, int]:
     return first, last
 
 
-def _ranges_of_streams(events: int) -> Iterator[Range]:
+def _ranges_of_keys(tables: Tables, events: int) -> Iterator[Range]:
     parts = min(PARTS_MAX, 1 + events // EVENTS_A_PART)
-    bounds = [index * STREAM_PREFIXES // parts for index in range(parts + 1)]
+    bounds = [index * KEY_PREFIXES // parts for index in range(parts + 1)]
     for start, end in pairwise(bounds):
-        # The id of a stream has 16 bytes, so nothing lies behind 17 times 0xff.
-        last = end.to_bytes(2, "big") if end < STREAM_PREFIXES else b"\xff" * 17
-        yield "here.stream_id >= {0} AND here.stream_id < {0}", (start.to_bytes(2, "big"), last)
+        # A key has 16 bytes, so nothing lies behind 17 times 0xff.
+        last = end.to_bytes(2, "big") if end < KEY_PREFIXES else b"\xff" * 17
+        yield f"here.{tables.key} >= {{0}} AND here.{tables.key} < {{0}}", (start.to_bytes(2, "big"), last)
 
 
-def _differing_in_place(connection: Connection, tables: Tables, part: Part) -> Found:
-    """`_differing`, which is asked only where the two tables do not have the same rows in the same places.
-
-    Looked for by the ids of streams, which are random, each row would be on another page.
-    """
-    kind, old, new = tables
-    place = placeholder_of(connection)
-    here, there = (", ".join(f"{side}.{column}" for column in kind.columns) for side in ("here", "there"))
-    within = part.within.format(place)
-    counts = ", ".join(f"(SELECT count(*) FROM {table} here WHERE {within})" for table in (old, new))  # noqa: S608 - no value in it
-    statement = (
-        f"SELECT count(*), {counts} FROM {new} here JOIN {old} there ON there.rowid = here.rowid "  # noqa: S608 - no value in it
-        f"WHERE {within} AND ({here}) IS ({there})"
-    )
-    ((same, *held),) = fetch(connection, statement, part.bounds * 3)
-    return Found(same, 0, []) if held == [same, same] else _differing(connection, tables, part)
-
-
-def _differing(connection: Connection, tables: Tables, part: Part) -> Found:
-    """What is not the same: how many rows were compared, how many of them differ, and the streams of some."""
-    changed, lost = _changed_rows(connection, tables, part), _lost_rows(connection, tables, part)
-    return Found(changed.compared + lost.compared, changed.differing + lost.differing, changed.streams + lost.streams)
-
-
-def _changed_rows(connection: Connection, tables: Tables, part: Part) -> Found:
-    """New rows that are not as the old ones, or new altogether."""
-    kind, old, new = tables
-    place = placeholder_of(connection)
-    unlike = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
-    differs = " OR ".join(f"here.{column} {unlike} there.{column}" for column in kind.columns[kind.keys :])
-    both = (
-        f"FROM {new} here LEFT JOIN {old} there ON {SAME_MESSAGE} WHERE here.partition = {place} AND {part.within.format(place)}"
-        f" AND here.position <= {place} AND coalesce(there.position, 0) <= {place}"
-    )
-    values = (part.partition, *part.bounds, part.reached, part.reached)
-    counted = f"SELECT count(*), coalesce(sum(CASE WHEN {differs} THEN 1 ELSE 0 END), 0) {both}"
-    ((compared, differing),) = fetch(connection, counted, values)
-    return Found(compared, differing, _streams(connection, f"{both} AND ({differs})", values) if differing else [])
-
-
-def _lost_rows(connection: Connection, tables: Tables, part: Part) -> Found:
-    """Old rows that have no new one. Almost always none: seen in the keys alone."""
-    _, old, new = tables
-    place = placeholder_of(connection)
-    kept = f"EXISTS (SELECT 1 FROM {new} there WHERE {SAME_MESSAGE})"  # noqa: S608 - no value in it
-    lost = f"CASE WHEN {kept} THEN 0 WHEN here.position <= {place} THEN 1 ELSE 0 END"
-    within = f"FROM {old} here WHERE here.partition = {place} AND {part.within.format(place)}"
-    key = (part.partition, *part.bounds)
-    ((missing,),) = fetch(connection, f"SELECT coalesce(sum({lost}), 0) {within}", (part.reached, *key))
-    streams = _streams(connection, f"{within} AND {lost} = 1", (*key, part.reached)) if missing else []
-    return Found(missing, missing, streams)
-
-
-def _streams(connection: Connection, which: str, values: Row) -> list[bytes]:
-    return [bytes(row[0]) for row in fetch(connection, f"SELECT here.stream_id {which} LIMIT {EXAMPLES_MAX}", values)]
-
-
-def _example(connection: Connection, log: Database, tables: Tables, part: Part, stream: bytes) -> Difference:
-    kind, old, new = tables
-    before, after = (
-        next(select_by_key(connection, table, kind.columns, "stream_id", part.partition, [stream]), None)
-        for table in (old, new)
-    )
-    shown = after or before or ()
+def _example(connection: Connection, sides: Sides, tables: Tables, part: Part, key: Row) -> Difference:
+    kind = tables.kind
+    before, after = (_row(connection, kind, table, key) for table in (tables.old, tables.new))
+    table = "" if tables.summed is None else f"{kind.name}."
     columns = tuple(
-        column
+        table + column
         for index, column in enumerate(kind.columns)
         if before is None or after is None or before[index] != after[index]
     )
-    return Difference(str(shown[kind.columns.index("message_id")]), columns, _positions(log, part, stream))
+    summed = tables.summed
+    positions = (
+        _positions(sides.log, part, key[1])
+        if summed is None
+        else _summed_positions(connection, tables.key, summed, key[1])
+    )
+    return Difference(_called(connection, sides, kind, key), columns, positions)
+
+
+def _row(connection: Connection, kind: TableKind, table: str, key: Row) -> Row | None:
+    rows = select_by_key(connection, table, kind.columns, kind.columns[1], key[0], [key[1]])
+    return next((row for row in rows if row[: kind.keys] == key), None)
+
+
+def _called(connection: Connection, sides: Sides, kind: TableKind, key: Row) -> str:
+    """How people know what a row is of: by a column of its table, or of another that has the same key."""
+    for each in sides.projection.tables:
+        if each.known_by is not None and each.columns[1] == kind.columns[1]:
+            for generation in reversed(sides.generations):
+                for row in select_by_key(
+                    connection, each.of(generation), (each.known_by,), each.columns[1], key[0], [key[1]]
+                ):
+                    return str(row[0])
+    return bytes(key[1]).hex()
 
 
 def _positions(log: Database, part: Part, stream: bytes) -> tuple[Position, ...]:
     with log.reading() as connection:
         place = placeholder_of(connection)
         statement = f"SELECT position FROM events WHERE partition = {place} AND stream_id = {place} AND position <= {place} ORDER BY version LIMIT {POSITIONS_SHOWN_MAX}"  # noqa: S608, E501 - no value in it
-        found = fetch(connection, statement, (part.partition, stream, part.reached))
+        found = fetch(connection, statement, (part.partition, stream, part.reached[part.partition]))
     return tuple(Position(part.partition, row[0]) for row in found)
+
+
+def _summed_positions(connection: Connection, key: str, summed: tuple[str, str], value: bytes) -> tuple[Position, ...]:
+    """Of what is summed up in a row, in either generation."""
+    of = f"WHERE {key} = {placeholder_of(connection)}"
+    either = " UNION ".join(f"SELECT partition, position FROM {table} {of}" for table in summed)  # noqa: S608 - no value in it
+    found = fetch(connection, f"{either} ORDER BY partition, position LIMIT {POSITIONS_SHOWN_MAX}", (value, value))
+    return tuple(Position(*row) for row in found)

@@ -154,9 +154,9 @@ CONVERSATION_COLUMNS = (
     "summary",
 )
 PARTICIPANT_COLUMNS = ("partition", "conversation_key", "participant", "last_message_at_us")
-MESSAGES = TableKind("inbound_messages", MESSAGE_COLUMNS, 2, _inbound_messages)
-CONVERSATIONS = TableKind("conversations", CONVERSATION_COLUMNS, 2, _conversations)
-PARTICIPANTS = TableKind("conversation_participants", PARTICIPANT_COLUMNS, 3, _participants)
+MESSAGES = TableKind("inbound_messages", MESSAGE_COLUMNS, 2, _inbound_messages, "message_id")
+CONVERSATIONS = TableKind("conversations", CONVERSATION_COLUMNS, 2, _conversations, "conversation_id")
+PARTICIPANTS = TableKind("conversation_participants", PARTICIPANT_COLUMNS, 3, _participants, None)
 
 
 class InboundConversationsProjection:

@@ -78,7 +78,7 @@ def _message_status(name: str, metadata: MetaData) -> Table:
     return table
 
 
-MESSAGES = TableKind("message_status", COLUMNS, 2, _message_status)
+MESSAGES = TableKind("message_status", COLUMNS, 2, _message_status, "message_id")
 
 
 class MessageStatusProjection:

@@ -25,13 +25,15 @@ _LONG_TEXT = uuid5(NAMESPACE_URL, "urn:lifecycle-ledger:long-text")
 class TableKind(NamedTuple):
     """One table of a projection: made anew for every generation, as `{name}_g{number}`.
 
-    The first `keys` columns are its key, and the first of these is the partition.
+    The first `keys` columns are its key: the first is the partition, and the second tells what the row is of. People know that by
+    the column `known_by`, of this table or of another with the same second column.
     """
 
     name: str
     columns: tuple[str, ...]
     keys: int
     make: Callable[[str, MetaData], Table]
+    known_by: str | None
 
     def of(self, generation: Generation) -> str:
         """The name of this table in a generation."""
@@ -73,7 +75,7 @@ class Projection(Protocol):
 
     @property
     def tables(self) -> Sequence[TableKind]:
-        """Its tables; the first has the stream's id as its key."""
+        """Its tables; the first has the stream's id as its key, and as a column that of the others, which sum its rows up."""
 
     def changes(self, sources: Sources, batch: Batch) -> list[Row]:
         """The rows that a batch changes in the first table. Reads only. Any error says that an event in the batch cannot be projected.

@@ -1,7 +1,11 @@
 """Folding one message again from its first event, in one transaction: what its row was and what it is are of one state of the log."""
 
 import logging
+from itertools import product
+from operator import itemgetter
 from typing import NamedTuple
+
+from sqlalchemy import Connection
 
 from ledger.store.driver import Row
 from ledger.store.reads import events_of_stream
@@ -20,31 +24,46 @@ log = logging.getLogger(__name__)
 
 
 class Refolded(NamedTuple):
-    """The message's row before and after it was folded again, and how many parked events were taken off the list."""
+    """What the message is in, before and after it was folded again; and how many parked events were taken off the list.
 
-    before: Row | None
-    after: Row | None
+    That is its row, if there is one, and the rows that it is summed up in. One of these may have changed by another message, too,
+    which another runner projected meanwhile.
+    """
+
+    before: list[Row]
+    after: list[Row]
     healed: int
 
 
 def refold(stores: Stores, projection: Projection, generation: Generation, partition: int, stream: bytes) -> Refolded:
     """Folds a message again up to the checkpoint, which nobody moves meanwhile. Any error leaves everything as it was."""
-    kind, recent = projection.tables[0], Recent(RECENT_BYTES_MAX)
     with stores.rows.writing() as connection:
-
-        def row() -> Row | None:
-            table = kind.of(generation)
-            return next(select_by_key(connection, table, kind.columns, "stream_id", partition, [stream]), None)
-
         at = lock(connection, generation, partition)
-        before, after_version = row(), 0
-        projection.forget(connection, generation, partition, stream)
-        sources = Sources(connection, generation, stores.log, stores.codec, recent)
-        while page := _page(stores, partition, stream, after_version, at.position):
-            changes = projection.changes(sources, Batch(partition, page[0][0] - 1, page))
-            projection.write(connection, generation, changes)
-            after_version = page[-1][2]
-        return Refolded(before, row(), unpark(connection, generation, partition, stream))
+        before = _rows(connection, stores, projection, generation, partition, stream)
+        _fold_again(connection, stores, projection, generation, partition, stream, at.position)
+        if not before and len(projection.tables) > 1:
+            # A row that was lost may still be summed up somewhere. Now it is known where: once more, it is taken out of that first.
+            _fold_again(connection, stores, projection, generation, partition, stream, at.position)
+        after = _rows(connection, stores, projection, generation, partition, stream)
+        return Refolded(before, after, unpark(connection, generation, partition, stream))
+
+
+def _fold_again(
+    connection: Connection,
+    stores: Stores,
+    projection: Projection,
+    generation: Generation,
+    partition: int,
+    stream: bytes,
+    up_to: int,
+) -> None:
+    projection.forget(connection, generation, partition, stream)
+    sources = Sources(connection, generation, stores.log, stores.codec, Recent(RECENT_BYTES_MAX))
+    after_version = 0
+    while page := _page(stores, partition, stream, after_version, up_to):
+        changed = projection.changes(sources, Batch(partition, page[0][0] - 1, page))
+        projection.write(connection, generation, changed)
+        after_version = page[-1][2]
 
 
 def healed_events(stores: Stores, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
@@ -58,6 +77,25 @@ def healed_events(stores: Stores, projection: Projection, generation: Generation
             told_now = "a message with parked events could not be folded again into %s: %s"
             log.error(told_now, generation.projection, told_with_place(error))  # noqa: TRY400 - a traceback quotes values
         return 0
+
+
+def _rows(
+    connection: Connection,
+    stores: Stores,
+    projection: Projection,
+    generation: Generation,
+    partition: int,
+    stream: bytes,
+) -> list[Row]:
+    """The message's row, and those that it is summed up in, table by table."""
+    first, *others = projection.tables
+    found = list(select_by_key(connection, first.of(generation), first.columns, first.columns[1], partition, [stream]))
+    own = dict(zip(first.columns, found[0], strict=True)) if found else {}
+    for kind, each in product(others if own else (), range(stores.partitions)):
+        key = kind.columns[1]
+        rows = select_by_key(connection, kind.of(generation), kind.columns, key, each, [own[key]])
+        found += sorted(rows, key=itemgetter(slice(kind.keys)))
+    return found
 
 
 def _page(stores: Stores, partition: int, stream: bytes, after_version: int, up_to: int) -> list[Event]:

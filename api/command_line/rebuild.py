@@ -67,10 +67,10 @@ def rebuild(
 ) -> None:
     """Make read models anew from the log, while everything goes on.
 
-    Builds beside the live rows, compares, and switches at once. Interrupted
-    with Ctrl-C or killed, it goes on where it was when it is started again;
-    `ledger projections` shows one that was cut off, at which event of how
-    many, and --cancel drops what it had built.
+    Builds beside the live rows, compares all of them, and switches at once.
+    Interrupted with Ctrl-C or killed, it goes on where it was when it is
+    started again; `ledger projections` shows one that was cut off, at which
+    event of how many, and --cancel drops what it had built.
 
     Rows that differed are no failure, as they are right now: they are told
     with examples, and --json has their number as `rowsDiffering`.

@@ -17,14 +17,16 @@ from sqlalchemy import Connection
 from ledger.errors import NotFound
 from ledger.positions import Position
 from ledger.store.driver import Row, fetch, run
-from projections import comparison, generations, lease, message_status
+from projections import comparison, differences, generations, lease, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
 from projections.checkpoints import Generation, OvertakenByAnother
 from projections.claims import LEASE_S, Cancelled
+from projections.differences import Tables
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import delete_some, has_table
+from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, conversation_key
 from projections.log_batches import Bounds
 from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
@@ -68,11 +70,9 @@ def test_a_rebuild_gives_the_same_rows_and_says_so(any_scene: Scene) -> None:
     for name in NAMES:
         report = scene.read_models.claim_rebuild(name).run()
 
-        assert (report.events, report.rows_compared, report.rows_differing) == (
-            120,
-            40 if name != MESSAGE_STATUS else 80,
-            0,
-        )
+        # Of customers 40 messages, 5 conversations, and 2 participants of each.
+        rows = 80 if name == MESSAGE_STATUS else 40 + 5 + 10
+        assert (report.events, report.rows_compared, report.rows_differing) == (120, rows, 0)
     assert [scene.live_rows(name) for name in NAMES] == before
     with scene.read_models.stores.rows.reading() as connection:
         assert entry(connection, MESSAGE_STATUS).live == 2
@@ -123,7 +123,7 @@ def test_rows_are_compared_by_what_they_are_of_and_not_by_where_they_stand(
 def test_rows_in_their_places_are_not_looked_for_one_by_one(
     sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(comparison, "_differing")
+    monkeypatch.delattr(differences, "differing")
     monkeypatch.setattr(comparison, "_parts", in_place)
     filled(sqlite_scene)
 
@@ -132,11 +132,71 @@ def test_rows_in_their_places_are_not_looked_for_one_by_one(
     assert (report.rows_compared, report.rows_differing) == (80, 0)
 
 
+@pytest.mark.parametrize(
+    "change, columns",
+    [
+        ("UPDATE conversations_g1 SET number_id = 'num_9'", ("conversations.number_id",)),
+        ("DELETE FROM conversations_g1", tuple(f"conversations.{each}" for each in CONVERSATION_COLUMNS)),
+        (
+            "UPDATE conversation_participants_g1 SET last_message_at_us = 1",
+            ("conversation_participants.last_message_at_us",),
+        ),
+        (
+            "DELETE FROM conversation_participants_g1",
+            tuple(f"conversation_participants.{each}" for each in PARTICIPANT_COLUMNS),
+        ),
+        (
+            "INSERT INTO conversation_participants_g1 SELECT partition, conversation_key, 'none', 0 FROM conversations_g1",
+            tuple(f"conversation_participants.{each}" for each in PARTICIPANT_COLUMNS),
+        ),
+    ],
+)
+def test_what_is_summed_up_is_compared_as_well(any_scene: Scene, change: str, columns: tuple[str, ...]) -> None:
+    webhooks = [inbound("in_1", "conv_1"), inbound("in_2", "conv_2"), inbound("in_3", "conv_1", to=None)]
+    positions = sorted(any_scene.deliver(*webhooks)[::2])
+    any_scene.deliver(inbound("in_4", "conv_3", **{"from": None}))
+    any_scene.read_models.catch_up()
+    conversation = f"conversation_key = {literal(any_scene, conversation_key('conv_1'))}"
+    participant = " AND participant = '+15550001111'" if "participants" in change and "INSERT" not in change else ""
+    break_rows(any_scene, f"{change} WHERE {conversation}{participant}")
+
+    report = any_scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run()
+
+    assert report.rows_differing == 1
+    assert report.examples == [comparison.Difference("conv_1", columns, tuple(positions))]
+    assert any_scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run().rows_differing == 0
+
+
+def literal(scene: Scene, key: bytes) -> str:
+    return f"x'{key.hex()}'" if scene.read_models.stores.rows.is_sqlite else f"'\\x{key.hex()}'"
+
+
+def test_what_the_live_rows_are_ahead_or_behind_is_no_difference(
+    any_scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene = filled(any_scene)
+    rebuild = scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS)
+    index = rebuild._index  # noqa: SLF001 - between catching up and comparing
+
+    def index_and_go_on() -> None:
+        index()
+        scene.deliver(inbound("new_1", "conv_1"), inbound("new_2", "conv_9", **{"from": "+15550002222"}))
+        scene.read_models.catch_up()
+
+    monkeypatch.setattr(rebuild, "_index", index_and_go_on)
+    report = rebuild.run()
+
+    # All of conv_1 but its messages: one row, and one for each of two participants; those of conv_9 are not in the new rows.
+    assert (report.rows_compared, report.rows_differing) == (40 + 4 + 8, 0)
+
+    assert scene.deliver(inbound("new_3", "conv_1"))
+    assert scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run().rows_differing == 0
+
+
 def in_place(
-    connection: Connection, sides: comparison.Sides, _partition: int, *, is_alone: bool
+    connection: Connection, _sides: comparison.Sides, tables: Tables, _partition: int
 ) -> tuple[comparison.Find, list[comparison.Range]]:
-    assert is_alone
-    return comparison._differing_in_place, list(comparison._ranges_of_places(connection, sides.tables))  # noqa: SLF001
+    return differences.differing_in_place, list(comparison._ranges_of_places(connection, tables))  # noqa: SLF001
 
 
 def test_a_rebuilt_generation_has_all_indexes_also_where_its_rebuild_was_paused(scene: Scene) -> None:
@@ -460,6 +520,30 @@ def test_one_message_is_folded_again_by_itself(any_scene: Scene) -> None:
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
     with pytest.raises(NotFound):
         scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_nobody")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE inbound_messages_g1 SET ordered_at_us = 1 WHERE message_id = 'in_7'",
+        "DELETE FROM inbound_messages_g1 WHERE message_id = 'in_7'",
+        "UPDATE conversations_g1 SET last_message_at_us = 1 WHERE conversation_id = 'conv_2'",
+        "DELETE FROM conversations_g1 WHERE conversation_id = 'conv_2'",
+        "UPDATE conversation_participants_g1 SET last_message_at_us = 1",
+    ],
+)
+def test_what_one_message_is_summed_up_in_is_made_again_and_told_as_well(any_scene: Scene, damage: str) -> None:
+    scene = filled(any_scene)
+    messages, conversations, participants = scene.live_rows(INBOUND_CONVERSATIONS)
+    break_rows(scene, damage)
+
+    assert scene.read_models.rebuild_message(INBOUND_CONVERSATIONS, "in_7")
+    assert not scene.read_models.rebuild_message(INBOUND_CONVERSATIONS, "in_7")
+
+    mended = scene.live_rows(INBOUND_CONVERSATIONS)
+    assert mended[:2] == [messages, conversations]
+    key = conversation_key("conv_2")
+    assert [row for row in mended[2] if row[1] == key] == [row for row in participants if row[1] == key]
 
 
 def test_a_row_is_not_said_to_have_been_wrong_because_webhooks_arrive(
