@@ -30,11 +30,13 @@ class Readiness:
         read_models: ReadModels,
         prove_writable: Callable[[], None],
         projecting_error: Callable[[], str | None],
+        damages: Callable[[], list[str]],
     ) -> None:
         self._ledger = ledger
         self._prove_writable = prove_writable
         self._read_models = read_models
         self._projecting_error = projecting_error
+        self._damages = damages
         self._beginning = Lock()
         self._began_at_s = 0.0
         self._is_proved = Event()
@@ -57,11 +59,6 @@ class Readiness:
                 self._looked_at_s = time.monotonic()
                 self._looking.release()
         return [*self._warnings, *self._damages(), *self._of_verification]
-
-    def _damages(self) -> list[str]:
-        """What was met since the start, in the log or the read models."""
-        databases = (self._ledger.database, self._read_models.stores.rows)
-        return [each.damage.told for each in databases if each.damage is not None and each.damage.told is not None]
 
     def reasons(self) -> list[str]:
         """Why not; empty where it can."""

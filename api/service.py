@@ -109,7 +109,9 @@ class Service:
     _audit_thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
-        self.readiness = Readiness(self.ledger, self.read_models, self.prove_writable, lambda: self.projecting_error)
+        self.readiness = Readiness(
+            self.ledger, self.read_models, self.prove_writable, lambda: self.projecting_error, lambda: self.damages
+        )
 
     @classmethod
     def open(
@@ -131,6 +133,12 @@ class Service:
     def projecting_error(self) -> str | None:
         """What projecting fails with, in whichever of our processes does it; None while it does not."""
         return (self.writer_process or self.read_models).projecting_error
+
+    @property
+    def damages(self) -> list[str]:
+        """What any of our processes met of damage in a file, each once."""
+        elsewhere = [] if self.writer_process is None else self.writer_process.damages
+        return list(dict.fromkeys([*self.read_models.damages, *elsewhere]))
 
     def start(self) -> None:
         """Starts who commits and projects, and a queue a partition in front of them; the writer of the audit trail; and who asks."""

@@ -28,7 +28,7 @@ READY = b"r"
 THE_SERVERS_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A terminal and systemd send them to every process of a group; what they mean reaches the writer through its channels."""
 
-ERROR_BYTES_MAX = 256
+ERROR_BYTES_MAX, DAMAGES_BYTES_MAX = 256, 2_048
 TELL_EVERY_S = 0.5
 NOT_RUNNING = "the process that commits and projects does not run"
 ANSWERS_WITHIN_S = 15.0
@@ -51,10 +51,10 @@ class WriterSilent(TryAgain):
 class WriterProcess:
     """The server's hold on it."""
 
-    def __init__(self, process: BaseProcess, control: socket.socket, projecting_error: mmap.mmap) -> None:
+    def __init__(self, process: BaseProcess, control: socket.socket, state: mmap.mmap) -> None:
         self._process = process
         self._control = control
-        self._projecting_error = projecting_error
+        self._state = state
         self._orders: Connection | None = None
         self._ordering = Lock()
         self._owes_an_answer = False
@@ -62,7 +62,12 @@ class WriterProcess:
     @property
     def projecting_error(self) -> str | None:
         """What projecting fails with there; None while it does not."""
-        return self._projecting_error[:].rstrip(b"\0").decode("utf-8", "ignore") or None
+        return _text_in(self._state[:ERROR_BYTES_MAX]) or None
+
+    @property
+    def damages(self) -> list[str]:
+        """What it met of damage in the log or in the read models, with the file and what to do."""
+        return [each for each in _text_in(self._state[ERROR_BYTES_MAX:]).split("\0") if each]
 
     @property
     def ended(self) -> int:
@@ -129,18 +134,18 @@ def writer_process(database_url: str) -> Iterator[WriterProcess]:
     ours, theirs = socket.socketpair()
     fork = multiprocessing.get_context("fork")
     # Shared memory, because the read models' own file may be what fails; without a lock, which a killed writer would never give back.
-    projecting_error = mmap.mmap(-1, ERROR_BYTES_MAX)
-    process = fork.Process(target=_write, args=(database_url, ours, theirs, projecting_error))
+    state = mmap.mmap(-1, ERROR_BYTES_MAX + DAMAGES_BYTES_MAX)
+    process = fork.Process(target=_write, args=(database_url, ours, theirs, state))
     process.start()
     theirs.close()
-    writer = WriterProcess(process, ours, projecting_error)
+    writer = WriterProcess(process, ours, state)
     try:
         yield writer
     finally:
         writer.join()
 
 
-def _write(database_url: str, ours: socket.socket, theirs: socket.socket, projecting_error: mmap.mmap) -> None:
+def _write(database_url: str, ours: socket.socket, theirs: socket.socket, state: mmap.mmap) -> None:
     ours.close()
     for number in THE_SERVERS_OWN:
         signal.signal(number, signal.SIG_IGN)
@@ -148,7 +153,7 @@ def _write(database_url: str, ours: socket.socket, theirs: socket.socket, projec
         ends = _ends_from(theirs)
         try:
             if ends:
-                _commit_and_project(database_url, ends, theirs, projecting_error)
+                _commit_and_project(database_url, ends, theirs, state)
         except LedgerError as error:
             log.critical("the process that commits cannot begin or go on: %s", error)
 
@@ -164,7 +169,7 @@ def _ends_from(control: socket.socket) -> list[socket.socket]:
 
 
 def _commit_and_project(
-    database_url: str, ends: Sequence[socket.socket], control: socket.socket, projecting_error: mmap.mmap
+    database_url: str, ends: Sequence[socket.socket], control: socket.socket, state: mmap.mmap
 ) -> None:
     with (
         tracing() as traces,
@@ -177,13 +182,22 @@ def _commit_and_project(
         control.sendall(READY)
         with Connection(control.detach()) as orders, suppress(EOFError, OSError):
             while writing.goes_on:
-                error = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
-                projecting_error[:] = error.ljust(ERROR_BYTES_MAX, b"\0")
+                _tell(read_models, state)
                 if orders.poll(TELL_EVERY_S):
                     orders.send(_refusal(read_models, orders.recv()))
         if writing.has_lost_a_thread:
             raise StoreUnavailable("nothing would be committed any more for one of the partitions")
         writing.join()
+
+
+def _tell(read_models: ReadModels, state: mmap.mmap) -> None:
+    error = (read_models.projecting_error or "").encode()[:ERROR_BYTES_MAX]
+    damages = "\0".join(read_models.damages).encode()[:DAMAGES_BYTES_MAX]
+    state[:] = error.ljust(ERROR_BYTES_MAX, b"\0") + damages.ljust(DAMAGES_BYTES_MAX, b"\0")
+
+
+def _text_in(told: bytes) -> str:
+    return told.rstrip(b"\0").decode("utf-8", "ignore")
 
 
 def _refusal(read_models: ReadModels, name: str) -> LedgerError | None:

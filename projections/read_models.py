@@ -270,6 +270,12 @@ class ReadModels:
         is_well = runner.is_alive and runner.silent_s < RUNNER_SILENT_S_MAX
         return runner.last_error if is_well or runner.last_error else RUNNER_SILENT
 
+    @property
+    def damages(self) -> list[str]:
+        """What this process met of damage in the log or in the read models, with the file and what to do."""
+        met = (self._ledger.database.damage, self.stores.rows.damage)
+        return [each.told for each in met if each is not None and each.told is not None]
+
     def readiness(self, projecting_error: str | None) -> Readiness:
         """Whether the projections are alive and not lagging, and do not fail: with what, if they do, tells who runs them."""
         return readiness(self.projections(), projecting_error)

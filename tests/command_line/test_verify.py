@@ -5,16 +5,19 @@ import os
 import re
 from pathlib import Path
 
+import httpx2
 import pytest
 from sqlalchemy import text
 
 from api.one_server import claimed
 from ledger.ledger import Ledger
 from ledger.store.database import Database
+from projections.read_models import MESSAGE_STATUS
 from tests import forks
 from tests.api.running import until
 from tests.builders import SECRET, body
 from tests.command_line.conftest import Run, record, serving
+from tests.damaging import BODIES, damage
 
 THREE = [body("message.queued", sequence=1), body("message.sent", sequence=2), body("message.delivery", sequence=3)]
 UNREADABLE = b'{"eventType": "message.sent", "messageId": 7}\n'
@@ -270,6 +273,24 @@ def test_damaged_read_models_are_named_by_a_command_and_made_again_by_the_server
     assert f"the damaged file is {tmp_path}/ledger.db.read-models; stop the server, move" in refused.stderr
     assert "the read models' file is damaged (file is not a database)" in (tmp_path / "serve.log").read_text()
     assert [file.read_bytes() for file in tmp_path.glob("*.damaged-*")] == [b"garbage" * 999]
+
+
+def test_damage_that_a_rebuild_meets_in_the_process_that_writes_is_a_warning_of_the_server(
+    run: Run, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, *BODIES)
+    run("project", "--once", LEDGER_DATABASE_URL=url)
+    damage(tmp_path / "ledger.db")
+    told = f"database disk image is malformed; the damaged file is {tmp_path}/ledger.db; keep it, and restore the log"
+
+    with serving(tmp_path, LEDGER_DATABASE_URL=url) as server:
+        assert httpx2.post(f"{server.url}/projections/{MESSAGE_STATUS}/rebuild").status_code == 202
+        until(lambda: [each[: len(told)] for each in httpx2.get(f"{server.url}/readyz").json()["warnings"]] == [told])
+
+    logged = (tmp_path / "serve.log").read_text()
+    assert f"the rebuild of {MESSAGE_STATUS} failed: {told}" in logged
+    assert "Traceback" not in logged
 
 
 def test_evidence_that_can_only_be_read_is_verified_and_stays_as_it_is(
