@@ -11,8 +11,8 @@ from ledger.ledger import Ledger
 from ledger.log_entries import WHY_UNREADABLE
 from ledger.message import Fold
 from ledger.positions import Position
+from ledger.store import reads
 from ledger.store.log import LogRow
-from ledger.store.reads import events_of_stream
 from projections.projecting import is_poison
 from projections.queries_messages import MessageStatus
 from projections.register import now_us
@@ -55,8 +55,9 @@ def status_now(ledger: Ledger, message_id: str, held: MessageStatus | None) -> M
 def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> MessageStatus:
     """The status as the ledger knew it at a position, or at a time in microseconds since 1970, folded from the log.
 
-    NotFound before the first event. Events are known in the order of the log, however our clock was set: one that was received
-    by a clock that had gone back is known with the one before it, and one from the future with the next whose time has come.
+    NotFound before the first event, MalformedQuestion for a position that the log has not reached. Events are known in the
+    order of the log, however our clock was set: one that was received by a clock that had gone back is known with the one
+    before it, and one from the future with the next whose time has come.
     UnreadableEvent where one that cannot be read was known then, or may have been: without it the answer could be wrong.
     """
     stream = stream_key(message_id)
@@ -68,6 +69,8 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
     asked_at_us = now_us()
     folded, known = Fold(), None
     with ledger.database.reading() as connection:
+        if isinstance(as_of, Position):
+            _expect_reached(as_of, reads.heads(connection)[partition].position)
         for row in _events_of(connection, partition, stream, 0):
             if isinstance(as_of, Position) and row.position > as_of.number:
                 break
@@ -87,9 +90,17 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
 
 
 def _events_of(connection: Connection, partition: int, stream: bytes, after_version: int) -> Iterator[LogRow]:
-    while rows := events_of_stream(connection, partition, stream, after_version=after_version, limit=FOLD_PAGE):
+    while rows := reads.events_of_stream(connection, partition, stream, after_version=after_version, limit=FOLD_PAGE):
         yield from rows
         after_version = rows[-1].version
+
+
+def _expect_reached(as_of: Position, end: int) -> None:
+    """What comes up to there is not known yet: the answer would be another one later."""
+    if as_of.number > end:
+        raise MalformedQuestion(
+            f"position {as_of} is beyond the end of the log, which is {Position(as_of.partition, end)} there by now"
+        )
 
 
 def _was_known(as_of: Position | int, received_at_us: int, asked_at_us: int) -> bool | None:

@@ -264,6 +264,14 @@ def test_as_of_a_position_or_a_time_is_what_was_known_then(server: Running, mess
     assert refusal(server, path + AT_FIRST) == (404, f"the ledger knew nothing of message '{message_id}' then")
 
 
+def test_as_of_a_position_that_the_log_has_not_reached_makes_no_sense(server: Running, message_id: str) -> None:
+    last = Position.parse(recorded(server, body("message.queued", message_id, sequence=1)))
+
+    for beyond in (Position(last.partition, last.number + 1), Position(last.partition, 2**62)):
+        expected = f"position {beyond} is beyond the end of the log, which is {last} there by now"
+        assert refusal(server, f"/messages/{message_id}?asOf={beyond}") == (400, expected)
+
+
 def test_as_of_tells_what_was_known_before_an_event_that_cannot_be_read_and_refuses_what_may_rest_on_it(
     tmp_path: Path,
 ) -> None:
@@ -284,7 +292,7 @@ def test_as_of_tells_what_was_known_before_an_event_that_cannot_be_read_and_refu
             assert (status, detail.startswith(untold), WHY_UNREADABLE in detail) == (503, True, True)
         assert server.get(path + "0-2").json()["type"] == "docs/HTTP.md#problem-unreadable-event"
         assert refusal(server, path + "2020-01-01T00:00:00Z")[0] == 404
-        assert "nothing of the message was known before it" in refusal(server, "/messages/msg_2?asOf=0-9")[1]
+        assert "nothing of the message was known before it" in refusal(server, "/messages/msg_2?asOf=0-4")[1]
 
 
 def test_a_status_names_the_event_that_could_not_be_projected_also_to_who_knows_what_was_before_it(
