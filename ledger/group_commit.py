@@ -13,6 +13,7 @@ from typing import Generic, NamedTuple, TypeVar
 
 from ledger.errors import LedgerError, QueueFull, ShuttingDown, StoreUnavailable
 from ledger.facts import Fact, Item, Send
+from ledger.outage import Outage
 
 QUEUE_ITEMS_MAX = 4_096
 QUEUE_BYTES_MAX = 64 * 1024 * 1024
@@ -51,7 +52,7 @@ class GroupCommit(Generic[Brought, Told]):
         self._proofs: list[asyncio.Future[None]] = []
         self._woken = asyncio.Event()
         self._closing = False
-        self._is_failing = False
+        self._outage = Outage(log, "commits work again")
         self._loop = asyncio.get_running_loop()
         self._writer = self._loop.create_task(self._run(), name="group commit")
 
@@ -112,16 +113,15 @@ class GroupCommit(Generic[Brought, Told]):
             outcomes = await self._commit([waiting.item for waiting in batch])
             answers = list(zip(batch, outcomes, strict=True))
         except LedgerError as error:
-            log.warning("a commit of %d items failed: %s", len(batch), error)
+            self._outage.failed("a commit %s failed: %s", _of(batch), error)
             failed = error
-        except Exception as error:  # the writer must outlive whatever happens to one batch
-            log.exception("a commit of %d items failed unexpectedly", len(batch))
+        except Exception as error:  # noqa: BLE001 - the writer must outlive whatever happens to one batch
+            self._outage.failed("a commit %s failed unexpectedly", _of(batch), unexpected=error)
             failed = StoreUnavailable(f"the commit failed: {type(error).__name__}")
         if failed is not None:
             answers = [(waiting, failed) for waiting in batch]
-        elif self._is_failing:
-            log.warning("commits work again")
-        self._is_failing = failed is not None
+        else:
+            self._outage.worked()
         self._answer(answers)
         for proof in proofs:
             if not proof.done():
@@ -150,6 +150,16 @@ class GroupCommit(Generic[Brought, Told]):
             self._on_commit()
         except Exception:  # the writer must outlive that as well
             log.exception("what follows a commit failed; the queue goes on")
+
+
+def _of(batch: Sequence[object]) -> str:
+    match len(batch):
+        case 0:
+            return "of nothing, to see whether it could be made,"
+        case 1:
+            return "of 1 item"
+        case count:
+            return f"of {count} items"
 
 
 def size_of(item: Item) -> int:

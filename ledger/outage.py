@@ -2,6 +2,7 @@
 
 import logging
 import time
+from logging import ERROR, WARNING
 
 TELL_EVERY_S = 10.0
 
@@ -17,13 +18,13 @@ class Outage:
         self._untold = 0
         self._is_told = False
 
-    def failed(self, told: str, *values: object) -> None:
-        """It failed: a line for a person, unless there was one a moment ago."""
+    def failed(self, told: str, *values: object, unexpected: Exception | None = None) -> None:
+        """It failed: a line for a person, unless there was one a moment ago; with its traceback where nobody expected it."""
         if time.monotonic() < self._told_at + TELL_EVERY_S:
             self._untold += 1
             return
         more = f" (and {self._untold:,} times more since the last such line)" if self._untold else ""
-        self._log.warning(told + more, *values)
+        self._log.log(ERROR if unexpected else WARNING, told + more, *values, exc_info=unexpected)
         self._told_at, self._untold, self._is_told = time.monotonic(), 0, True
 
     def worked(self) -> None:
