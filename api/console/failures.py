@@ -29,13 +29,13 @@ SPANS: Mapping[str, Span] = {
 
 
 class Group(NamedTuple):
-    """Failures with the same code, as this visitor may see it; `share` of 100, for the bar."""
+    """Failures with the same code, as this visitor may see it; `share` of 100, for the bar. `url` is None where no filter finds it."""
 
     code: str | None
     messages: int
     share: int
     latest_us: int
-    url: str
+    url: str | None
 
 
 def failures_page(visit: Visit) -> Response:
@@ -62,6 +62,6 @@ def _group(visit: Visit, group: FailureGroup, most: int, age: str | None) -> Gro
     code = group.failure_code
     shown = None if code is None else visit.said(code)
     # An address is shown to who reads it: a code in which something is masked does not stand in one.
-    asked = code if shown == code else None
-    url = query_url("messages", {"status": "failed", "code": asked, "age": age})
+    is_findable = code is not None and shown == code
+    url = query_url("messages", {"status": "failed", "code": code, "age": age}) if is_findable else None
     return Group(shown, group.messages, round(100 * group.messages / most), group.latest_us, url)

@@ -1,6 +1,7 @@
 """The console in a real browser: the five questions, hostile text, the keyboard, a phone, and what is live."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -178,6 +179,32 @@ def test_no_page_violates_its_policy_nor_scrolls_sideways_on_a_phone(browser: Br
             assert page.evaluate("window.violations") == [], path
 
     assert too_wide == []
+
+
+@pytest.mark.parametrize("width", [360, 390])
+def test_no_section_of_the_menu_stands_alone_on_a_line_of_a_phone(
+    browser: Browser, reader: Visitor, width: int
+) -> None:
+    with browser_of(browser, reader, viewport={"width": width, "height": 740}) as context:
+        page = context.new_page()
+        page.goto("/console/messages")
+        tops = page.locator(".sections a").evaluate_all(
+            "all => all.map(a => Math.round(a.getBoundingClientRect().top))"
+        )
+
+    assert min(Counter(tops).values()) > 1
+
+
+def test_the_order_of_huge_sequences_fits_a_phone(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running(settings_at(tmp_path_factory.mktemp("huge"), api_keys=())) as server:
+        deliver(server, "message.failed", "msg_1", sequence=3)
+        deliver(server, "message.queued", "msg_1", sequence=2**63 - 1)
+        page = browser.new_page(base_url=server.url, viewport=PHONE_SIZE)
+        page.goto(message_path("msg_1"))
+        widths = page.locator(".order ol").evaluate_all("lists => lists.map(each => each.clientWidth)")
+        page.close()
+
+    assert min(widths) > 100
 
 
 def test_no_words_leave_their_card_on_a_phone(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -237,6 +237,37 @@ def test_failures_are_grouped_by_code_and_lead_to_their_messages(reader: Visitor
     assert "msg_failed" in reader.text(path.replace("&amp;", "&"))
 
 
+def test_the_front_page_leads_to_the_failures_that_it_counts(reader: Visitor) -> None:
+    html = reader.get("/console").text
+
+    assert re.search(r'href="/console/failures\?since=24h"><b>Why did it fail\?', html)
+    assert 'href="/console/failures?since=24h" aria-current="true"' in reader.get("/console/failures?since=24h").text
+
+
+def test_failures_that_no_filter_finds_lead_nowhere(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.failed", "msg_1", sequence=3)
+        deliver(server, "message.failed", "msg_2", sequence=3, code="30007")
+        until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
+        html = signed_in(server, "reader").get("/console/failures").text
+
+    assert ">no code was told</td>" in html
+    assert len(re.findall(r'href="/console/messages\?', html)) == 1
+
+
+def test_an_administrator_finds_the_quarantine_and_the_audit_trail_beside_the_operations(
+    admin: Visitor, reader: Visitor
+) -> None:
+    for path in ("operations", "quarantine", "audit"):
+        html = admin.get(f"/console/{path}").text
+        tabs = html[html.index('<nav class="tabs" aria-label="Operations">') :].partition("</nav>")[0]
+        assert re.findall(r'href="/console/(\w+)"( aria-current="page")?', tabs) == [
+            (each, ' aria-current="page"' if each == path else "") for each in ("operations", "quarantine", "audit")
+        ]
+        assert re.search(r'<a href="/console/operations" aria-current="(page|true)">Operations</a>', html)
+    assert 'aria-label="Operations"' not in reader.get("/console/operations").text
+
+
 @pytest.mark.parametrize(
     "query, found",
     [
