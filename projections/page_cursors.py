@@ -1,4 +1,7 @@
-"""Where a page of a list ended, as opaque text. Whatever is not a cursor of that list is MalformedQuestion."""
+"""Where a page of a list ended, as opaque text. Whatever is not a cursor of that list is MalformedQuestion.
+
+Each list has a struct of its own; its tag keeps the cursors of one list from being taken by another.
+"""
 
 import base64
 import binascii
@@ -50,10 +53,10 @@ class AfterConversationMessage(
     position: Number
 
 
-PageCursor = TypeVar("PageCursor", AfterMessage, AfterConversation, AfterConversationMessage)
+PageCursor = TypeVar("PageCursor", bound=msgspec.Struct)
 
 
-def write_cursor(cursor: AfterMessage | AfterConversation | AfterConversationMessage) -> str:
+def write_cursor(cursor: msgspec.Struct) -> str:
     """The cursor as text for a URL."""
     return base64.urlsafe_b64encode(msgspec.msgpack.encode(cursor)).decode("ascii").rstrip("=")
 
@@ -68,7 +71,7 @@ def read_cursor(text: str | None, kind: type[PageCursor]) -> PageCursor | None:
         cursor = msgspec.msgpack.decode(packed, type=kind)
     except (ValueError, binascii.Error, msgspec.MsgspecError):
         raise MalformedQuestion(
-            "the cursor is not one that this list gave out; start without one, or use a `next`"
+            "the cursor is not one that this ledger gave out; start without one, or use a `next`"
         ) from None
     if write_cursor(cursor) != text:
         raise MalformedQuestion("the cursor is not spelled as this list gave it out")

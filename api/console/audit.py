@@ -35,8 +35,10 @@ class Line(NamedTuple):
 def audit_page(visit: Visit) -> Response:
     """A page of entries."""
     asked = {name: visit.asked(name) for name in FILTERS}
-    entries = visit.service.trail.entries(_question(asked), before=_before(visit.asked("cursor")), limit=PAGE_ENTRIES)
-    older = {**asked, "cursor": str(entries[-1].number)} if len(entries) == PAGE_ENTRIES else None
+    before = _before(visit.asked("cursor"))
+    found = visit.service.trail.entries(_question(asked), before=before, limit=PAGE_ENTRIES + 1)
+    entries = found[:PAGE_ENTRIES]
+    older = {**asked, "cursor": str(entries[-1].number)} if len(found) > len(entries) else None
     visit.tell(items=len(entries))
     return visit.page(
         "audit.html",

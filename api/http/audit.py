@@ -1,7 +1,6 @@
 """GET /audit: who did or saw what. Reading it is an act as well."""
 
-import re
-
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -10,20 +9,27 @@ from api.answers import audit_answer
 from api.audit.acts import Act
 from api.audit.asked import subject_in_short
 from api.audit.witness import tell
-from api.http.questions import query_choice, query_limit, query_text, query_time, read_cursor, write_cursor
+from api.http.questions import query_choice, query_limit, query_text, query_time
 from api.http.responses import json_answer
 from api.service import Service
 from ledger.audit.trail import AuditQuestion
+from projections.page_cursors import Number, read_cursor, write_cursor
 
-_CURSOR = re.compile(r"audit\0([0-9]{1,18})", re.ASCII)
+
+class BeforeEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="audit-1"):
+    """Before an entry of the trail, newest first."""
+
+    number: Number
 
 
 def get_audit(service: Service, _caller: Caller, request: Request) -> Response:
     """Entries of the audit trail, newest first."""
-    limit, cursor = query_limit(request), query_text(request, "cursor")
-    before = None if cursor is None else int(read_cursor(cursor, _CURSOR)[1])
-    entries = service.trail.entries(_question(request), before=before, limit=limit)
-    following = write_cursor("audit", entries[-1].number) if len(entries) == limit else None
+    limit = query_limit(request)
+    begin = read_cursor(query_text(request, "cursor"), BeforeEntry)
+    before = None if begin is None else begin.number
+    found = service.trail.entries(_question(request), before=before, limit=limit + 1)
+    entries = found[:limit]
+    following = write_cursor(BeforeEntry(entries[-1].number)) if len(found) > limit else None
     tell(request, items=len(entries))
     return json_answer({"items": [audit_answer(each) for each in entries], "next": following})
 

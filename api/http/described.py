@@ -9,9 +9,9 @@ from msgspec import Meta
 
 from api.audit.acts import Act
 from api.http.problems import PROBLEM_MEDIA_TYPE
-from api.http.questions import PAGE_DEFAULT, PAGE_MAX
 from api.http.shapes import Identifier, PositionText, Time
 from ledger.provider import Direction, Status
+from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 
 JSON_MEDIA_TYPE = "application/json"
 BYTES_MEDIA_TYPE = "application/octet-stream"
@@ -77,8 +77,8 @@ PROJECTION = Parameter("name", "path", str, "`message-status` or `inbound-conver
 LIMIT = Parameter(
     "limit",
     "query",
-    Annotated[int, Meta(ge=1, le=PAGE_MAX)],
-    f"How many items a page may have; {PAGE_DEFAULT} unless told.",
+    Annotated[int, Meta(ge=1, le=LIMIT_MAX)],
+    f"How many items a page may have; {LIMIT_DEFAULT} unless told.",
 )
 CURSOR = Parameter("cursor", "query", str, "The `next` of an earlier page.")
 AFTER = Parameter("after", "query", str, "The `next` of an earlier page; from the beginning without it.")

@@ -1,30 +1,33 @@
 """The quarantine: authentic deliveries that could not be read, kept until a version of ours can."""
 
-import re
-
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
 from api.answers import JSON, quarantine_answer
 from api.audit.witness import tell
-from api.http.questions import path_text, query_limit, query_text, read_cursor, write_cursor
+from api.http.questions import path_text, query_limit, query_text
 from api.http.responses import bytes_answer, json_answer
 from api.service import Service
+from projections.page_cursors import Integer64, Key, read_cursor, write_cursor
 
 BODIES_READ_MAX = 32
 """How many bodies are in memory at a time: an answer only counts their bytes, and each may have 256 KiB."""
 
-_CURSOR = re.compile(r"quarantine\0(-?[0-9]{1,18})\0([0-9a-f]{32})", re.ASCII)
+
+class AfterQuarantined(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="quarantine-1"):
+    """After a delivery in quarantine, oldest first."""
+
+    received_at_us: Integer64
+    key: Key
 
 
 def get_quarantine(service: Service, _caller: Caller, request: Request) -> Response:
     """What is in quarantine, oldest first."""
-    limit, cursor = query_limit(request), query_text(request, "cursor")
-    after = (-1, "")
-    if cursor is not None:
-        match = read_cursor(cursor, _CURSOR)
-        after = (int(match[1]), match[2])
+    limit = query_limit(request)
+    begin = read_cursor(query_text(request, "cursor"), AfterQuarantined)
+    after = (-1, "") if begin is None else (begin.received_at_us, begin.key.hex())
     items = list[JSON]()
     while True:  # ends where the quarantine does, or with one more than is shown
         wanted = min(limit + 1 - len(items), BODIES_READ_MAX)
@@ -35,7 +38,8 @@ def get_quarantine(service: Service, _caller: Caller, request: Request) -> Respo
         if shown:
             after = (shown[-1].receipt.received_at_us, shown[-1].quarantine_id)
         if len(shown) < len(page):
-            return json_answer({"items": items, "next": write_cursor("quarantine", *after)})
+            last = AfterQuarantined(after[0], bytes.fromhex(after[1]))
+            return json_answer({"items": items, "next": write_cursor(last)})
         if len(page) < wanted:
             return json_answer({"items": items, "next": None})
 

@@ -1,7 +1,5 @@
 """Reading what a request asks: path and query parameters as typed values, or MalformedQuestion naming the parameter."""
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from enum import StrEnum
@@ -14,9 +12,7 @@ from ledger.errors import MalformedQuestion
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.times import read_rfc3339
-
-PAGE_DEFAULT = 50
-PAGE_MAX = 1_000
+from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
@@ -50,13 +46,13 @@ def expect_known(request: Request, known: Sequence[str]) -> None:
         raise MalformedQuestion(f"{unknown[:40]!r} is not a parameter of this path: {told}")
 
 
-def query_limit(request: Request, default: int = PAGE_DEFAULT) -> int:
+def query_limit(request: Request, default: int = LIMIT_DEFAULT) -> int:
     """How many items a page may have: 1 to 1000."""
     text = query_text(request, "limit")
     if text is None:
         return default
-    if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= PAGE_MAX:
-        raise MalformedQuestion(f"limit: expected a whole number from 1 to {PAGE_MAX}, got {text[:20]!r}")
+    if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= LIMIT_MAX:
+        raise MalformedQuestion(f"limit: expected a whole number from 1 to {LIMIT_MAX}, got {text[:20]!r}")
     return int(text)
 
 
@@ -105,21 +101,3 @@ def position_asked(text: str, name: str, ledger: Ledger) -> Position:
         return ledger.position(text)
     except MalformedQuestion as error:
         raise MalformedQuestion(f"{name}: {error}") from None
-
-
-def write_cursor(*parts: object) -> str:
-    """An opaque cursor over plain parts."""
-    return base64.urlsafe_b64encode("\0".join(map(str, parts)).encode()).decode("ascii").rstrip("=")
-
-
-def read_cursor(text: str, pattern: re.Pattern[str]) -> re.Match[str]:
-    """The parts of a cursor as `pattern` names them, NUL between them; MalformedQuestion for anything that we did not give."""
-    try:
-        padded = text + "=" * (-len(text) % 4)
-        written = base64.b64decode(padded.encode("ascii"), altchars=b"-_", validate=True).decode("utf-8")
-    except (ValueError, binascii.Error):
-        written = ""
-    match = pattern.fullmatch(written)
-    if match is None:
-        raise MalformedQuestion("the cursor is not one that this ledger gave out; start without one, or use a `next`")
-    return match

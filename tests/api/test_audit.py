@@ -290,6 +290,19 @@ def test_the_trail_is_read_back_page_by_page_and_reading_it_is_an_entry(stocked:
     assert _newest(stocked).act == "read-audit"
 
 
+def test_a_last_page_of_the_trail_that_is_full_leads_nowhere(fresh: Running) -> None:
+    fresh.deliver(body("message.sent", "msg_1", sequence=1))
+    for _ in range(3):
+        fresh.get("/messages/msg_1/history")
+
+    nexts = {
+        limit: fresh.get(f"/audit?act=read-history&limit={limit}", "admin").json()["next"] is None
+        for limit in (2, 3, 4)
+    }
+
+    assert nexts == {2: False, 3: True, 4: True}
+
+
 def test_an_item_of_the_trail_has_the_shape_of_the_contract(fresh: Running) -> None:
     fresh.deliver(body("message.sent", "msg_1", sequence=1))
     fresh.get("/messages/msg_1/history", **{"X-Request-Id": "mine"})
