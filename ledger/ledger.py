@@ -6,18 +6,21 @@ Every method may be called from any thread. `docs/INTEGRATING.md` shows a progra
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, Self, cast
 
 from eventsourcing.persistence import EventStore
+from sqlalchemy import Connection
 
 from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
-from ledger.events import stream_id, stream_key
+from ledger.events import MessageEvent, stream_id, stream_key
 from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
 from ledger.log_entries import Entry, LogEntry, UnreadableEntry, readable
+from ledger.long_streams import LONG_EVENTS_MIN, LongStreams
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
 from ledger.message import Fold, Message, fold
 from ledger.positions import Cursor, Position
+from ledger.provider import Effect
 from ledger.reception import Reception
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
@@ -52,6 +55,7 @@ class Ledger:
         self.codec = EventCodec()
         self.unreadable: set[Position] = set()
         """Where readers of this object have met an event that this version cannot read, up to a thousand places."""
+        self._long_streams = LongStreams()
 
     @classmethod
     def open(cls, url: str, *, partitions: int | None = None) -> Self:
@@ -115,27 +119,18 @@ class Ledger:
     ) -> tuple[list[Entry], bool]:
         """As `history`, and whether there are more events after these.
 
-        Earlier events are read as well, a page at a time: they decide the effects of those that are asked for.
+        Earlier events decide the effects of these: they are read as well, unless they are many and remembered.
         """
         stream = stream_key(message_id)
         partition = partition_of(stream, self.partitions)
-        folds: dict[bytes, Fold] = {}
-        version, entries, has_more = 0, list[Entry](), False
         with self.database.reading() as connection:
-            while not entries:
-                wanted = limit if version >= after_version else min(after_version - version, HISTORY_EVENTS_MAX)
-                rows = reads.events_of_stream(connection, partition, stream, after_version=version, limit=wanted)
-                page = [self._entry(row, folds) for row in rows]
-                if not page:
-                    break
-                version = page[-1].version
-                entries = [entry for entry in page if entry.version > after_version]
-                has_more = (
-                    reads.is_full(rows, wanted) and version < latest_versions(connection, partition, [stream])[stream]
-                )
-        if version == 0:
-            raise NotFound(f"the ledger holds nothing of message {message_id!r}")
-        return entries, has_more
+            rows = reads.events_of_stream(connection, partition, stream, after_version=after_version, limit=limit)
+            if rows and not reads.is_full(rows, limit):
+                return self._entries(connection, rows), False
+            last = latest_versions(connection, partition, [stream]).get(stream)
+            if last is None:
+                raise NotFound(f"the ledger holds nothing of message {message_id!r}")
+            return (self._entries(connection, rows), rows[-1].version < last) if rows else ([], False)
 
     def whole_history(self, message_id: str) -> Iterator[Entry]:
         """Every event of a message, in the order of recording; NotFound where the ledger holds nothing of it.
@@ -180,10 +175,7 @@ class Ledger:
                 room = limit - len(entries) if room_bytes > 0 else 0
                 rows = reads.events_after(connection, partition, number, room) if room else []
                 if rows:
-                    earlier = reads.events_of_streams(
-                        connection, partition, _begun_earlier(rows), before=rows[0].position
-                    )
-                    entries.extend(self._entries(rows, earlier))
+                    entries.extend(self._entries(connection, rows))
                     cursor = cursor.advanced(Position(partition, rows[-1].position))
                     room_bytes -= reads.bytes_of(rows)
         return entries, cursor
@@ -271,23 +263,55 @@ class Ledger:
             yield from (delivery for delivery in page if delivery.replayed_at_us is None)
             after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
 
-    def _entries(self, rows: Sequence[LogRow], earlier: Iterable[LogRow] = ()) -> list[Entry]:
-        """Rows in the order of the log as entries, each with its effect; `earlier` is what came before them in their streams."""
+    def _entries(self, connection: Connection, rows: Sequence[LogRow]) -> list[Entry]:
+        """Rows of a partition in the order of the log as entries, each with its effect, whatever came before it in its stream."""
+        begins = {row.stream_id: row.version for row in reversed(rows)}
+        long: dict[bytes, list[LogRow]] = {each: [] for each, version in begins.items() if version > LONG_EVENTS_MIN}
+        short = {each: version for each, version in begins.items() if 1 < version <= LONG_EVENTS_MIN}
         folds: dict[bytes, Fold] = {}
-        for row in earlier:
+        for row in _before(connection, rows[0], short):
             self._entry(row, folds)
-        return [self._entry(row, folds) for row in rows]
+        if not long:
+            return [self._entry(row, folds) for row in rows]
+        for row in rows:
+            if row.stream_id in long:
+                long[row.stream_id].append(row)
+        known = {
+            each.position.number: each for some in long.values() for each in self._entries_of_long(connection, some)
+        }
+        return [known.get(row.position) or self._entry(row, folds) for row in rows]
+
+    def _entries_of_long(self, connection: Connection, rows: Sequence[LogRow]) -> list[Entry]:
+        """Rows of one long stream as entries, from where it is known on, or else from its beginning."""
+        partition, stream, begins = rows[0].partition, rows[0].stream_id, rows[0].version
+        read = [(row, self._event(row)) for row in rows]
+        with self._long_streams.reading(stream) as known:
+            if 0 < known.version < begins:
+                is_ours = known.hash == reads.hash_of(connection, partition, stream, known.version)
+            else:
+                is_ours = known.agrees(read)
+            if not is_ours:
+                known.forget()
+            for row in reads.between(connection, partition, stream, known.version, begins):
+                known.take(row, self._event(row))
+            return [
+                _entry_of(row, event, known.take(row, event), known.message_id_before(row.version))
+                for row, event in read
+            ]
 
     def _entry(self, row: LogRow, folds: dict[bytes, Fold]) -> Entry:
-        folded, position = _fold_of(row, folds), Position(row.partition, row.position)
+        folded, event = _fold_of(row, folds), self._event(row)
+        message_id = folded.message_id or None
+        effect = Effect.UNREADABLE if isinstance(event, UnreadableEvent) else folded.add(event)
+        return _entry_of(row, event, effect, message_id)
+
+    def _event(self, row: LogRow) -> MessageEvent | UnreadableEvent:
+        """The event of a row, or why it cannot be read, which the operator is told as well."""
         try:
-            event = self.codec.decode(row.topic, row.state)
+            return self.codec.decode(row.topic, row.state)
         except UnreadableEvent as error:
-            self._tell_unreadable(position, str(error))
-            return UnreadableEntry(
-                position, row.version, folded.message_id or None, row.topic, str(error), bytes(row.hash)
-            )
-        return LogEntry(position, row.version, event, folded.add(event), bytes(row.hash))
+            self._tell_unreadable(Position(row.partition, row.position), str(error))
+            return error
 
     def _tell_unreadable(self, position: Position, reason: str) -> None:
         """Tells the operator once of each place."""
@@ -314,10 +338,21 @@ def _fold_of(row: LogRow, folds: dict[bytes, Fold]) -> Fold:
     return folds[stream]
 
 
-def _begun_earlier(rows: Sequence[LogRow]) -> list[bytes]:
-    """The streams of which the rows do not have the first version."""
-    begun_here = {bytes(row.stream_id) for row in rows if row.version == 1}
-    return list({bytes(row.stream_id) for row in rows} - begun_here)
+def _before(connection: Connection, first: LogRow, begins: Mapping[bytes, int]) -> Iterator[LogRow]:
+    """What came in streams before the version at which each begins in a page, of which `first` is the first row."""
+    match list(begins.items()):
+        case [(stream, version)]:  # without SQLAlchemy, which would cost as much as such a page of a history
+            return reads.between(connection, first.partition, stream, 0, version)
+        case _:
+            return reads.events_of_streams(connection, first.partition, list(begins), before=first.position)
+
+
+def _entry_of(row: LogRow, event: MessageEvent | UnreadableEvent, effect: Effect, message_id: str | None) -> Entry:
+    """A row as an entry; the message's id is that of the events before it."""
+    position = Position(row.partition, row.position)
+    if isinstance(event, UnreadableEvent):
+        return UnreadableEntry(position, row.version, message_id, row.topic, str(event), bytes(row.hash))
+    return LogEntry(position, row.version, event, effect, bytes(row.hash))
 
 
 def _quarantine_id_bytes(quarantine_id: str) -> bytes:

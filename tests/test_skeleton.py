@@ -21,6 +21,7 @@ DOES_IO = {
         "ledger.commit_channel",
         "ledger.group_commit",
         "ledger.ledger",
+        "ledger.long_streams",
         "ledger.outage",
         "ledger.store",
         "ledger.verification",

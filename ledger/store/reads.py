@@ -68,6 +68,25 @@ def events_of_streams(
             yield from (LogRow(*row) for row in rows)
 
 
+def between(
+    connection: Connection, partition: int, stream: bytes, after_version: int, before_version: int
+) -> Iterator[LogRow]:
+    """The events of one stream between two versions, in order; few are in memory at a time."""
+    while after_version < before_version - 1:
+        wanted = before_version - 1 - after_version
+        rows = events_of_stream(connection, partition, stream, after_version=after_version, limit=wanted)
+        if not rows:
+            return
+        yield from rows
+        after_version = rows[-1].version
+
+
+def hash_of(connection: Connection, partition: int, stream: bytes, version: int) -> bytes | None:
+    """The hash of one event; None where the log has none of that version."""
+    found = fetch(connection, _HASH.replace("{}", placeholder_of(connection)), (partition, stream, version))
+    return bytes(found[0][0]) if found else None
+
+
 def is_full(rows: Sequence[LogRow], limit: int) -> bool:
     """Whether a page of at most `limit` events ends with these rows, whatever comes after them."""
     return len(rows) >= limit or bytes_of(rows) >= PAGE_BYTES_MAX
@@ -81,6 +100,7 @@ def bytes_of(rows: Sequence[LogRow]) -> int:
 _COLUMNS = ", ".join(LogRow._fields)
 _AFTER = f"SELECT {_COLUMNS} FROM events WHERE partition = {{}} AND position > {{}} ORDER BY position LIMIT {{}}"  # noqa: S608 - no value in it
 _OF_STREAM = f"SELECT {_COLUMNS} FROM events WHERE partition = {{}} AND stream_id = {{}} AND version > {{}} ORDER BY version LIMIT {{}}"  # noqa: S608 - no value in it
+_HASH = "SELECT hash FROM events WHERE partition = {} AND stream_id = {} AND version = {}"
 _OF_STREAMS = (
     select(events)
     .where(
