@@ -180,7 +180,7 @@ class Ahead:
 
 def work(descriptor: int) -> None:
     """Answers requests until nobody is there any more: what the process does."""
-    with suppress(PermissionError):  # where a service's system calls are filtered, this one may be refused
+    with suppress(OSError):  # where a service's system calls are filtered, this one may be refused
         os.nice(NICENESS)
     with Connection(descriptor) as connection, suppress(EOFError, ConnectionError):
         task: Task = connection.recv()
