@@ -115,3 +115,11 @@ def test_the_page_goes_on_where_it_ended(ledger_with_messages: Running, admin: V
 @pytest.mark.parametrize("query", ["act=x", "cursor=x"])
 def test_a_question_that_makes_no_sense_is_refused(admin: Visitor, query: str) -> None:
     assert admin.get(f"/console/audit?{query}").status_code == 400
+
+
+def test_a_trail_without_entries_blames_no_filter(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path, api_keys=())) as server:
+        words = Visitor(server).text("/console/audit")
+
+    assert "No entry yet" in words
+    assert "Loosen" not in words
