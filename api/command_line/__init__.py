@@ -34,6 +34,7 @@ def _run() -> None:
 
     configure_logs("warning", as_json=False)
     try:
-        program(*sys.argv[1:2])(prog_name="ledger")
+        with endings.damage_said_once():
+            program(*sys.argv[1:2])(prog_name="ledger")
     except Exception as error:  # noqa: BLE001 - whatever it was, people get one line and a status
         sys.exit(endings.end_with(error))

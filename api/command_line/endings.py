@@ -2,7 +2,8 @@
 
 import os
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError
@@ -10,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.settings import unknown_settings
 from api.visible import visible
 from ledger import errors
+from ledger.store import damage
 from ledger.store.driver import said
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 
@@ -56,6 +58,16 @@ def misspelt_before(error: Exception) -> Sequence[str]:
         return unknown_settings()
     except errors.SettingRefused:  # LEDGER_ENV_FILE itself, which is the error then
         return ()
+
+
+@contextmanager
+def damage_said_once() -> Iterator[None]:
+    """Leaves damage to the line with which a command ends; `lasting` commands log it, as they may go on."""
+    damage.log.disabled = True
+    try:
+        yield
+    finally:
+        damage.log.disabled = False
 
 
 def wants_tracebacks() -> bool:

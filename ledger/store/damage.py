@@ -13,7 +13,6 @@ from ledger.store.sqlite import DAMAGED, SQLITE
 TELL_EVERY_S = 60.0
 
 log = logging.getLogger(__name__)
-log.addHandler(logging.NullHandler())  # a command says it in its last line
 
 
 class StoreDamaged(DatabaseError):
