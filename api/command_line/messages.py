@@ -125,8 +125,8 @@ def messages(  # noqa: PLR0913 - a parameter is an option
     }
     note(Act.LIST_MESSAGES, asked=asked, items=len(listed.items))
     if as_json:
-        onward: JSONObject = {"hasMore": listed.has_more} if stuck else {"next": listed.next}
-        print_json({"items": [status_json(each) for each in listed.items], **onward})
+        more: JSONObject = {"hasMore": listed.has_more} if stuck else {}
+        print_json({"items": [status_json(each) for each in listed.items], "next": listed.next, **more})
     else:
         print_found(COLUMNS, [_row(each) for each in listed.items], SPARED)
     if listed.has_more:

@@ -382,7 +382,7 @@ def test_what_is_stuck_is_listed_with_status_1(run: Run, store_url: str) -> None
     none = run("messages", "--stuck", "--json", LEDGER_DATABASE_URL=store_url)
 
     assert (stuck.status, [line[0] for line in stuck.lines]) == (1, ["msg_1"])
-    assert (none.status, none.json) == (0, {"items": [], "hasMore": False})
+    assert (none.status, none.json) == (0, {"items": [], "next": None, "hasMore": False})
 
 
 def test_what_is_stuck_is_found_by_what_one_has_and_said_to_be_more_than_is_shown(run: Run, store_url: str) -> None:
@@ -423,4 +423,4 @@ def test_a_rebuild_that_meets_damage_says_which_file_it_is_and_what_to_do(
     assert (
         f"malformed; the damaged file is {tmp_path}/ledger.db; keep it, and restore" in refused.stderr.splitlines()[-1]
     )
-    assert refused.stderr.count("the damaged file is") == 1
+    assert "should not happen" not in refused.stderr
