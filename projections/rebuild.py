@@ -34,8 +34,9 @@ from projections.projection import Projection, indexes_of
 from projections.register import change, entry, now_us
 from projections.spans import Attributes
 
-BATCH = Bounds(events_max=10_000, bytes_max=16 * 1024 * 1024)
-"""Large enough to be fast, small enough that the live runner, which shares SQLite's write lock, waits some 50 ms."""
+BATCH = Bounds(events_max=20_000, bytes_max=16 * 1024 * 1024)
+"""Large enough to be fast (each changes nearly all pages of some indexes), small enough that the live runner, which shares SQLite's
+write lock, waits some 150 ms."""
 
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
