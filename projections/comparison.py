@@ -21,7 +21,7 @@ from projections.rows import select_by_key
 
 EXAMPLES_MAX = KEYS_MAX
 POSITIONS_SHOWN_MAX = 20
-EVENTS_A_PART = 32_000
+EVENTS_A_PART = 128_000
 ROWS_A_PART = 2_000
 PARTS_MAX = 4_096
 PLACES_AN_EVENT_MAX = 2
@@ -48,7 +48,8 @@ class Comparison(NamedTuple):
     examples: list[Difference]
 
 
-Range = tuple[str, tuple[object, object]]
+Range = tuple[str, tuple[object, object], bool]
+"""`within`, `bounds` and `is_of_both` of a Part."""
 
 Find = Callable[[Connection, Tables, Part], Found]
 
@@ -127,7 +128,7 @@ def _ranges_of_places(connection: Connection, tables: Tables) -> Iterator[Range]
     """Every row of both tables, in the order in which SQLite keeps them."""
     _, last = _places(connection, tables)
     for start in range(0, last, ROWS_A_PART):
-        yield "here.rowid > {0} AND here.rowid <= {0}", (start, start + ROWS_A_PART)
+        yield "here.rowid > {0} AND here.rowid <= {0}", (start, start + ROWS_A_PART), False
 
 
 def _places(connection: Connection, tables: Tables) -> tuple[int, int]:
@@ -146,7 +147,7 @@ def _ranges_of_keys(tables: Tables, events: int) -> Iterator[Range]:
     for start, end in pairwise(bounds):
         # A key has 16 bytes, so nothing lies behind 17 times 0xff.
         last = end.to_bytes(2, "big") if end < KEY_PREFIXES else b"\xff" * 17
-        yield f"here.{tables.key} >= {{0}} AND here.{tables.key} < {{0}}", (start.to_bytes(2, "big"), last)
+        yield f"here.{tables.key} >= {{0}} AND here.{tables.key} < {{0}}", (start.to_bytes(2, "big"), last), True
 
 
 def _example(connection: Connection, sides: Sides, tables: Tables, part: Part, key: Row) -> Difference:

@@ -37,6 +37,8 @@ class Part(NamedTuple):
     partition: int
     within: str
     bounds: tuple[object, object]
+    is_of_both: bool
+    """Whether the condition holds of the same row in the other generation as well: a key does so, a place need not."""
     reached: Sequence[int]
 
 
@@ -78,8 +80,11 @@ def _changed_rows(connection: Connection, tables: Tables, part: Part) -> Found:
     place = placeholder_of(connection)
     unlike = "IS NOT" if connection.dialect.name == "sqlite" else "IS DISTINCT FROM"
     differs = " OR ".join(f"here.{column} {unlike} there.{column}" for column in kind.columns[kind.keys :])
-    both = f"FROM {new} here LEFT JOIN {old} there ON {_same(kind)} WHERE here.partition = {place} AND {part.within.format(place)}"
-    values = (part.partition, *part.bounds)
+    within = part.within.format(place)
+    # Said of both, or PostgreSQL reads all of the one for each part of the other.
+    there, bounds = (f" AND {within.replace('here.', 'there.')}", part.bounds) if part.is_of_both else ("", ())
+    both = f"FROM {new} here LEFT JOIN {old} there ON {_same(kind)}{there} WHERE here.partition = {place} AND {within}"
+    values = (*bounds, part.partition, *part.bounds)
     counted = f"SELECT count(*), coalesce(sum(CASE WHEN {differs} THEN 1 ELSE 0 END), 0) {both}"
     ((compared, unlike_each_other),) = fetch(connection, counted, values)
     if not unlike_each_other:
