@@ -152,7 +152,9 @@ def test_the_status_as_the_ledger_knew_it_at_a_position_or_a_time(scene: Scene) 
         return status.message.status, str(status.position)
 
     assert known(Position(0, 2)) == (Status.SENT, "0-2")
-    assert known(Position(0, 99)) == (Status.DELIVERED, "0-3")
+    assert known(Position(0, 3)) == (Status.DELIVERED, "0-3")
+    with pytest.raises(MalformedQuestion, match="0-4 is beyond the end of the log, which is 0-3 there"):
+        known(Position(0, 4))
     assert known(START_US + 1_000_000) == (Status.ACCEPTED, "0-1")
     assert known(START_US + 2_999_999) == (Status.SENT, "0-2")
     with pytest.raises(NotFound):
