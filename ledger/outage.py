@@ -3,32 +3,43 @@
 import logging
 import time
 from logging import ERROR, WARNING
+from threading import Lock
 
 TELL_EVERY_S = 10.0
 
 
 class Outage:
-    """Tells a failure at once, those of the next ten seconds as a number in the next line, and that it is over. For one thread."""
+    """Tells a failure at once, those of its kind in the next ten seconds as a number in the next line, and that it is over.
+
+    Callable from any thread.
+    """
 
     def __init__(self, log: logging.Logger, over: str) -> None:
-        """`over` is what to say once it works again."""
+        """`over` is what to say once it works again; nothing where it is empty."""
         self._log = log
         self._over = over
-        self._told_at = -TELL_EVERY_S
-        self._untold = 0
+        self._lock = Lock()
+        self._untold: dict[str, int] = {}
+        self._silent_until_s: dict[str, float] = {}
         self._is_told = False
 
-    def failed(self, told: str, *values: object, unexpected: Exception | None = None) -> None:
-        """It failed: a line for a person, unless there was one a moment ago; with its traceback where nobody expected it."""
-        if time.monotonic() < self._told_at + TELL_EVERY_S:
-            self._untold += 1
-            return
-        more = f" (and {self._untold:,} times more since the last such line)" if self._untold else ""
-        self._log.log(ERROR if unexpected else WARNING, told + more, *values, exc_info=unexpected)
-        self._told_at, self._untold, self._is_told = time.monotonic(), 0, True
+    def failed(self, kind: str, told: str, *values: object, level: int = WARNING, unexpected: bool = False) -> None:
+        """It failed: a line for a person, unless there was one of its kind a moment ago. Kinds are few: classes of errors.
+
+        `unexpected` within an `except` block: as an error, with its traceback.
+        """
+        with self._lock:
+            if time.monotonic() < self._silent_until_s.get(kind, 0.0):
+                self._untold[kind] = self._untold.get(kind, 0) + 1
+                return
+            self._silent_until_s[kind] = time.monotonic() + TELL_EVERY_S
+            untold = self._untold.pop(kind, 0)
+            self._is_told = True
+        more = f" (and {untold:,} times more since the last such line)" if untold else ""
+        self._log.log(ERROR if unexpected else level, told + more, *values, exc_info=unexpected)
 
     def worked(self) -> None:
         """It worked: said after a failure that was told. Cheap."""
         if self._is_told:
-            self._log.warning(self._over)
             self._is_told = False
+            self._log.warning(self._over)

@@ -109,6 +109,7 @@ class Ahead:
         self._asked: Request | None = None
         self._has_begun = False
         self._is_over = False
+        self._has_told = False
         self._connection, theirs = Pipe()
         with theirs:
             # -P: nothing is imported from the folder that it happens to be started in. A group of its own: Ctrl-C is for
@@ -145,7 +146,8 @@ class Ahead:
             told = "the process that prepares batches for a rebuild ended with %d; the rebuild goes on without it"
             log.warning(told, self._process.wait())
         prepared = self._prepare(projector, before)  # raises what is the fault of an event
-        if reason is not None:
+        if reason is not None and not self._has_told:
+            self._has_told = True
             told = "the process that prepares batches for a rebuild could not do so after %s, but the rebuild could: %s"
             log.warning(told, Position(projector.partition, before.position), reason)
         return prepared

@@ -18,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 from ledger.mapper import EventCodec
 from ledger.outage import Outage
 from ledger.store import reads
+from ledger.store.damage import StoreDamaged
 from ledger.store.database import Database
 from ledger.store.driver import said
 from ledger.store.place import what_to_do_about_damage
@@ -251,14 +252,15 @@ class Runner:
         # The text of an error may quote rows, which are personal data; of those that say that a database cannot work none does.
         name = type(error).__name__
         why = f"{name} ({said(error)})" if isinstance(error, OperationalError) else name
-        self._outage.failed("projecting failed and is tried again: %s", f"{why}{self._what_to_do(error)}")
+        self._outage.failed(name, "projecting failed and is tried again: %s", f"{why}{self._what_to_do(error)}")
         # Strangers may ask for this one. What SQLite says names nothing; PostgreSQL names hosts and users.
         self.last_error = why if self._rows.is_sqlite else name
         self._projectors.clear()
-        if is_of_the_log(error):
+        if not is_of_the_log(error):
+            self._rows.after_failure(error)
+        elif not isinstance(error, StoreDamaged):
+            # Reading it again tells no more, and a check would keep who commits waiting.
             self._log.after_failure(error)
-            return
-        self._rows.after_failure(error)
 
     def _what_to_do(self, error: Exception) -> str:
         """What an operator has to do, where it does not end by itself."""

@@ -71,7 +71,7 @@ class Waiters:
             with self._lock:
                 watch.waiting.pop(told, None)
         if error is not None:
-            raise error
+            raise error.with_traceback(None)  # of all who are told the same one
         return True
 
     def _join(self, name: str, position: Position, told: asyncio.Future[Exception | None], ask_again_s: float) -> Watch:

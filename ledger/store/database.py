@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from ledger.errors import SettingRefused, StoreUnavailable
+from ledger.outage import Outage
 from ledger.store import postgres, sqlite
 from ledger.store.backfill import Backfill
 from ledger.store.damage import Damage
@@ -41,6 +42,7 @@ class Database:
         # Who reads evidence tells it: what is read may be a copy that is under way, under another name.
         self.damage = Damage(Path(self.url.database or ""), is_logged=not evidence) if self.is_sqlite else None
         self._suspect = Event()
+        self._outage = Outage(log, "")
         self._proving = Lock()
         self._held = HeldFile(Path(self.url.database or ""))
         self._moving = Lock()
@@ -118,7 +120,8 @@ class Database:
     def after_failure(self, error: Exception) -> None:
         """Drops every connection after an I/O error: such a handle is never trusted again, and the next one checks the file."""
         if self.is_sqlite and any(words in str(error) for words in sqlite.FILE_ERRORS):
-            log.error("%s failed; it is closed, and will be checked when it is opened again", self.file)
+            told = "%s failed; it is closed, and will be checked when it is opened again"
+            self._outage.failed("file", told, self.file, level=logging.ERROR)
             self._suspect.set()
             self._disconnect()
 

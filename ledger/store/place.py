@@ -2,6 +2,7 @@
 
 import os
 from contextlib import closing
+from errno import EACCES, EPERM, EROFS
 from pathlib import Path
 from tempfile import TemporaryFile
 
@@ -14,6 +15,7 @@ READ_MODELS = ".read-models"
 """What stands beside a ledger's file and belongs to it, by what is after the file's name."""
 
 TABLES_TOLD_MAX = 5
+REFUSALS = (EACCES, EPERM, EROFS)
 
 
 def expect_no_lost_log(file: Path) -> None:
@@ -59,7 +61,8 @@ def why_unwritable(file: Path) -> str | None:
         if file.exists() and not os.access(file, os.W_OK):  # opening and closing it would take SQLite's locks away
             reason = f"{file.absolute()} cannot be written"
     except OSError as error:
-        reason = f"the folder {folder} cannot be written ({error.strerror})"
+        if error.errno in REFUSALS:  # and not for want of open files, or of room
+            reason = f"the folder {folder} cannot be written ({error.strerror})"
     return reason and f"{reason}: let this user write there, or name a copy of {file.name}* in another folder"
 
 

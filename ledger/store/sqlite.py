@@ -33,15 +33,12 @@ SQLITE: ModuleType = bundled_sqlite or sqlite3
 WAL_BUG = ((3, 7, 0), (3, 51, 3))
 """SQLite from the first to before the second can corrupt a WAL database when connections checkpoint at once."""
 
-DAMAGED = (
-    "database disk image is malformed",
-    "file is not a database",
-    "file is damaged",
-    "Could not decode to UTF-8 column",
-)
+DAMAGED_FILE = ("database disk image is malformed", "file is not a database", "file is damaged")
 """What SQLite says of a damaged file, and what we say after a check."""
+DAMAGED = (*DAMAGED_FILE, "Could not decode to UTF-8 column")
+"""These, and what it says of a damaged text in a file that may be whole."""
 UNWRITABLE = ("unable to open database file", "readonly database")
-FILE_ERRORS = ("disk I/O error", *DAMAGED, "unable to open database file")
+FILE_ERRORS = ("disk I/O error", *DAMAGED_FILE, "unable to open database file")
 READERS_MAX = 16
 WAL_PAGES_MAX, WAL_PAGES_MAX_ALONE = 8_000, 1_000
 """When the write-ahead log has so many pages, the commits themselves move what is left of it into the file; the second where they do

@@ -5,10 +5,12 @@ import os
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -145,7 +147,8 @@ def test_of_servers_that_create_a_ledger_at_once_with_other_partitions_one_decid
 def test_a_new_file_is_opened_while_another_opens_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     other = SQLITE.connect(tmp_path / "ledger.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr("ledger.store.sqlite.time.sleep", lambda _seconds: other.execute("ROLLBACK"))
+    rolls_back = SimpleNamespace(monotonic=time.monotonic, sleep=lambda _seconds: other.execute("ROLLBACK"))
+    monkeypatch.setattr("ledger.store.sqlite.time", rolls_back)  # there alone: other threads sleep as well
 
     with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as opened:
         assert not other.in_transaction
