@@ -9,8 +9,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.verifying import verification_warnings
 from ledger.audit.trail import AuditTrail
+from ledger.entry_reader import UNREADABLE_KNOWN_MAX
 from ledger.errors import LedgerError
-from ledger.ledger import UNREADABLE_KNOWN_MAX, Ledger
+from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 
 ROOM_BYTES_MIN = 1024 * 1024

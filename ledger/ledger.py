@@ -4,38 +4,33 @@
 Every method may be called from any thread. `docs/INTEGRATING.md` shows a program that uses it.
 """
 
-import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Self, cast
 
 from eventsourcing.persistence import EventStore
-from sqlalchemy import Connection
 
-from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
-from ledger.events import MessageEvent, stream_id, stream_key
+from ledger.entry_reader import EntryReader
+from ledger.errors import MalformedQuestion, NotFound
+from ledger.events import stream_id, stream_key
 from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
-from ledger.log_entries import Entry, LogEntry, UnreadableEntry, readable
-from ledger.long_streams import LONG_EVENTS_MIN, LongStreams
+from ledger.log_entries import Entry, LogEntry, readable
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
 from ledger.message import Fold, Message, fold
 from ledger.positions import Cursor, Position
-from ledger.provider import Effect
 from ledger.reception import Reception
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
 from ledger.store.commit import commit
 from ledger.store.database import Database, opening
-from ledger.store.log import Head, LogRow, latest_versions, positions_of_facts
+from ledger.store.log import Head, latest_versions, positions_of_facts
 from ledger.store.recorder import LogRecorder
 from ledger.store.registers import QuarantinedDelivery
 from ledger.store.schema import Identity, open_existing, open_or_create
 
 HISTORY_EVENTS_MAX = 1_000
 QUARANTINE_PAGE = 100
-UNREADABLE_KNOWN_MAX = 1_000
-
-log = logging.getLogger(__name__)
 
 
 class RecordedSend(NamedTuple):
@@ -53,9 +48,7 @@ class Ledger:
         self.database = database
         self.identity = identity
         self.codec = EventCodec()
-        self.unreadable: set[Position] = set()
-        """Where readers of this object have met an event that this version cannot read, up to a thousand places."""
-        self._long_streams = LongStreams()
+        self._reader = EntryReader(self.codec)
 
     @classmethod
     def open(cls, url: str, *, partitions: int | None = None) -> Self:
@@ -86,6 +79,11 @@ class Ledger:
     def partitions(self) -> int:
         """How many partitions the log has."""
         return self.identity.partitions
+
+    @property
+    def unreadable(self) -> AbstractSet[Position]:
+        """Where readers of this object have met an event that this version cannot read, up to a thousand places."""
+        return self._reader.unreadable
 
     def commit(self, items: Sequence[Item]) -> list[Outcome]:
         """Makes items of one partition durable in one transaction; their outcomes in order. StoreUnavailable if it cannot.
@@ -126,11 +124,11 @@ class Ledger:
         with self.database.reading() as connection:
             rows = reads.events_of_stream(connection, partition, stream, after_version=after_version, limit=limit)
             if rows and not reads.is_full(rows, limit):
-                return self._entries(connection, rows), False
+                return self._reader.entries(connection, rows), False
             last = latest_versions(connection, partition, [stream]).get(stream)
             if last is None:
                 raise NotFound(f"the ledger holds nothing of message {message_id!r}")
-            return (self._entries(connection, rows), rows[-1].version < last) if rows else ([], False)
+            return (self._reader.entries(connection, rows), rows[-1].version < last) if rows else ([], False)
 
     def whole_history(self, message_id: str) -> Iterator[Entry]:
         """Every event of a message, in the order of recording; NotFound where the ledger holds nothing of it.
@@ -149,7 +147,7 @@ class Ledger:
             if not rows:
                 break
             version = rows[-1].version
-            yield from (self._entry(row, folds) for row in rows)
+            yield from (self._reader.entry(row, folds) for row in rows)
         if version == 0:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
 
@@ -175,7 +173,7 @@ class Ledger:
                 room = limit - len(entries) if room_bytes > 0 else 0
                 rows = reads.events_after(connection, partition, number, room) if room else []
                 if rows:
-                    entries.extend(self._entries(connection, rows))
+                    entries.extend(self._reader.entries(connection, rows))
                     cursor = cursor.advanced(Position(partition, rows[-1].position))
                     room_bytes -= reads.bytes_of(rows)
         return entries, cursor
@@ -263,62 +261,6 @@ class Ledger:
             yield from (delivery for delivery in page if delivery.replayed_at_us is None)
             after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
 
-    def _entries(self, connection: Connection, rows: Sequence[LogRow]) -> list[Entry]:
-        """Rows of a partition in the order of the log as entries, each with its effect, whatever came before it in its stream."""
-        begins = {row.stream_id: row.version for row in reversed(rows)}
-        long: dict[bytes, list[LogRow]] = {each: [] for each, version in begins.items() if version > LONG_EVENTS_MIN}
-        short = {each: version for each, version in begins.items() if 1 < version <= LONG_EVENTS_MIN}
-        folds: dict[bytes, Fold] = {}
-        for row in _before(connection, rows[0], short):
-            self._entry(row, folds)
-        if not long:
-            return [self._entry(row, folds) for row in rows]
-        for row in rows:
-            if row.stream_id in long:
-                long[row.stream_id].append(row)
-        known = {
-            each.position.number: each for some in long.values() for each in self._entries_of_long(connection, some)
-        }
-        return [known.get(row.position) or self._entry(row, folds) for row in rows]
-
-    def _entries_of_long(self, connection: Connection, rows: Sequence[LogRow]) -> list[Entry]:
-        """Rows of one long stream as entries, from where it is known on, or else from its beginning."""
-        partition, stream, begins = rows[0].partition, rows[0].stream_id, rows[0].version
-        read = [(row, self._event(row)) for row in rows]
-        with self._long_streams.reading(stream) as known:
-            if 0 < known.version < begins:
-                is_ours = known.hash == reads.hash_of(connection, partition, stream, known.version)
-            else:
-                is_ours = known.agrees(read)
-            if not is_ours:
-                known.forget()
-            for row in reads.between(connection, partition, stream, known.version, begins):
-                known.take(row, self._event(row))
-            return [
-                _entry_of(row, event, known.take(row, event), known.message_id_before(row.version))
-                for row, event in read
-            ]
-
-    def _entry(self, row: LogRow, folds: dict[bytes, Fold]) -> Entry:
-        folded, event = _fold_of(row, folds), self._event(row)
-        message_id = folded.message_id or None
-        effect = Effect.UNREADABLE if isinstance(event, UnreadableEvent) else folded.add(event)
-        return _entry_of(row, event, effect, message_id)
-
-    def _event(self, row: LogRow) -> MessageEvent | UnreadableEvent:
-        """The event of a row, or why it cannot be read, which the operator is told as well."""
-        try:
-            return self.codec.decode(row.topic, row.state)
-        except UnreadableEvent as error:
-            self._tell_unreadable(Position(row.partition, row.position), str(error))
-            return error
-
-    def _tell_unreadable(self, position: Position, reason: str) -> None:
-        """Tells the operator once of each place."""
-        if position not in self.unreadable and len(self.unreadable) < UNREADABLE_KNOWN_MAX:
-            self.unreadable.add(position)
-            log.error("the event at %s cannot be read, and is shown as unreadable: %s", position, reason)
-
 
 def _expect_reached(cursor: Cursor, heads: Sequence[Head]) -> None:
     """MalformedQuestion for a cursor that the log has not reached: whoever went on from there would miss what comes."""
@@ -328,31 +270,6 @@ def _expect_reached(cursor: Cursor, heads: Sequence[Head]) -> None:
                 f"the cursor is beyond the end of the log: it stands after {Position(partition, number)}, and the log ends at "
                 f"{Position(partition, head.position)}. Was a backup restored? Then go on from its end, or begin without a cursor"
             )
-
-
-def _fold_of(row: LogRow, folds: dict[bytes, Fold]) -> Fold:
-    """The fold that a row's event belongs to, begun where there is none yet."""
-    stream = bytes(row.stream_id)
-    if stream not in folds:
-        folds[stream] = Fold()
-    return folds[stream]
-
-
-def _before(connection: Connection, first: LogRow, begins: Mapping[bytes, int]) -> Iterator[LogRow]:
-    """What came in streams before the version at which each begins in a page, of which `first` is the first row."""
-    match list(begins.items()):
-        case [(stream, version)]:  # without SQLAlchemy, which would cost as much as such a page of a history
-            return reads.between(connection, first.partition, stream, 0, version)
-        case _:
-            return reads.events_of_streams(connection, first.partition, list(begins), before=first.position)
-
-
-def _entry_of(row: LogRow, event: MessageEvent | UnreadableEvent, effect: Effect, message_id: str | None) -> Entry:
-    """A row as an entry; the message's id is that of the events before it."""
-    position = Position(row.partition, row.position)
-    if isinstance(event, UnreadableEvent):
-        return UnreadableEntry(position, row.version, message_id, row.topic, str(event), bytes(row.hash))
-    return LogEntry(position, row.version, event, effect, bytes(row.hash))
 
 
 def _quarantine_id_bytes(quarantine_id: str) -> bytes:

@@ -19,6 +19,7 @@ DOES_IO = {
     *(
         "ledger.audit",
         "ledger.commit_channel",
+        "ledger.entry_reader",
         "ledger.group_commit",
         "ledger.ledger",
         "ledger.long_streams",

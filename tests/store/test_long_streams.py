@@ -73,7 +73,7 @@ def of_message(entries: Sequence[Entry], message_id: str) -> list[Entry]:
 def test_pages_in_any_order_tell_what_a_fold_from_the_beginning_does(store_url: str, bytes_max: int) -> None:
     chance = Random(bytes_max)
     with Ledger.open(store_url) as ledger, ThreadPoolExecutor(4) as readers:
-        ledger._long_streams = LongStreams(bytes_max)  # noqa: SLF001 - a setting that nobody needs
+        ledger._reader._long_streams = LongStreams(bytes_max)  # noqa: SLF001 - a setting that nobody needs
 
         def page(_number: int) -> None:
             begin, limit = chance.randrange(len(whole)), chance.choice(LIMITS)
@@ -93,7 +93,7 @@ def test_pages_in_any_order_tell_what_a_fold_from_the_beginning_does(store_url: 
             whole, _ = ledger.feed(Cursor.start(1), 1000)
             list(readers.map(page, range(25)))
 
-        held_bytes = ledger._long_streams.held_bytes  # noqa: SLF001 - as above
+        held_bytes = ledger._reader._long_streams.held_bytes  # noqa: SLF001 - as above
     assert held_bytes <= bytes_max
     assert (held_bytes > 0) == (bytes_max > 0)
 
@@ -102,7 +102,7 @@ def test_reading_a_long_message_page_by_page_reads_each_event_about_once(store_u
     count = 2_000
     with Ledger.open(store_url) as ledger:
         ledger.commit(facts(sent(each) for each in range(count)))
-        ledger.codec = codec = CountingCodec()
+        ledger._reader._codec = codec = CountingCodec()  # noqa: SLF001 - to see what it decodes
         found, cursor = ledger.feed(Cursor.start(1), 100)
         while (page := ledger.feed(cursor, 100))[0]:
             found, cursor = found + page[0], page[1]
