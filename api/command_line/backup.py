@@ -1,24 +1,30 @@
 """`ledger backup`: a copy of an embedded ledger and of its audit trail, beside a running server."""
 
-from contextlib import closing
+import signal
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Annotated
 
 import typer
 
 from api.audit.acts import Act
+from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened
-from api.command_line.terminal import AsJson, counted, print_json, progress_bar, said, to_stdout
+from api.command_line.terminal import AsJson, counted, print_json, progress_bar, said, to_stderr, to_stdout
 from api.command_line.witnessing import administering
 from api.interpreter import rare_collections
 from ledger.audit.trail import AuditTrail
-from ledger.store.backup import copied, expect_free
+from ledger.store.backup import back_up, expect_free
 from ledger.store.place import TRAIL
-from ledger.store.proof import Named, expect_as_recorded
+from ledger.store.proof import Named, Proof, proved
 
 NO_BACKUP = (
     "no backup was made; keep the older ones and what is there, and see `ledger verify` and docs/deploy/backup.md"
 )
+TERMINATED = 128 + signal.SIGTERM
+"""As shells say it of a program that SIGTERM ended."""
 
 
 def backup(
@@ -32,50 +38,84 @@ def backup(
 
     The copy is complete up to one commit, and on disk when this ends. Beside
     it, under its name with .audit, is that of the audit trail. Both are
-    verified: of a log that is damaged, or not what was recorded, no backup is
-    made, so that it never takes the place of a good one. It has no read
-    models: `ledger serve` makes them again from the log. Note the heads that
-    it prints: `ledger verify --head` proves the copy with them.
+    verified: of a log that is damaged no backup is made, so that it never
+    takes the place of a good one. Of one that is whole, but not what was
+    recorded, one is made, and what was found is told. It has no read models:
+    `ledger serve` makes them again from the log. Note the heads that this
+    prints: `ledger verify --head` proves the copy with them.
 
     For example:
 
     $ ledger backup /backups/ledger-2026-11-23.db
 
-    Exit status: 0 made; 2 it cannot be made (there is such a file already, no
+    Exit status: 0 made; 1 made, and not everything in it is as it was
+    recorded; 2 it cannot be made (there is such a file already, no
     ledger, what is there is damaged, or it is in PostgreSQL: use pg_dump).
     """
-    trail_file = file.with_name(file.name + TRAIL)
     with (
+        _ended_by_sigterm(),
         rare_collections(),
         opened() as ledger,
-        closing(AuditTrail.open(ledger)) as trail,
+        closing(AuditTrail.open(ledger)),
         administering(Act.BACKUP) as result,
     ):
-        log_file = expect_free(ledger.database, file)
-        named = Named(log_file, log_file.with_name(log_file.name + TRAIL), NO_BACKUP)
-        # First, so that where a file of the name that was asked for is, the backup is whole.
-        audit_head = str(trail.back_up(trail_file))
-        try:
-            with progress_bar("verifying the copy") as bar:
-                on_progress = None if bar is None else bar.show
-                proof = copied(
-                    ledger.database, file, lambda copy: expect_as_recorded(copy, trail_file, named, on_progress)
-                )
-        except BaseException:
-            trail_file.unlink()
-            raise
-        result |= {"heads": proof.heads, "auditHead": audit_head}
+        log = expect_free(ledger.database, file)
+        trail = log.with_name(log.name + TRAIL)
+        with progress_bar("verifying the copy") as bar:
+            named, on_progress = Named(log, trail, NO_BACKUP), None if bar is None else bar.show
+            proof = back_up(
+                log, trail, file, lambda log_copy, trail_copy: proved(log_copy, trail_copy, named, on_progress)
+            )
+        result |= {"heads": proof.heads, "auditHead": proof.audit_head, "findings": len(proof.findings)}
     if as_json:
-        made = {"file": str(file), "heads": proof.heads, "events": proof.events}
-        print_json({**made, "auditFile": str(trail_file), "auditHead": audit_head, "auditEntries": proof.audit_entries})
-        return
-    read = f"{counted(proof.events, 'event')}, {counted(proof.audit_entries, 'entry', 'entries')} of the audit trail"
+        print_json(_as_json(file, proof))
+    else:
+        _print(file, proof)
+    if proof.findings:
+        told = f"{proof.told}. The backup was made all the same: `ledger verify` names all of it, and docs/RUNBOOK.md what to do"
+        to_stderr().print(said(told, "bold red"), soft_wrap=True)
+        raise typer.Exit(SOMETHING_WRONG)
+
+
+def _as_json(file: Path, proof: Proof) -> dict[str, object]:
+    return {
+        "file": str(file),
+        "heads": proof.heads,
+        "events": proof.events,
+        "auditFile": str(file.with_name(file.name + TRAIL)),
+        "auditHead": proof.audit_head,
+        "auditEntries": proof.audit_entries,
+        "findings": len(proof.findings),
+    }
+
+
+def _print(file: Path, proof: Proof) -> None:
     console = to_stdout()
     console.print(
-        said(f"{file} and {trail_file.name} hold everything up to these heads; note them elsewhere:"), soft_wrap=True
+        said(f"{file} and {file.name}{TRAIL} hold everything up to these heads; note them elsewhere:"), soft_wrap=True
     )
-    for head in (*proof.heads, audit_head):
+    for head in (*proof.heads, proof.audit_head):
         console.print(said(f"  --head {head}", "bold"), soft_wrap=True)
-    console.print(
-        said(f"Both were verified: everything in them is as it was recorded ({read}).", "green"), soft_wrap=True
-    )
+    read = f"{counted(proof.events, 'event')}, {counted(proof.audit_entries, 'entry', 'entries')} of the audit trail"
+    if proof.findings:
+        found = counted(len(proof.findings), "finding")
+        verdict = said(
+            f"Both were verified: {found}, so not everything in them is as it was recorded ({read}).", "bold red"
+        )
+    else:
+        verdict = said(f"Both were verified: everything in them is as it was recorded ({read}).", "green")
+    console.print(verdict, soft_wrap=True)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM, as of a unit that is stopped, is an exception like Ctrl-C, so that nothing unfinished stays."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

@@ -9,7 +9,7 @@ import typer
 
 from api.audit.acts import Act
 from api.command_line.opening import file_of
-from api.command_line.terminal import AsJson, print_json, said, to_stdout
+from api.command_line.terminal import AsJson, counted, print_json, said, to_stdout
 from api.command_line.witnessing import note
 from api.one_server import claimed_whatever_it_is
 from api.settings import read_database_url
@@ -22,17 +22,22 @@ from ledger.verification import NotedHead
 def restore(
     file: Annotated[Path, typer.Argument(help="What `ledger backup` made.", show_default=False)],
     *,
+    accept_findings: Annotated[
+        bool,
+        typer.Option("--accept-findings", help="Take a backup although `ledger verify` would find something in it."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Put a backup in the place of the ledger, once the server is stopped.
 
-    It is verified first: one that is damaged, or not what was recorded,
-    changes nothing. What was there before, with its read models, is put aside under another name and never
-    deleted. The audit trail that is there stays if it is whole; else that of
+    It is verified first: one that is damaged changes nothing, nor does one
+    that is not what was recorded, without --accept-findings.
+    What was there before, with its read models, is put aside under another
+    name and never deleted. The audit trail that is there stays if it is whole; else that of
     the backup, which lies beside it with .audit after its name, takes its
     place. The read models are made again from the log by `ledger serve`.
     The backup is compared with the heads that both trails note; one that its
-    own trail contradicts changes nothing.
+    own trail contradicts is not what was recorded.
 
     For example:
 
@@ -48,8 +53,11 @@ def restore(
         )
     target = target.resolve()
     with claimed_whatever_it_is(target):
-        restored = restore_file(file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
-        note(Act.RESTORE, heads=restored.heads, trailStayed=restored.trail_stayed)
+        restored = restore_file(
+            file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), accepts_findings=accept_findings
+        )
+        found = len(restored.findings)
+        note(Act.RESTORE, heads=restored.heads, trailStayed=restored.trail_stayed, findings=found)
     if as_json:
         print_json(_as_json(target, restored))
     else:
@@ -64,6 +72,7 @@ def _as_json(target: Path, restored: Restored) -> dict[str, object]:
         "auditTrailStayed": restored.trail_stayed,
         "headsBeyond": [_noted(head) for head in restored.beyond],
         "headsOtherwise": [_noted(head) for head in restored.otherwise],
+        "findings": len(restored.findings),
     }
 
 
@@ -74,6 +83,9 @@ def _noted(head: NotedHead) -> dict[str, object]:
 def _print(target: Path, restored: Restored) -> None:
     console = to_stdout()
     console.print(said(f"{target} is the backup now. It ends at {_ends(restored.heads)}."), soft_wrap=True)
+    if restored.findings:
+        told = f"{counted(len(restored.findings), 'finding')} accepted: not everything is as it was recorded."
+        console.print(said(told, "bold red"), soft_wrap=True)
     for head in restored.otherwise:
         told = f"The audit trail notes another event at {head.position} ({head.noted_in}): one of the two was written anew."
         console.print(said(told, "bold red"), soft_wrap=True)

@@ -4,7 +4,6 @@ On SQLite it is a file of its own, so that an entry never waits for an append to
 """
 
 from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple, Self
 
@@ -16,13 +15,11 @@ from ledger.audit.tables import audit_entries, audit_head, metadata
 from ledger.chain import audit_genesis_hash
 from ledger.errors import SchemaMismatch, SettingRefused, StoreUnavailable
 from ledger.ledger import Ledger
-from ledger.store.backup import copied
 from ledger.store.commit import durably
 from ledger.store.database import Database, opening
 from ledger.store.driver import fetch, placeholder_of, run
 from ledger.store.place import TRAIL
 from ledger.store.schema import CREATING, one_at_a_time
-from ledger.store.sqlite import SQLITE
 from ledger.store.statements import insert_rows
 
 FORMAT = 1
@@ -103,10 +100,6 @@ class AuditTrail:
         """The last entry of an act."""
         return next(iter(self.entries(AuditQuestion(act=act), limit=1)), None)
 
-    def back_up(self, target: Path) -> AuditHead:
-        """Copies an embedded trail to a new file, whole when this returns; its head. SettingRefused where it cannot be."""
-        return copied(self.database, target, _head_in)
-
     def close(self) -> None:
         """Closes the connections of an embedded trail. Those to PostgreSQL are the ledger's."""
         if self.database.is_sqlite:
@@ -151,11 +144,6 @@ def _begin(connection: Connection, ledger_id: str) -> None:
     if connection.execute(select(audit_head.c.number)).first() is None:
         genesis = audit_genesis_hash(ledger_id)
         connection.execute(insert(audit_head).values(ledger_id=ledger_id, format=FORMAT, number=0, hash=genesis))
-
-
-def _head_in(copy: Path) -> AuditHead:
-    with closing(SQLITE.connect(copy)) as connection:
-        return AuditHead(*connection.execute("SELECT number, hash FROM audit_head").fetchone())
 
 
 def _lock_head(connection: Connection) -> AuditHead:

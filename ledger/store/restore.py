@@ -10,19 +10,17 @@ from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store import walk
-from ledger.store.backup import UNFINISHED, to_disk
+from ledger.store.backup import OF_SQLITE, UNFINISHED, WRITE_AHEAD_LOG, to_disk
 from ledger.store.database import Database
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
-from ledger.store.proof import Named, expect_as_recorded
+from ledger.store.proof import Named, Proof, proved
 from ledger.store.schema import open_existing
 from ledger.store.sqlite import SQLITE, damages_in
-from ledger.verification import NotedHead
+from ledger.verification import Finding, NotedHead
 from ledger.verification.trail_walk import verify_trail
 
 ASIDE = ".replaced-"
-WRITE_AHEAD_LOG = "-wal"
-OF_SQLITE = (WRITE_AHEAD_LOG, "-shm", "-journal")
 UNCHANGED = "nothing was changed"
 
 
@@ -30,6 +28,7 @@ class Restored(NamedTuple):
     """The heads of what was restored, as `0-17:HASH`; where what was there is now; and whether the audit trail there stayed.
 
     What that trail notes of the log: the heads `beyond` the end of the backup, and those that the backup holds `otherwise`.
+    What is not as it was recorded in the backup, which was accepted: `findings`.
     """
 
     heads: list[str]
@@ -37,17 +36,19 @@ class Restored(NamedTuple):
     trail_stayed: bool
     beyond: list[NotedHead]
     otherwise: list[NotedHead]
+    findings: tuple[Finding, ...]
 
 
-def restore(backup: Path, file: Path, moment: str) -> Restored:
+def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = False) -> Restored:
     """Puts a backup in the place of the ledger in a file.
 
     The audit trail that is there stays if it is whole and of this ledger, because it knows more than the backup's does;
     else the backup's takes its place.
 
     The caller holds the claim to the file, so nobody serves it. SettingRefused, with nothing changed, for what is no whole
-    backup. `moment` is part of the names under which things are put aside, all of which belong together: the ledger that
-    was there can be opened under its new name.
+    backup, and for one in which `ledger verify` would find something, unless whoever restores accepts that. `moment` is part
+    of the names under which things are put aside, all of which belong together: the ledger that was there can be opened under
+    its new name.
 
     Cut off anywhere, either nothing has changed, or the file has two names, under which no server starts: do it again. That
     goes on under the name that was begun, where its write-ahead log may be by then.
@@ -58,7 +59,9 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
     try:
         heads, ledger_id = _copied(backup, unfinished)
         _expect_whole_trail(_trail_of(backup), ledger_id)
-        expect_as_recorded(unfinished, _trail_of(backup), Named(backup, _trail_of(backup), UNCHANGED))
+        proof = proved(unfinished, _trail_of(backup), Named(backup, _trail_of(backup), UNCHANGED))
+        if not accepts_findings:
+            _expect_no_findings(proof)
         trail_stays = _is_trail_of(_trail_of(file), ledger_id)
         beyond, otherwise = _compared(unfinished, _trail_of(file), ledger_id) if trail_stays else ([], [])
     except BaseException:
@@ -78,7 +81,14 @@ def restore(backup: Path, file: Path, moment: str) -> Restored:
         _place_trail(_trail_of(backup), _trail_of(file))
     unfinished.rename(file)
     to_disk(file.parent)
-    return Restored(heads, aside if was_there else None, trail_stays, beyond, otherwise)
+    return Restored(heads, aside if was_there else None, trail_stays, beyond, otherwise, proof.findings)
+
+
+def _expect_no_findings(proof: Proof) -> None:
+    if proof.findings:
+        raise SettingRefused(
+            f"{proof.told}; {UNCHANGED}; an older backup may be as it was recorded, and --accept-findings takes this one"
+        )
 
 
 def _begun_aside(file: Path) -> Path | None:

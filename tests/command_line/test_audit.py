@@ -253,21 +253,21 @@ def test_a_backup_has_the_trail_and_proves_it(run: Run, tmp_path: Path) -> None:
     assert made["auditFile"] == f"{tmp_path}/copy.db.audit"
     assert [each.act for each in trail_of(restored)] == ["read-history"]
     assert run("verify", "--head", made["auditHead"], *_heads(made["heads"]), LEDGER_DATABASE_URL=restored).status == 0
-    assert last(url).result == {"heads": made["heads"], "auditHead": made["auditHead"]}
+    assert last(url).result == {"heads": made["heads"], "auditHead": made["auditHead"], "findings": 0}
 
 
 def _heads(heads: Sequence[str]) -> list[str]:
     return [word for head in heads for word in ("--head", head)]
 
 
-def test_a_backup_that_cannot_be_finished_leaves_nothing_in_the_way(run: Run, tmp_path: Path) -> None:
+def test_a_backup_that_cannot_be_made_leaves_nothing_in_the_way_and_is_in_the_trail(run: Run, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     record(url, INBOUND)
-    (tmp_path / "copy.db.unfinished").mkdir()
+    (tmp_path / "copy.db").mkdir()
 
-    assert run("backup", f"{tmp_path}/copy.db", LEDGER_DATABASE_URL=url).status == 1
+    assert run("backup", f"{tmp_path}/copy.db", LEDGER_DATABASE_URL=url).status == 2
     assert not (tmp_path / "copy.db.audit").exists()
-    assert last(url).outcome == "internal"
+    assert last(url).outcome == "setting-refused"
 
 
 def test_the_page_s_command_makes_a_key(run: Run) -> None:

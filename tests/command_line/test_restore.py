@@ -155,6 +155,35 @@ def test_a_backup_that_was_tampered_with_changes_nothing(
 
     assert refused.status == 2
     assert f"{name} is not what was recorded: {finding}" in refused.stderr
+    assert "--accept-findings takes this one" in refused.stderr
+    assert contents(tmp_path) == before
+
+
+def test_a_backup_that_is_whole_but_not_what_was_recorded_is_restored_where_that_is_accepted(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    with closing(SQLITE.connect(tmp_path / "ledger.db")) as connection, connection:
+        connection.execute("CREATE VIEW v AS SELECT 1")
+    assert run("backup", "whole.db", LEDGER_DATABASE_URL=url).status == 1
+    record(url, body("message.delivery", sequence=3))
+
+    assert run("restore", "whole.db", LEDGER_DATABASE_URL=url).status == 2
+    assert count(url) == 3
+    restored = run("restore", "whole.db", "--accept-findings", LEDGER_DATABASE_URL=url)
+
+    assert restored.status == 0
+    assert "1 finding accepted: not everything is as it was recorded." in restored.stdout
+    assert count(url) == 2
+    assert run("verify", LEDGER_DATABASE_URL=url).stdout.startswith("1 finding: ")
+
+
+def test_a_backup_with_damaged_pages_is_never_restored(run: Run, url: str, tmp_path: Path) -> None:
+    record(url, *BODIES)
+    run("backup", "large.db", LEDGER_DATABASE_URL=url)
+    damage(tmp_path / "large.db")
+    before = contents(tmp_path)
+
+    assert run("restore", "large.db", "--accept-findings", LEDGER_DATABASE_URL=url).status == 2
     assert contents(tmp_path) == before
 
 

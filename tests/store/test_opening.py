@@ -25,7 +25,7 @@ from ledger.audit.trail import AuditTrail
 from ledger.errors import SchemaMismatch, SettingRefused, StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
-from ledger.store.backup import copied
+from ledger.store.backup import back_up
 from ledger.store.database import Database
 from ledger.store.restore import restore
 from ledger.store.schema import newest_version, upgrade
@@ -294,11 +294,11 @@ def test_a_database_of_something_else_is_left_as_it_is(tmp_path: Path, opened: C
 def test_nobody_else_may_read_the_files(tmp_path: Path) -> None:
     before = os.umask(0o022)
     try:
-        with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, closing(AuditTrail.open(ledger)) as trail:
+        with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, closing(AuditTrail.open(ledger)):
             ledger.commit([fact(queued())])
             with closing(ReadModels.open(ledger)):
-                copied(ledger.database, tmp_path / "copy.db", Path.exists)
-                trail.back_up(tmp_path / "copy.db.audit")
+                log, audit = tmp_path / "ledger.db", tmp_path / "ledger.db.audit"
+                back_up(log, audit, tmp_path / "copy.db", lambda *_copies: None)
                 names = {file.name for file in tmp_path.iterdir()}
                 modes = {stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
         restore(tmp_path / "copy.db", tmp_path / "new.db", "now")
