@@ -12,7 +12,7 @@ from ledger.provider import STATUS_OF, Direction, Effect, Kind, Status
 from projections.failures import failure_code, failure_details, is_code
 
 DISPUTED_KEPT_MAX = 12
-VERSIONS_NAMED_MAX = 12
+NUMBERS_NAMED_MAX = 12
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ def contradiction_remarks(message: Message, found: Contradictions) -> Iterator[s
     for kind_of_stray, versions in found.strays.items():
         first = "a message from a customer" if message.direction is Direction.INBOUND else "an outbound message"
         yield (
-            f"Conflict: this was first heard of as {first}; event {_listed(versions)} ({kind_of_stray}) says otherwise,"
+            f"Conflict: this was first heard of as {first}; event {listed(versions)} ({kind_of_stray}) says otherwise,"
             " under the same messageId, and changed nothing."
         )
 
@@ -96,6 +96,7 @@ def _reason(event: OutboundReported | None) -> str:
     return f" (code {code})" if is_code(code) else f" (“{code}”)"
 
 
-def _listed(versions: Sequence[int]) -> str:
-    shown = ", ".join(map(str, versions[:VERSIONS_NAMED_MAX]))
-    return shown if len(versions) <= VERSIONS_NAMED_MAX else f"{shown} …"
+def listed(numbers: Sequence[int]) -> str:
+    """Sequences or versions for people: the first of them, where they are many."""
+    shown = ", ".join(map(str, numbers[:NUMBERS_NAMED_MAX]))
+    return shown if len(numbers) <= NUMBERS_NAMED_MAX else f"{shown} …"

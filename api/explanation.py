@@ -12,6 +12,7 @@ from api.contradictions import (
     contradiction_remarks,
     contradiction_steps,
     is_disputed,
+    listed,
 )
 from api.promise import Promise, Step, promise_of, steps_of
 from ledger.events import (
@@ -34,7 +35,6 @@ from projections.failures import failure_code, failure_details, is_code
 
 RETRIES_END_US = (1 + 5 + 15 + 60) * 60 * 1_000_000
 """Red Cloud's last attempt at a webhook comes 81 minutes after the first."""
-SEQUENCES_NAMED_MAX = 12
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
@@ -234,7 +234,7 @@ def _order(entries: Sequence[LogEntry]) -> str | None:
     distinct = list(dict.fromkeys(came))
     if distinct == sorted(distinct):
         return None
-    return f"Meant as {_listed(sorted(distinct))}; came as {_listed(distinct)}. Only the order that was meant counts."
+    return f"Meant as {listed(sorted(distinct))}; came as {listed(distinct)}. Only the order that was meant counts."
 
 
 def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
@@ -245,12 +245,12 @@ def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
     if missing := missing_sequences(message):
         more = " and more" if len(missing) == MISSING_SEQUENCES_SHOWN_MAX else ""
         never = "was never read" if known.unreadable else "has never come"
-        yield f"Missing: sequence {_listed(missing)}{more} lies between others and {never}."
+        yield f"Missing: sequence {listed(missing)}{more} lies between others and {never}."
     yield from contradiction_remarks(message, known.contradictions)
     late = [entry.version for entry in entries if entry.event.receipt.late]
     if late:
         yield (
-            f"Late: event {_listed(late)} came long after (or before) the time that its signature carries."
+            f"Late: event {listed(late)} came long after (or before) the time that its signature carries."
             " A retry of Red Cloud's, or a clock that is wrong."
         )
     repeated = sum(entry.effect is Effect.REPEATED for entry in entries)
@@ -305,11 +305,6 @@ def _told_of_failure(code: str | None) -> str:
     if code is None:
         return "Read the failure above"
     return f"Look up the code {code} with Red Cloud" if is_code(code) else f"Ask Red Cloud what it means by “{code}”"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    shown = ", ".join(map(str, numbers[:SEQUENCES_NAMED_MAX]))
-    return shown if len(numbers) <= SEQUENCES_NAMED_MAX else f"{shown} …"
 
 
 def _lasting(time_us: int) -> str:
