@@ -3,12 +3,9 @@
 The webhook's path is answered before Starlette's own routing, because it is the one that must be fast.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from inspect import iscoroutinefunction
-from typing import cast
 
 import msgspec
 from sqlalchemy.exc import SQLAlchemyError
@@ -94,33 +91,25 @@ def _route(service: Service, route: Guarded | Open) -> Route:
         case Guarded():
             return Route(route.path, _guarded(service, route), methods=[route.method])
         case Open(path, handler):
-            ask = _in_its_place(handler)
 
             async def answer(request: Request) -> Response:
-                return await ask(service, request)
+                return await handler(service, request)
 
             return Route(path, answer, methods=["GET"])
 
 
 def _guarded(service: Service, route: Guarded) -> Callable[[Request], Awaitable[Response]]:
     known = [parameter.name for parameter in route.description.parameters if parameter.place == "query"]
-    ask = _in_its_place(route.handler)
 
     async def answer(request: Request) -> Response:
         caller = service.access.caller(request)
         witness = Witness(service, Way.HTTP, route.act, caller, request, route.asked(request))
-        return await witness.sees(_for_who_may(caller, request))
+        return await witness.sees(_let_in(caller, request), partial(route.handler, service, caller, request))
 
-    async def _for_who_may(caller: Caller, request: Request) -> Response:
+    async def _let_in(caller: Caller, request: Request) -> None:
         expect_scope(caller, route.scope)
         expect_known(request, known)
-        return await ask(service, caller, request)
+        if route.first is not None:
+            await route.first(service, request)
 
     return answer
-
-
-def _in_its_place(handler: Callable[..., Response | Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
-    """A handler that waits runs on the event loop; one that asks the database, in a thread."""
-    if iscoroutinefunction(handler):
-        return handler
-    return partial(asyncio.to_thread, cast("Callable[..., Response]", handler))

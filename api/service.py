@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +22,11 @@ from api.writer_process import WriterProcess
 from api.writing import Writing, pairs
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
-from ledger.commit_channel import ITEMS, CommitChannel, Language, commit_for
+from ledger.audit.writer import EntryWriter, until_written
+from ledger.commit_channel import CommitChannel
 from ledger.errors import StoreUnavailable
 from ledger.facts import Item, Outcome
-from ledger.group_commit import Commit, GroupCommit, size_of
+from ledger.group_commit import Commit, GroupCommit
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from ledger.store.log import Head
@@ -44,9 +43,6 @@ HEALTH_THREADS = 2
 """For /readyz alone, so that no question makes it late: one proves, and the other tells those who ask meanwhile what is known."""
 PROOF_S_MAX = 5.0
 """How long who commits may take to say that it could, before the server is not ready."""
-AUDIT_ENTRY_BYTES = 512
-"""About what an entry of the audit trail brings."""
-ENTRIES: Language[AuditEntry, int] = Language(AuditEntry, int)
 
 
 class HowFar(NamedTuple):
@@ -89,7 +85,7 @@ class Service:
     access: Access
     appended: Appended = field(default_factory=Appended)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    writers: list[GroupCommit[Item, Outcome]] = field(default_factory=list)
+    writers: list[GroupCommit] = field(default_factory=list)
     open_streams: int = 0
     clock: ClockWatch = field(default_factory=ClockWatch)
     metrics: Metrics = field(default_factory=Metrics)
@@ -101,12 +97,11 @@ class Service:
     health: Threads = field(default_factory=lambda: Threads(HEALTH_THREADS, "health"))
     monitoring: Threads = field(default_factory=lambda: Threads(1, "monitoring"))
     readiness: Readiness = field(init=False)
-    audit: GroupCommit[AuditEntry, int] = field(init=False)
+    audit: EntryWriter = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)
-    _channels: list[CommitChannel[Item, Outcome] | CommitChannel[AuditEntry, int]] = field(default_factory=list)
+    _channels: list[CommitChannel] = field(default_factory=list)
     _writing: Writing | None = None
     _looking: "asyncio.Task[HowFar] | None" = None
-    _audit_thread: threading.Thread | None = None
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(
@@ -149,8 +144,9 @@ class Service:
             self._writing = Writing(self.ledger, self.read_models, theirs)
         else:
             self.writer_process.begin(theirs)
-        self.writers = [self._writer(CommitChannel(ITEMS, end)) for end in ours]
-        self.audit = self._audit_writer()
+        self.writers = [self._writer(CommitChannel(end)) for end in ours]
+        self.trail.database.move_beside_commits()
+        self.audit = EntryWriter(self._append_entries)
 
     async def stop(self) -> None:
         """Commits what waits, then closes."""
@@ -189,7 +185,7 @@ class Service:
 
     async def record(self, entry: AuditEntry) -> None:
         """Returns once an entry of the audit trail is on disk; StoreUnavailable where it cannot be."""
-        await self.audit.submit(entry)
+        await until_written(self.audit.submit(entry))
 
     def _how_far(self) -> HowFar:
         # The read models first: a head that is read later can only be further on.
@@ -202,14 +198,14 @@ class Service:
         except TimeoutError:
             raise StoreUnavailable(f"who commits has not answered for {PROOF_S_MAX:.0f} s") from None
 
-    def _writer(self, channel: CommitChannel[Item, Outcome]) -> GroupCommit[Item, Outcome]:
+    def _writer(self, channel: CommitChannel) -> GroupCommit:
         self._channels.append(channel)
-        commit: Commit[Item, Outcome] = partial(self._commit, channel)
+        commit: Commit = partial(self._commit, channel)
         if self.traces is not None:
             commit = self.traces.commits(commit, self.ledger.database.url.get_backend_name())
-        return GroupCommit(commit, size_of=size_of, on_commit=self.appended.tell)
+        return GroupCommit(commit, on_commit=self.appended.tell)
 
-    async def _commit(self, channel: CommitChannel[Item, Outcome], items: Sequence[Item]) -> list[Outcome]:
+    async def _commit(self, channel: CommitChannel, items: Sequence[Item]) -> list[Outcome]:
         started_s, failed = time.perf_counter(), True
         try:
             outcomes = await channel.commit(items)
@@ -224,33 +220,15 @@ class Service:
             self.readiness.doubt()
         self.metrics.committed(items, seconds, failed=failed)
 
-    def _audit_writer(self) -> GroupCommit[AuditEntry, int]:
-        """Always a thread of this process: its file is another, and its entries are few."""
-        end, other_end = socket.socketpair()
-        channel: CommitChannel[AuditEntry, int] = CommitChannel(ENTRIES, end)
-        self._audit_thread = threading.Thread(
-            target=commit_for,
-            args=(other_end, ENTRIES, self._commit_audit),
-            kwargs={"on_commit": lambda: None},
-            name="ledger-audit",
-            daemon=True,
-        )
-        self.trail.database.move_beside_commits()
-        self._audit_thread.start()
-        self._channels.append(channel)
-        return GroupCommit(channel.commit, size_of=lambda _entry: AUDIT_ENTRY_BYTES, on_commit=lambda: None)
-
-    def _commit_audit(self, entries: Sequence[AuditEntry]) -> list[int]:
-        """In the trail's own writer's thread."""
+    def _append_entries(self, entries: Sequence[AuditEntry]) -> None:
         started_s, failed = time.perf_counter(), True
         try:
-            numbers = self.trail.append(entries)
+            self.trail.append(entries)
             failed = False
-            return numbers
         finally:
             self.metrics.audited(time.perf_counter() - started_s, failed=failed)
 
     def _join(self) -> None:
-        for each in (self._audit_thread, self._writing, self.writer_process):
+        for each in (self._writing, self.writer_process):
             if each is not None:
                 each.join()

@@ -157,7 +157,7 @@ class Traces:
         of_request.append(submitted)
         return answer
 
-    def commits(self, commit: Commit[Item, Outcome], database_system: str) -> Commit[Item, Outcome]:
+    def commits(self, commit: Commit, database_system: str) -> Commit:
         """The writer's commit, timed for whoever waits for it: one transaction is seen in the trace of each of its deliveries."""
 
         async def timed(items: Sequence[Item]) -> Sequence[Outcome]:

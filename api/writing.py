@@ -5,7 +5,7 @@ import socket
 from collections.abc import Sequence
 from threading import Thread
 
-from ledger.commit_channel import ITEMS, commit_for
+from ledger.commit_channel import commit_for
 from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 
@@ -45,7 +45,7 @@ class Writing:
 
     def _commit_for(self, end: socket.socket) -> None:
         try:
-            commit_for(end, ITEMS, self._ledger.commit, on_commit=self._read_models.wake)
+            commit_for(end, self._ledger.commit, on_commit=self._read_models.wake)
         except BaseException:
             self.has_lost_a_thread = True
             log.exception("a thread that commits has died")

@@ -10,7 +10,6 @@ import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Generic, TypeVar
 
 import msgspec
 
@@ -27,9 +26,6 @@ measured, because after a machine was frozen nobody has had the time to answer."
 
 NOT_KNOWN = "it is not known whether this was stored, send it again"
 
-Brought = TypeVar("Brought")
-Told = TypeVar("Told")
-
 log = logging.getLogger(__name__)
 
 
@@ -40,40 +36,15 @@ class Refused(msgspec.Struct, frozen=True):
     message: str
 
 
-class Language(Generic[Brought, Told]):
-    """How batches of one sort of item, and their outcomes, are written on the wire."""
-
-    def __init__(self, brought: Any, told: Any) -> None:  # noqa: ANN401 - unions are no types to a type checker
-        self._encoder = msgspec.msgpack.Encoder()
-        self._batches = msgspec.msgpack.Decoder(list[brought])
-        self._answers = msgspec.msgpack.Decoder(list[told] | Refused)
-
-    def frame(self, content: Sequence[Brought] | Sequence[Told] | Refused) -> bytes:
-        """What is sent: the length of the content, and the content."""
-        encoded = self._encoder.encode(content)
-        return len(encoded).to_bytes(LENGTH_BYTES, "big") + encoded
-
-    def batch(self, content: bytes) -> list[Brought]:
-        """The items of a frame."""
-        items: list[Brought] = self._batches.decode(content)
-        return items
-
-    def outcomes(self, content: bytes) -> list[Told]:
-        """The outcomes of a frame, or the LedgerError that it tells of."""
-        answer: list[Told] | Refused = self._answers.decode(content)
-        if isinstance(answer, Refused):
-            raise getattr(errors, answer.kind)(answer.message)
-        return answer
+_encoder = msgspec.msgpack.Encoder()
+_batches = msgspec.msgpack.Decoder(list[Item])
+_answers = msgspec.msgpack.Decoder(list[Outcome] | Refused)
 
 
-ITEMS: Language[Item, Outcome] = Language(Item, Outcome)
-
-
-class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
+class CommitChannel(asyncio.Protocol):
     """The event loop's end. After a batch that was not answered in time it takes nothing until that answer has come."""
 
-    def __init__(self, language: Language[Brought, Told], end: socket.socket) -> None:
-        self._language = language
+    def __init__(self, end: socket.socket) -> None:
         self._end = end
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
@@ -82,7 +53,7 @@ class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
         self._answer: asyncio.Future[bytes] | None = None
         self._next_look: asyncio.TimerHandle | None = None
 
-    async def commit(self, items: Sequence[Brought]) -> list[Told]:
+    async def commit(self, items: Sequence[Item]) -> list[Outcome]:
         """The outcomes of a batch, once it is on disk; StoreUnavailable where it is not, or nobody can tell."""
         if self._transport is None:
             self._transport, _ = await self._loop.create_unix_connection(lambda: self, sock=self._end)
@@ -91,10 +62,10 @@ class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
         if self._answer is not None:
             raise StoreUnavailable("who commits owes an earlier answer; nothing was stored, send it again")
         self._answer = answer = self._loop.create_future()
-        self._transport.write(self._language.frame(items))
+        self._transport.write(_frame(items))
         if self._next_look is None:
             self._next_look = self._loop.call_later(LOOK_EVERY_S, self._look, answer, 0)
-        return self._language.outcomes(await answer)
+        return _outcomes(await answer)
 
     def close(self) -> None:
         """Tells the other end that nothing more comes."""
@@ -136,8 +107,7 @@ class CommitChannel(asyncio.Protocol, Generic[Brought, Told]):
 
 def commit_for(
     end: socket.socket,
-    language: Language[Brought, Told],
-    commit: Callable[[Sequence[Brought]], list[Told]],
+    commit: Callable[[Sequence[Item]], list[Outcome]],
     *,
     on_commit: Callable[[], None],
 ) -> None:
@@ -148,11 +118,11 @@ def commit_for(
             content = frames.read(length)
             if len(content) < max(length, 1):
                 return
-            end.sendall(language.frame(_outcome(commit, language.batch(content))))
+            end.sendall(_frame(_outcome(commit, _batches.decode(content))))
             on_commit()
 
 
-def _outcome(commit: Callable[[Sequence[Brought]], list[Told]], items: Sequence[Brought]) -> list[Told] | Refused:
+def _outcome(commit: Callable[[Sequence[Item]], list[Outcome]], items: Sequence[Item]) -> list[Outcome] | Refused:
     try:
         return commit(items)
     except LedgerError as error:
@@ -160,3 +130,17 @@ def _outcome(commit: Callable[[Sequence[Brought]], list[Told]], items: Sequence[
     except Exception as error:  # who commits must outlive whatever happens to one batch
         log.exception("a commit of %d items failed unexpectedly", len(items))
         return Refused(StoreUnavailable.__name__, f"the commit failed: {type(error).__name__}")
+
+
+def _frame(content: Sequence[Item] | Sequence[Outcome] | Refused) -> bytes:
+    """What is sent: the length of the content, and the content."""
+    encoded = _encoder.encode(content)
+    return len(encoded).to_bytes(LENGTH_BYTES, "big") + encoded
+
+
+def _outcomes(content: bytes) -> list[Outcome]:
+    """What the content of an answer tells: the outcomes, or why there are none, as the LedgerError that it was there."""
+    answer: list[Outcome] | Refused = _answers.decode(content)
+    if isinstance(answer, Refused):
+        raise getattr(errors, answer.kind)(answer.message)
+    return answer

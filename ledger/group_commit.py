@@ -2,17 +2,17 @@
 
 Deliveries that arrive together, or while the disk is busy, share a transaction, so the number of syncs does not grow with
 the number of callers. A caller that goes away takes nothing out of the queue; closing drains it. Who commits is at the other
-end of a channel (`ledger/commit_channel.py`). The audit trail has a queue of this kind as well.
+end of a channel (`ledger/commit_channel.py`).
 """
 
 import asyncio
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from ledger.errors import LedgerError, QueueFull, ShuttingDown, StoreUnavailable
-from ledger.facts import Fact, Item, Send
+from ledger.facts import Fact, Item, Outcome, Send
 from ledger.outage import Outage
 
 QUEUE_ITEMS_MAX = 4_096
@@ -20,33 +20,27 @@ QUEUE_BYTES_MAX = 64 * 1024 * 1024
 BATCH_ITEMS_MAX = 512
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 
-Brought = TypeVar("Brought")
-Told = TypeVar("Told")
-
-Commit = Callable[[Sequence[Brought]], Awaitable[Sequence[Told]]]
+Commit = Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]]
 
 log = logging.getLogger(__name__)
 
 
-class Waiting(NamedTuple, Generic[Brought, Told]):
+class Waiting(NamedTuple):
     """An item in the queue and who waits for its outcome."""
 
-    item: Brought
+    item: Item
     item_bytes: int
-    answer: asyncio.Future[Told]
+    answer: asyncio.Future[Outcome]
 
 
-class GroupCommit(Generic[Brought, Told]):
+class GroupCommit:
     """The queue of one partition, on one event loop; one batch is with `commit` at a time."""
 
-    def __init__(
-        self, commit: Commit[Brought, Told], *, size_of: Callable[[Brought], int], on_commit: Callable[[], None]
-    ) -> None:
-        """`size_of` is about how many bytes an item brings; `on_commit` is called after each commit."""
+    def __init__(self, commit: Commit, *, on_commit: Callable[[], None]) -> None:
+        """`on_commit` is called after each commit."""
         self._commit = commit
-        self._size_of = size_of
         self._on_commit = on_commit
-        self._queue: deque[Waiting[Brought, Told]] = deque()
+        self._queue: deque[Waiting] = deque()
         self._queue_bytes = 0
         self._unanswered = 0
         self._proofs: list[asyncio.Future[None]] = []
@@ -66,14 +60,14 @@ class GroupCommit(Generic[Brought, Told]):
         """How many items wait, or are in the commit that is under way."""
         return self._unanswered
 
-    def submit(self, item: Brought) -> asyncio.Future[Told]:
+    def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item, once it is on disk. QueueFull or ShuttingDown at once, StoreUnavailable through the future."""
-        item_bytes = self._size_of(item)
+        item_bytes = size_of(item)
         if self._closing:
             raise ShuttingDown("the server is shutting down; send the same again")
         if len(self._queue) >= QUEUE_ITEMS_MAX or self._queue_bytes + item_bytes > QUEUE_BYTES_MAX:
             raise QueueFull(f"{len(self._queue)} items wait for the disk; send the same again")
-        answer: asyncio.Future[Told] = self._loop.create_future()
+        answer: asyncio.Future[Outcome] = self._loop.create_future()
         self._queue_bytes += item_bytes
         self._unanswered += 1
         self._queue.append(Waiting(item, item_bytes, answer))
@@ -108,7 +102,7 @@ class GroupCommit(Generic[Brought, Told]):
         batch = self._take_batch()
         proofs, self._proofs = self._proofs, []
         failed: LedgerError | None = None
-        answers: list[tuple[Waiting[Brought, Told], Told | LedgerError]]
+        answers: list[tuple[Waiting, Outcome | LedgerError]]
         try:
             outcomes = await self._commit([waiting.item for waiting in batch])
             answers = list(zip(batch, outcomes, strict=True))
@@ -127,16 +121,16 @@ class GroupCommit(Generic[Brought, Told]):
             if not proof.done():
                 proof.set_result(None) if failed is None else proof.set_exception(failed)
 
-    def _take_batch(self) -> list[Waiting[Brought, Told]]:
+    def _take_batch(self) -> list[Waiting]:
         """What waits, in order, up to the bounds of one transaction; nothing where only a proof is wanted."""
-        batch: list[Waiting[Brought, Told]] = []
+        batch: list[Waiting] = []
         batch_bytes = 0
         while self._queue and len(batch) < BATCH_ITEMS_MAX and batch_bytes < BATCH_BYTES_MAX:
             batch.append(self._queue.popleft())
             batch_bytes += batch[-1].item_bytes
         return batch
 
-    def _answer(self, answers: Sequence[tuple[Waiting[Brought, Told], Told | LedgerError]]) -> None:
+    def _answer(self, answers: Sequence[tuple[Waiting, Outcome | LedgerError]]) -> None:
         for waiting, outcome in answers:
             self._queue_bytes -= waiting.item_bytes
             self._unanswered -= 1

@@ -4,9 +4,14 @@ What an entry is about is told only where something was found under it: whatever
 a key that somebody put there by mistake.
 """
 
-from collections.abc import Awaitable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
+from inspect import iscoroutinefunction
+from typing import cast
 
 import structlog
 from starlette.requests import Request
@@ -19,10 +24,14 @@ from api.http.problems import kind_of
 from api.http.questions import path_text
 from api.service import Service
 from ledger.audit.entries import AuditEntry
+from ledger.audit.writer import until_written
 from ledger.errors import QueueFull, ShuttingDown
 from projections.errors import RebuildRunning
 
 NOBODY = Caller("nobody", frozenset())
+
+Ask = Callable[[], Response] | Callable[[], Awaitable[Response]]
+"""What makes an answer: a plain function runs in a thread, because it asks the database."""
 
 
 def tell(request: Request, *, holder: str | None = None, subject: str | None = None, **result: object) -> None:
@@ -41,29 +50,42 @@ class Witness:
     request: Request
     asked: Mapping[str, object]
 
-    async def sees(self, answering: Awaitable[Response]) -> Response:
-        """The answer, once its entry is on disk where it owes one; StoreUnavailable where that cannot be."""
+    async def sees(self, let_in: Awaitable[None], ask: Ask) -> Response:
+        """The answer to who is let in, once its entry is on disk where it owes one; StoreUnavailable where that cannot be.
+
+        A thread that asks writes the entry as well, unless another writes some just then.
+        """
         try:
-            response = await answering
+            await let_in
+            if iscoroutinefunction(ask):
+                response, written = self._answered(await cast("Awaitable[Response]", ask()), self.service.audit.submit)
+            else:
+                response, written = await asyncio.to_thread(
+                    lambda: self._answered(cast("Response", ask()), self.service.audit.write)
+                )
         except Exception as error:
             if self._is_known() and (isinstance(error, Forbidden) or LEAVES[self.act] is Leaves.ALWAYS):
-                is_found = isinstance(error, RebuildRunning)
-                await self.service.record(self._entry(kind_of(error).slug, is_found=is_found))
+                await self.service.record(self._entry(kind_of(error).slug, is_found=isinstance(error, RebuildRunning)))
             raise
-        if self._is_owed(response.status_code):
-            is_done = response.status_code < HTTPStatus.BAD_REQUEST
-            outcome = "done" if is_done else HTTPStatus(response.status_code).phrase.lower().replace(" ", "-")
-            await self.service.record(self._entry(outcome, is_found=is_done))
+        if written is not None:
+            await until_written(written)
         return response
 
     def ended(self, **result: object) -> None:
         """What came of a stream, noted after its end; that it was opened is on disk since before its first byte."""
         if self._is_owed(HTTPStatus.OK):
-            try:
-                noted = self.service.audit.submit(self._entry("ended", is_found=True, result=result))
-            except (QueueFull, ShuttingDown):
-                return
-            noted.add_done_callback(lambda future: future.exception())
+            with suppress(QueueFull, ShuttingDown):
+                self.service.audit.submit(self._entry("ended", is_found=True, result=result))
+
+    def _answered(
+        self, response: Response, write: Callable[[AuditEntry], Future[None]]
+    ) -> tuple[Response, Future[None] | None]:
+        """An answer, and the entry that it has to wait for."""
+        if not self._is_owed(response.status_code):
+            return response, None
+        is_done = response.status_code < HTTPStatus.BAD_REQUEST
+        outcome = "done" if is_done else HTTPStatus(response.status_code).phrase.lower().replace(" ", "-")
+        return response, write(self._entry(outcome, is_found=is_done))
 
     def _is_owed(self, status: int) -> bool:
         match LEAVES[self.act]:

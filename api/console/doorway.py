@@ -3,10 +3,9 @@
 A page is a plain function from a Visit to an answer. It runs in a thread, because it asks the database.
 """
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from inspect import iscoroutinefunction
+from functools import partial
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
 
@@ -71,7 +70,7 @@ class Action(NamedTuple):
 
 
 class Door(NamedTuple):
-    """What needs no key: signing in and out, and what these pages are made of, which is no act."""
+    """What needs no key: signing in and out, and what these pages are made of, which is no act and asks no database."""
 
     method: str
     path: str
@@ -159,23 +158,16 @@ def _expect_our_own_page(request: Request) -> None:
 async def _witnessed(visit: Visit, way: Page | Action | Door) -> Response:
     """What a page answers, with what it owes the audit trail."""
     if way.act is None:
-        return await _answered(way.handler, visit)
+        return await cast("Awaitable[Response]", way.handler(visit))
     # Who signs in or out is told by those pages themselves.
     caller = NOBODY if isinstance(way, Door) else visit.caller
     asked = {name: visit.request.query_params.get(name) for name in ASKED}
     witness = Witness(visit.service, Way.CONSOLE, way.act, caller, visit.request, asked)
-    return await witness.sees(_for_who_may(visit, way))
+    return await witness.sees(_expect_scope(visit, way), partial(way.handler, visit))
 
 
-async def _for_who_may(visit: Visit, way: Page | Action | Door) -> Response:
+async def _expect_scope(visit: Visit, way: Page | Action | Door) -> None:
     if not isinstance(way, Door) and not visit.caller.may(way.scope):
         raise Forbidden(
             f"This needs a key with the scope {way.scope.value!r}; the key {visit.caller.name!r} does not have it."
         )
-    return await _answered(way.handler, visit)
-
-
-async def _answered(handler: Handler, visit: Visit) -> Response:
-    if iscoroutinefunction(handler):
-        return await cast("Callable[[Visit], Awaitable[Response]]", handler)(visit)
-    return await asyncio.to_thread(cast("Callable[[Visit], Response]", handler), visit)

@@ -18,7 +18,7 @@ CANNOT_READ = (
 )
 
 
-def sign_in_page(visit: Visit) -> Response:
+async def sign_in_page(visit: Visit) -> Response:
     """The form; who is in already goes on."""
     target = _safe(visit.asked("next"))
     if visit.caller.may(Scope.MASKED):

@@ -1,6 +1,5 @@
 """GET /messages, from the read model, and GET /messages/{messageId}, from there and what the log has since; `asOf` from the log."""
 
-import asyncio
 import re
 from functools import partial
 
@@ -34,14 +33,22 @@ from projections.read_models import MESSAGE_STATUS, MessageFilters, MessageStatu
 _LIKE_A_POSITION = re.compile(r"[0-9]+-[0-9]+", re.ASCII)
 
 
-async def get_message(service: Service, caller: Caller, request: Request) -> Response:
+async def until_reached(service: Service, request: Request) -> None:
+    """Waits for what `waitFor` names, or raises NotReachedInTime; nothing is waited for that makes no sense."""
+    position = query_position(request, "waitFor", service.ledger)
+    if position is not None:
+        _as_of(service, request)
+        await _wait(service, position)
+
+
+def get_message(service: Service, caller: Caller, request: Request) -> Response:
     """The status of a message now, or as the ledger knew it then."""
-    message_id = path_text(request, "messageId")
-    as_of = _as_of(service, request)
-    wait_for = query_position(request, "waitFor", service.ledger)
-    if wait_for is not None:
-        await _wait(service, wait_for)
-    return await asyncio.to_thread(_answer, service, caller, request, message_id, as_of)
+    status = _status(service, path_text(request, "messageId"), _as_of(service, request))
+    etag = etag_of(status.position)
+    # Who knows the answer up to that position may not know that it stays there.
+    if status.parked_from is None and is_known(etag, request.headers.getlist("if-none-match")):
+        return not_modified(etag)
+    return json_answer(status_json(status, masked=caller.is_masked), headers={"ETag": etag})
 
 
 def get_messages(service: Service, caller: Caller, request: Request) -> Response:
@@ -51,17 +58,6 @@ def get_messages(service: Service, caller: Caller, request: Request) -> Response
     page = found(service, MESSAGE_STATUS, request, ask)
     tell(request, items=len(page.items))
     return json_answer(page_answer(page, status_json, masked=caller.is_masked))
-
-
-def _answer(
-    service: Service, caller: Caller, request: Request, message_id: str, as_of: Position | int | None
-) -> Response:
-    status = _status(service, message_id, as_of)
-    etag = etag_of(status.position)
-    # Who knows the answer up to that position may not know that it stays there.
-    if status.parked_from is None and is_known(etag, request.headers.getlist("if-none-match")):
-        return not_modified(etag)
-    return json_answer(status_json(status, masked=caller.is_masked), headers={"ETag": etag})
 
 
 def _status(service: Service, message_id: str, as_of: Position | int | None) -> MessageStatus:

@@ -17,7 +17,7 @@ from api.http.described import (
 from api.http.feed import get_feed, get_feed_stream
 from api.http.health import get_livez, get_readyz
 from api.http.history import get_body, get_history
-from api.http.messages import get_message, get_messages
+from api.http.messages import get_message, get_messages, until_reached
 from api.http.metrics_route import get_metrics
 from api.http.openapi import get_openapi
 from api.http.projection_states import get_projections, get_verification, post_rebuild
@@ -104,6 +104,7 @@ MESSAGES = (
             problems=(404, 504),
             parameters=(described.MESSAGE_ID, described.WAIT_FOR, described.AS_OF, described.IF_NONE_MATCH),
         ),
+        until_reached,
     ),
     Guarded(
         "GET",

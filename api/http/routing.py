@@ -16,11 +16,12 @@ NOT_ASKED_FOR = frozenset({"If-None-Match", "waitFor"})
 
 SyncHandler = Callable[[Service, Caller, Request], Response]
 AsyncHandler = Callable[[Service, Caller, Request], Awaitable[Response]]
-OpenHandler = Callable[[Service, Request], Response | Awaitable[Response]]
+Wait = Callable[[Service, Request], Awaitable[None]]
+OpenHandler = Callable[[Service, Request], Awaitable[Response]]
 
 
 class Guarded(NamedTuple):
-    """A route that needs a scope, and what the audit trail calls the use of it."""
+    """A route that needs a scope, and what the audit trail calls the use of it. `first` is waited for before its handler."""
 
     method: str
     path: str
@@ -28,6 +29,7 @@ class Guarded(NamedTuple):
     act: Act
     handler: SyncHandler | AsyncHandler
     description: Description
+    first: Wait | None = None
 
     def asked(self, request: Request) -> dict[str, object]:
         """What a request asks for with the parameters that the route is described with."""

@@ -263,7 +263,7 @@ def test_a_stream_is_on_disk_before_its_first_byte_and_its_end_is_told(tmp_path:
 def test_a_stream_ends_in_order_where_the_trail_takes_no_more(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     with capture_logs() as told, stream(fresh) as events:
         assert events.line() == ": connected"
-        monkeypatch.setattr("ledger.group_commit.QUEUE_ITEMS_MAX", 0)
+        monkeypatch.setattr("ledger.audit.writer.WAITING_MAX", 0)
         fresh.service.closing.set()
         until(lambda: fresh.service.open_streams == 0)
 

@@ -150,7 +150,7 @@ def test_a_large_send_leaves_the_queue_to_webhooks(
 ) -> None:
     depths = []
 
-    def submit(writer: GroupCommit[Item, Outcome], item: Item) -> asyncio.Future[Outcome]:
+    def submit(writer: GroupCommit, item: Item) -> asyncio.Future[Outcome]:
         answer = SUBMIT(writer, item)
         depths.append(writer.depth)
         return answer

@@ -13,7 +13,7 @@ from threading import Event, Thread
 
 import pytest
 
-from ledger.commit_channel import ITEMS, CommitChannel, commit_for
+from ledger.commit_channel import CommitChannel, commit_for
 from ledger.errors import QueueFull, ShuttingDown, StoreUnavailable
 from ledger.facts import Fact, Item, Outcome, Placed, Quarantined, UnreadableDelivery
 from ledger.group_commit import (
@@ -63,14 +63,14 @@ def gate(ledger: Ledger) -> Gate:
 
 
 @asynccontextmanager
-async def opened(commit: Callable[[Sequence[Item]], list[Outcome]]) -> AsyncIterator[GroupCommit[Item, Outcome]]:
+async def opened(commit: Callable[[Sequence[Item]], list[Outcome]]) -> AsyncIterator[GroupCommit]:
     """A queue, and a thread that commits; both end with the block."""
     end, other_end = socket.socketpair()
     nothing = {"on_commit": lambda: None}
-    thread = Thread(target=commit_for, args=(other_end, ITEMS, commit), kwargs=nothing)
+    thread = Thread(target=commit_for, args=(other_end, commit), kwargs=nothing)
     thread.start()
-    channel: CommitChannel[Item, Outcome] = CommitChannel(ITEMS, end)
-    group = GroupCommit(channel.commit, size_of=size_of, on_commit=lambda: None)
+    channel: CommitChannel = CommitChannel(end)
+    group = GroupCommit(channel.commit, on_commit=lambda: None)
     try:
         yield group
     finally:
@@ -80,7 +80,7 @@ async def opened(commit: Callable[[Sequence[Item]], list[Outcome]]) -> AsyncIter
 
 
 @asynccontextmanager
-async def writer(gate: Gate) -> AsyncIterator[GroupCommit[Item, Outcome]]:
+async def writer(gate: Gate) -> AsyncIterator[GroupCommit]:
     """A writer that is held at the gate, with one fact in its hands."""
     async with opened(gate) as group:
         in_hand = group.submit(fact(queued(message_id="in hand")))
@@ -288,7 +288,7 @@ def test_whatever_follows_a_commit_fails_for_itself_alone(ledger: Ledger, caplog
         raise RuntimeError("a bug")
 
     async def story() -> None:
-        group = GroupCommit(commit, size_of=size_of, on_commit=on_commit)
+        group = GroupCommit(commit, on_commit=on_commit)
         for message_id in ("msg_1", "msg_2"):
             answer, proof = group.submit(fact(queued(message_id=message_id))), group.prove()
             assert placed(await answer).is_new
