@@ -5,7 +5,7 @@ times as much as a driver's, and more than the database needs for most of these.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import lru_cache
 from typing import Any, cast
 
@@ -16,13 +16,13 @@ SAID_CHARACTERS_MAX = 200
 Row = tuple[Any, ...]
 
 
-def run(connection: Connection, statement: str, values: Sequence[object] = ()) -> Any:  # noqa: ANN401 - cursors of drivers have no common type
-    """The driver's cursor after a statement within a transaction.
+def run(connection: Connection, statement: str, values: Sequence[object] = (), *, streams: bool = False) -> Any:  # noqa: ANN401 - cursors of drivers have no common type
+    """The driver's cursor after a statement within a transaction; `streams`: what it brings is not held in memory as a whole.
 
     Raises what SQLAlchemy would raise, and gives a connection that is lost back as it would.
     """
     is_psycopg = connection.dialect.driver == "psycopg"
-    cursor: Any = _raw_cursor(connection) if is_psycopg else connection.connection.cursor()
+    cursor: Any = _raw_cursor(connection, streams=streams) if is_psycopg else connection.connection.cursor()
     try:
         for observe in connection.engine.dispatch.before_cursor_execute:
             observe(connection, cursor, statement, values, None, False)  # noqa: FBT003 - not many at once: SQLAlchemy's own order
@@ -56,14 +56,25 @@ def fetch(connection: Connection, statement: str, values: Sequence[object] = ())
         connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001 - as in `run`
 
 
-def _raw_cursor(connection: Connection) -> Any:  # noqa: ANN401 - psycopg is an optional dependency
-    """A cursor of psycopg that takes PostgreSQL's own placeholders.
+def chunks(connection: Connection, statement: str, values: Sequence[object], rows_at_once: int) -> Iterator[list[Row]]:
+    """The rows of a statement, some at a time, as the driver gives them. Raises what SQLAlchemy would raise."""
+    with closing(run(connection, statement, values, streams=True)) as cursor:
+        try:
+            while rows := cursor.fetchmany(rows_at_once):
+                yield rows
+        except Exception as error:  # noqa: BLE001 - as in `fetch`
+            connection._handle_dbapi_exception(error, statement, None, cursor, None)  # noqa: SLF001 - as in `run`
+
+
+def _raw_cursor(connection: Connection, *, streams: bool) -> Any:  # noqa: ANN401 - psycopg is an optional dependency
+    """A cursor of psycopg that takes PostgreSQL's own placeholders; one that streams is on the server.
 
     The usual one looks for `%s` in a statement of many rows each time anew: 40 µs an event, with Python's lock held.
     """
-    from psycopg import RawCursor  # noqa: PLC0415 - as above
+    from psycopg import RawCursor, RawServerCursor  # noqa: PLC0415 - as above
 
-    return RawCursor(cast("Any", connection.connection.dbapi_connection))
+    raw = cast("Any", connection.connection.dbapi_connection)
+    return RawServerCursor(raw, "streams") if streams else RawCursor(raw)
 
 
 @lru_cache(maxsize=512)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, select
 
 from ledger.store.database import Database
-from ledger.store.driver import placeholder_of
+from ledger.store.driver import chunks, placeholder_of
 from ledger.store.log import LogRow
 from ledger.store.tables import ledger, partition_heads
 
@@ -110,10 +110,8 @@ def _chunks(database: Database, statement: str, parameters: tuple[object, ...]) 
     while found == ROWS_PER_READ:
         found = 0
         with database.reading() as connection:
-            # On PostgreSQL a cursor on the server, so that a page of large bodies is never in memory as a whole.
-            streaming = connection.execution_options(stream_results=True, max_row_buffer=ROWS_AT_ONCE)
-            result = streaming.exec_driver_sql(_text(connection, statement), (*parameters, ROWS_PER_READ))
-            for rows in result.partitions(ROWS_AT_ONCE):
+            values = (*parameters, ROWS_PER_READ)
+            for rows in chunks(connection, _text(connection, statement), values, ROWS_AT_ONCE):
                 yield rows
                 found += len(rows)
                 parameters = (parameters[0], rows[-1][0], *parameters[2:])

@@ -20,6 +20,7 @@ from ledger.store import walk
 from ledger.store.database import Database
 from ledger.verification.content import Content
 from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, RESTORE, Finding, NotedHead, shown
+from ledger.verification.keys import wrong_keys
 from ledger.verification.partition_walk import PartitionWalk, cannot_be_read
 from ledger.verification.storage import damages
 
@@ -70,16 +71,17 @@ def verify(
     content = Content(ledger.codec, secrets) if deep else None
     findings: list[Finding] = []
     events = 0
-    # Beside the walk, because SQLite goes through all indices with Python's lock released.
-    with ThreadPoolExecutor(1, "ledger-verify") as beside:
+    # Beside the walk, because SQLite goes through the indices with Python's lock released, and PostgreSQL in a process of its own.
+    with ThreadPoolExecutor(2, "ledger-verify") as beside:
         damaged = beside.submit(damages, database)
+        keys = [beside.submit(wrong_keys, database, end.partition, end.events) for end in ends]
         for end in ends:
             part = PartitionWalk(end.partition, genesis_hash(ledger_id, end.partition), content)
             for checked in part.read(database, end.last):
                 if on_progress is not None:
                     on_progress(events + checked, total)
             events += part.events
-            part.finish(database, end.head, noted)
+            part.finish(database, end.head, noted, keys[end.partition].result)
             findings += part.findings.listed()
         findings[:0] = damaged.result()
     return Verification(

@@ -1,6 +1,6 @@
 """The walk along one partition, link by link, and the comparison of its end with what was noted."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -9,6 +9,10 @@ from ledger.store.database import Database
 from ledger.store.driver import said as said_by
 from ledger.verification.content import Content, hash_of, is_quarantined_as, is_sent_as
 from ledger.verification.findings import RESTORE, Findings, NotedHead, shown
+from ledger.verification.keys import WrongKey
+
+WrongKeys = Callable[[], Sequence[WrongKey]]
+"""What `wrong_keys` found; raises what it raised."""
 
 
 class PartitionWalk:
@@ -59,14 +63,17 @@ class PartitionWalk:
         )
         return expected
 
-    def finish(self, database: Database, head: tuple[int, bytes] | None, noted: Sequence[NotedHead]) -> None:
-        """Checks what can be asked only at the end: the head row, the heads noted earlier, the keys, the registers."""
+    def finish(
+        self, database: Database, head: tuple[int, bytes] | None, noted: Sequence[NotedHead], keys: WrongKeys
+    ) -> None:
+        """Checks what can be told only at the end: the head row, the heads noted earlier, the keys, the registers."""
         if self._cut_short:
             return
         try:
             self._compare_head(head)
             self._compare_noted(database, noted)
-            self._check_keys(database)
+            for number, wrong in keys():
+                self.findings.add(number, wrong)
             self._check_registers(database)
         except SQLAlchemyError as error:
             self._unreadable(error)
@@ -103,19 +110,6 @@ class PartitionWalk:
             head.position.number,
             f"{told} {head.hash.hex()}, now {said}: the log was cut off or written anew; {RESTORE}",
         )
-
-    def _check_keys(self, database: Database) -> None:
-        """Versions of each stream must be 1, 2, 3 … and each fact stored once."""
-        for stream, count, lowest, highest in walk.uneven_streams(
-            database, self._partition, self.events, self.findings.room
-        ):
-            self.findings.add(
-                None,
-                f"stream {shown(stream)} in partition {self._partition} has {count} events with versions from"
-                f" {lowest} to {highest}, expected 1 to {count} without holes; {RESTORE}",
-            )
-        for key, count, first in walk.repeated_facts(database, self._partition, self.events, self.findings.room):
-            self.findings.add(first, f"the fact {shown(key)} is stored {count} times, expected once; {RESTORE}")
 
     def _check_registers(self, database: Database) -> None:
         """Each body in quarantine must be the one that its id names; each send the one that its key and digest name."""
