@@ -23,6 +23,9 @@ from ledger.errors import SettingRefused, StoreUnavailable
 BACKLOG = 2_048
 DRAIN_S = 8
 """How long open requests may take after SIGTERM: Docker kills ten seconds after it."""
+UNREAD_MS_MAX = 30_000
+"""How long a client may take nothing of what is written to it, before the kernel ends its connection: else a reader that stands still
+would keep its answer, and its place among the streams, for ever."""
 WRITER_ENDS_WITHIN_S = 9.0
 """How long the process that commits may take after SIGTERM, before it is killed."""
 
@@ -86,7 +89,7 @@ def listening(host: str, port: int) -> socket.socket:
     except (socket.gaierror, UnicodeError) as error:
         raise SettingRefused(f"LEDGER_HOST: {host!r} is not an address of this machine ({error})") from None
     try:
-        return socket.create_server(address[:2], family=family, backlog=BACKLOG)
+        listener = socket.create_server(address[:2], family=family, backlog=BACKLOG)
     except OSError as error:
         is_taken = error.errno == errno.EADDRINUSE
         what_to_do = "; stop what listens there, or choose another port" if is_taken else ""
@@ -94,6 +97,9 @@ def listening(host: str, port: int) -> socket.socket:
         raise SettingRefused(
             f"LEDGER_HOST, LEDGER_PORT: cannot listen on {host} port {port}: {reason}{what_to_do}"
         ) from None
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections have it of the socket that they came through
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MS_MAX)
+    return listener
 
 
 def url_of(listener: socket.socket) -> str:

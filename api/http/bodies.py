@@ -10,6 +10,8 @@ BODY_BYTES_MAX = 256 * 1024
 CONTENT_LENGTH_DIGITS_MAX = 20
 TOO_SLOW = "ledger.body_too_slow"
 """The member of a scope by which the connection says why it ended within a body."""
+NOT_HTTP_BEHIND = "ledger.not_http_behind"
+"""The member of a scope by which the connection says that what came behind the body is no request."""
 
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:

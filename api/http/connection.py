@@ -1,33 +1,50 @@
 """One connection: uvicorn's HTTP/1.1 protocol, with the bounds that it does not have.
 
 A head or a body that never ends, or comes a byte a minute, is refused; so is a connection that ends within a body. How large
-a body may be is bounded in `api/http/bodies.py`. What uvicorn refuses by itself is told in the same shape as every other refusal.
+a body may be is bounded in `api/http/bodies.py`, and what may come around it and behind it here. What uvicorn refuses by itself is
+told in the same shape as every other refusal, and in a line of the log now and then rather than each time.
 """
 
 import asyncio
+import logging
 import re
 from http import HTTPStatus
 from typing import Any, cast
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.http.bodies import TOO_SLOW
+from api.http.bodies import NOT_HTTP_BEHIND, TOO_SLOW
 from api.http.problems import PROBLEM_MEDIA_TYPE, problem_content
+from ledger.outage import Outage
 
 HEAD_BYTES_MAX = 64 * 1024
+"""Of a head, and of what frames a body without being of it: the lines of chunks, and trailers."""
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 10.0
+PIPELINED_MAX = 16
+"""How many requests behind the one that is answered are taken. Each keeps a hundred times what it takes to send it."""
+UNREAD_S_MAX = 5.0
+"""How long an answer that nobody reads may keep a server that ends: uvicorn waits for it a few seconds longer, and then complains."""
 END_OF_HEAD = b"\r\n\r\n"
 UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
+
+log = logging.getLogger(__name__)
+
+
+class TooManyBehind(Exception):
+    """One request more than are taken at a time."""
 
 
 class Connection(HttpToolsProtocol):
     """A client's connection."""
 
+    _malformed = Outage(log, "")
     _head_is_open = True
     _head_is_with_the_parser = False
     _body_is_open = False
-    _head_bytes = 0
+    _takes_no_more = False
+    _framing_bytes = 0
     _held_head = b""
     _deadline: asyncio.TimerHandle | None = None
 
@@ -42,10 +59,12 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Reads on; a head may neither grow nor last for ever, and a body may not last for ever."""
-        self._head_bytes += len(data)
+        """Reads on; neither a head nor what frames a body may grow for ever, and neither may last for ever."""
+        if self._takes_no_more:
+            return
+        self._framing_bytes += len(data)
         if self._body_is_open or self._head_is_with_the_parser:
-            super().data_received(data)
+            self._parse(data)
         else:
             self._head_is_open = True
             self._read_head(data)
@@ -54,8 +73,16 @@ class Connection(HttpToolsProtocol):
         # Most deliveries come whole in one piece, and then cost no timer.
         if self._body_is_open and self._deadline is None:
             self._deadline = self.loop.call_later(BODY_DEADLINE_S, self._body_too_slow)
-        elif self._head_is_open:
-            self._bound_the_head()
+        elif self._head_is_open or self._framing_bytes > HEAD_BYTES_MAX:
+            self._bound_the_framing()
+
+    def _parse(self, data: bytes) -> None:
+        """As uvicorn, which has a line of the log for everything that is not HTTP: a stranger could fill the disk with them."""
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade):
+            self.send_400_response("")
 
     def _read_head(self, data: bytes) -> None:
         """Hands a head over whole, and with an offer of another protocol made unknown: a server may ignore it.
@@ -68,13 +95,12 @@ class Connection(HttpToolsProtocol):
         self._held_head = b"" if is_whole else data
         if is_whole:
             head, end, rest = data.partition(END_OF_HEAD)
-            super().data_received(UPGRADE.sub(b"upgrade-ignored", head) + end + rest if UPGRADE.search(head) else data)
+            self._parse(UPGRADE.sub(b"upgrade-ignored", head) + end + rest if UPGRADE.search(head) else data)
 
-    def _bound_the_head(self) -> None:
-        if self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse(
-                431, "head-too-large", f"The request line and the headers are larger than {HEAD_BYTES_MAX} bytes."
-            )
+    def _bound_the_framing(self) -> None:
+        if self._framing_bytes > HEAD_BYTES_MAX:
+            what = "The request line and the headers are" if self._head_is_open else "What frames the body is"
+            self._refuse(431, "head-too-large", f"{what} larger than {HEAD_BYTES_MAX} bytes.")
         elif self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
 
@@ -97,9 +123,17 @@ class Connection(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A head begins; what came in one piece with it may be the body before, and counts for neither."""
+        if len(self.pipeline) >= PIPELINED_MAX:
+            self._take_no_more()
+            raise TooManyBehind
         self._head_is_open = self._head_is_with_the_parser = True
-        self._head_bytes = 0
+        self._framing_bytes = 0
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header, without the white space behind it, which the parser leaves there. A trailer comes too late to be one."""
+        if not self._body_is_open:
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """A head ends."""
@@ -108,19 +142,28 @@ class Connection(HttpToolsProtocol):
             return
         self._head_is_open = self._head_is_with_the_parser = False
         self._end_deadline()
-        self._body_is_open = True
         super().on_headers_complete()
+        self._body_is_open = True
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a body; what comes before the next one frames it."""
+        self._framing_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """A body ends."""
         self._body_is_open = False
-        self._head_bytes = 0
+        self._framing_bytes = 0
         self._end_deadline()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP."""
         del msg
+        if not self._takes_no_more:
+            self._malformed.failed("malformed", "what came over a connection is not HTTP/1.1, and was refused")
+            if self._is_answering():
+                cast("dict[str, Any]", self.cycle.scope)[NOT_HTTP_BEHIND] = True
         self._refuse(400, "malformed-request", "This is not an HTTP/1.1 request.")
 
     def _head_too_slow(self) -> None:
@@ -137,12 +180,35 @@ class Connection(HttpToolsProtocol):
             cast("dict[str, Any]", self.cycle.scope)[TOO_SLOW] = detail
             self._refuse(408, "body-too-slow", detail)
 
+    def shutdown(self) -> None:
+        """The server ends: what is written is still read, or the connection is cut."""
+        super().shutdown()
+        self.loop.call_later(UNREAD_S_MAX, self._cut_if_unread)
+
+    def _cut_if_unread(self) -> None:
+        if self.flow.write_paused:
+            self.transport.abort()
+
     def _end_deadline(self) -> None:
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
+    def _take_no_more(self) -> None:
+        """What was taken is still answered, as the last of this connection."""
+        self._takes_no_more = True
+        self.cycle.keep_alive = False
+
     def _refuse(self, status: int, slug: str, detail: str) -> None:
+        """Refuses what comes at this moment, and closes. Whoever waits for another answer must not take this one for it."""
+        if self._is_answering():
+            self._take_no_more()
+        elif self.pipeline or (self._body_is_open and self.cycle.response_started):
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self._write_refusal(status, slug, detail)
+
+    def _write_refusal(self, status: int, slug: str, detail: str) -> None:
         phrase = HTTPStatus(status).phrase
         content = problem_content(status, slug, phrase, detail)
         head = (
@@ -166,6 +232,7 @@ class PairedWrites:
         self._held: bytes | None = None
         self.get_extra_info = transport.get_extra_info
         self.is_closing = transport.is_closing
+        self.abort = transport.abort
         self.pause_reading = transport.pause_reading
         self.resume_reading = transport.resume_reading
 

@@ -52,6 +52,10 @@ class BodyTooSlow(errors.SenderMustFix):
     """The body did not arrive in time."""
 
 
+class LengthWrong(errors.SenderMustFix):
+    """The body has another length than was announced."""
+
+
 class NotReachedInTime(errors.TryAgain):
     """The read model did not reach the position that was waited for."""
 
@@ -86,6 +90,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     errors.NotFound: Kind(404, "not-found", "Not found"),
     BodyCutOff: Kind(400, "body-cut-off", "The body ended early"),
     BodyTooSlow: Kind(408, "body-too-slow", "The body came too slowly"),
+    LengthWrong: Kind(400, "malformed-request", "Bad Request"),
     RebuildRunning: Kind(409, "rebuild-running", "A rebuild is running"),
     errors.SendConflict: Kind(409, "idempotency-key-reused", "The idempotency key has other content"),
     BodyTooLarge: Kind(413, "body-too-large", "The body is too large"),
@@ -118,7 +123,7 @@ NOT_FOR_THE_LOG = (
     StoreDamaged,
 )
 """What no operator must act on, or is told of otherwise."""
-BODY_IS_NOT_READ = (BodyTooLarge, EncodingRefused, BodyCutOff, BodyTooSlow)
+BODY_IS_NOT_READ = (BodyTooLarge, EncodingRefused, BodyCutOff, BodyTooSlow, LengthWrong)
 """After these the rest of the body would be taken for the next request."""
 
 HTTP_TITLES = {404: "Not found", 405: "Method not allowed"}

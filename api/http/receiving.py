@@ -11,8 +11,8 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.http.bodies import read_body
-from api.http.problems import kind_of, problem, problem_of
+from api.http.bodies import NOT_HTTP_BEHIND, read_body
+from api.http.problems import LengthWrong, kind_of, problem, problem_of
 from api.http.request_ids import REQUEST_ID_HEADER
 from api.http.seldom import Seldom
 from api.service import Service
@@ -59,7 +59,14 @@ class WebhookEndpoint:
     async def _record(self, scope: Scope, receive: Receive, request_id: bytes) -> tuple[int, bytes]:
         started_s = time.perf_counter()
         body = await read_body(scope, receive)
-        item = self._service.reception.receive(scope["headers"], body, now_us=self._service.now_us())
+        try:
+            item = self._service.reception.receive(scope["headers"], body, now_us=self._service.now_us())
+        except SignatureRefused:
+            if NOT_HTTP_BEHIND in scope:
+                raise LengthWrong(
+                    f"{len(body)} bytes were announced, and what came behind them is no request"
+                ) from None
+            raise
         outcome = await self._service.submit(item)
         self._service.clock.saw(late=item.late)
         self._service.metrics.webhook_answered(item, outcome, time.perf_counter() - started_s)

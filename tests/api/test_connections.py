@@ -432,7 +432,7 @@ def test_a_connection_goes_on_after_a_refusal(server: Running, message_id: str) 
 class Sent(list[str]):
     """A transport that notes what it is told to do."""
 
-    get_extra_info = is_closing = pause_reading = resume_reading = None
+    get_extra_info = is_closing = abort = pause_reading = resume_reading = None
 
     def write(self, piece: bytes) -> None:
         self.append(piece.decode())
