@@ -60,6 +60,12 @@ def contradiction_remarks(message: Message, found: Contradictions) -> Iterator[s
             reason = _reason(found.disputed.get(sequence))
             yield f"Conflict: Red Cloud claimed sequence {sequence} as {' and as '.join(kinds)}{reason}. The first one recorded holds."
     for kind_of_stray, versions in found.strays.items():
+        if message.direction is Direction.INBOUND and kind_of_stray == Kind.INBOUND:
+            yield (
+                f"Conflict: event {listed(versions)} ({kind_of_stray}) says something else under the same messageId. The"
+                " first one recorded holds, and no conversation shows another."
+            )
+            continue
         first = "a message from a customer" if message.direction is Direction.INBOUND else "an outbound message"
         yield (
             f"Conflict: this was first heard of as {first}; event {listed(versions)} ({kind_of_stray}) says otherwise,"
@@ -68,9 +74,9 @@ def contradiction_remarks(message: Message, found: Contradictions) -> Iterator[s
 
 
 def contradiction_steps(message: Message, found: Contradictions) -> Iterator[str]:
-    """What to ask because of an end that does not hold; empty for what was delivered in the end."""
+    """What to ask because of an end that does not hold, superseded or disputed; empty for what was delivered in the end."""
     superseded = superseded_ends(message, found.ends)
-    if message.status is Status.FAILED and Kind.DELIVERY in superseded:
+    if message.status is Status.FAILED and any(claim.kind is Kind.DELIVERY for claim in message.claims):
         yield "Before you send again, ask Red Cloud which is true: it confirmed the delivery, too."
     elif message.status is not Status.DELIVERED and superseded:
         told = "that it failed" if Kind.FAILED in superseded else "that it was delivered"

@@ -167,8 +167,10 @@ def _caution(unreadable: Sequence[Position]) -> str | None:
 def _happenings(entries: Sequence[Entry]) -> Iterator[Happening]:
     first_kinds: dict[int, str] = {}
     highest: int | None = None
+    is_created = False
     for entry in entries:
-        yield Happening(entry, _what(entry), _remark(entry, first_kinds, highest))
+        yield Happening(entry, _what(entry), _remark(entry, first_kinds, highest, is_created=is_created))
+        is_created = is_created or entry.effect is Effect.CREATED
         if isinstance(entry, LogEntry) and isinstance(entry.event, OutboundReported):
             first_kinds.setdefault(entry.event.sequence, event_type_of(entry.event))
             if entry.effect is Effect.APPLIED:
@@ -198,7 +200,9 @@ def _what(entry: Entry) -> str:  # noqa: PLR0911 - one a kind
             assert_never(event)
 
 
-def _remark(entry: Entry, first_kinds: Mapping[int, str], highest: int | None) -> str:  # noqa: PLR0911 - one an effect
+def _remark(  # noqa: PLR0911 - one an effect
+    entry: Entry, first_kinds: Mapping[int, str], highest: int | None, *, is_created: bool
+) -> str:
     if isinstance(entry, UnreadableEntry) or entry.effect is Effect.UNREADABLE:
         return "this version of the ledger cannot read it"
     sequence = sequence_of(entry.event)
@@ -213,6 +217,8 @@ def _remark(entry: Entry, first_kinds: Mapping[int, str], highest: int | None) -
             return f"changed nothing: sequence {sequence} had come before, in another body"
         case Effect.CONFLICTING if sequence is not None and sequence in first_kinds:
             return f"changed nothing: sequence {sequence} was {first_kinds[sequence]} before, and the first one holds"
+        case Effect.CONFLICTING if is_created and isinstance(entry.event, InboundMessageReceived):
+            return "changed nothing: it had come before, in another body, and the first one holds"
         case Effect.CONFLICTING:
             return "changed nothing: it contradicts what the message was when it was first heard of"
         case Effect.NOTED:

@@ -15,7 +15,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from api.http.bodies import NOT_HTTP_BEHIND, TOO_SLOW
-from api.http.problems import PROBLEM_MEDIA_TYPE, problem_content
+from api.http.problems import KINDS, PROBLEM_MEDIA_TYPE, problem_content
 from ledger.outage import Outage
 
 HEAD_BYTES_MAX = 64 * 1024
@@ -26,6 +26,7 @@ PIPELINED_MAX = 16
 """How many requests behind the one that is answered are taken. Each keeps a hundred times what it takes to send it."""
 UNREAD_S_MAX = 5.0
 """How long an answer that nobody reads may keep a server that ends: uvicorn waits for it a few seconds longer, and then complains."""
+TITLES = {kind.slug: kind.title for kind in KINDS.values()}
 END_OF_HEAD = b"\r\n\r\n"
 UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
@@ -210,7 +211,7 @@ class Connection(HttpToolsProtocol):
 
     def _write_refusal(self, status: int, slug: str, detail: str) -> None:
         phrase = HTTPStatus(status).phrase
-        content = problem_content(status, slug, phrase, detail)
+        content = problem_content(status, slug, TITLES.get(slug, phrase), detail)
         head = (
             f"HTTP/1.1 {status} {phrase}\r\ncontent-type: {PROBLEM_MEDIA_TYPE}\r\n"
             f"content-length: {len(content)}\r\nconnection: close\r\n\r\n"

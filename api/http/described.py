@@ -10,6 +10,7 @@ from msgspec import Meta
 from api.audit.acts import Act
 from api.http.problems import PROBLEM_MEDIA_TYPE
 from api.http.shapes import Identifier, PositionText, Time
+from ledger.ledger import HISTORY_EVENTS_MAX
 from ledger.provider import Direction, Status
 from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 
@@ -65,6 +66,12 @@ def bytes_of(description: str) -> Answer:
     return Answer(200, description, Content(bytes, BYTES_MEDIA_TYPE))
 
 
+def limit_of(items: str, default: int) -> Parameter:
+    """How much a page may have."""
+    shape = Annotated[int, Meta(ge=1, le=LIMIT_MAX, extra_json_schema={"default": default})]
+    return Parameter("limit", "query", shape, f"How many {items} a page may have; {default} unless told.")
+
+
 PROBLEM = PROBLEM_MEDIA_TYPE
 
 MESSAGE_ID = Parameter("messageId", "path", Identifier, "Red Cloud's messageId, percent-encoded (`%2F` belongs to it).")
@@ -74,12 +81,8 @@ IDEMPOTENCY_KEY = Parameter("idempotencyKey", "path", Identifier, "The key of th
 QUARANTINE_ID = Parameter("id", "path", str, "A quarantineId.")
 PROJECTION = Parameter("name", "path", str, "`message-status` or `inbound-conversations`.")
 
-LIMIT = Parameter(
-    "limit",
-    "query",
-    Annotated[int, Meta(ge=1, le=LIMIT_MAX)],
-    f"How many items a page may have; {LIMIT_DEFAULT} unless told.",
-)
+LIMIT = limit_of("items", LIMIT_DEFAULT)
+HISTORY_LIMIT = limit_of("events", HISTORY_EVENTS_MAX)
 CURSOR = Parameter("cursor", "query", str, "The `next` of an earlier page.")
 AFTER = Parameter("after", "query", str, "The `next` of an earlier page; from the beginning without it.")
 LAST_EVENT_ID = Parameter("Last-Event-ID", "header", str, "The id of the last event that was received.")

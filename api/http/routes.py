@@ -117,7 +117,7 @@ MESSAGES = (
             "Messages",
             answers=(json_of(shapes.History, "The events."),),
             problems=(404,),
-            parameters=(described.MESSAGE_ID, described.LIMIT, described.CURSOR),
+            parameters=(described.MESSAGE_ID, described.HISTORY_LIMIT, described.CURSOR),
         ),
     ),
     Guarded(

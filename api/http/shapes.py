@@ -27,6 +27,8 @@ PositionText = Annotated[
 PositionsText = Annotated[str, Meta(pattern=r"^[0-9]+-[0-9]+(,[0-9]+-[0-9]+)*$", description="A position a partition.")]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"}, description="RFC 3339.")]
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+# Generators of clients leave out whatever has an array that does not say what is in it.
+AnyList = Annotated[list[Any], Meta(extra_json_schema={"items": {}})]
 
 
 class Shape(Struct, rename="camel", forbid_unknown_fields=True):
@@ -52,13 +54,23 @@ class Page(Shape, Generic[T]):
 
 
 class Webhook(Struct, rename="camel"):
-    """What Red Cloud sends, as far as we read it; every other member is kept as well. A body unlike this is quarantined."""
+    """What Red Cloud sends, as far as we read it; every other member is kept as well.
+
+    A body without a readable eventType or messageId, or on the four outbound kinds without a readable sequence, is
+    quarantined; any other member of an unexpected type is kept, and not read.
+    """
 
     event_type: Annotated[str, Meta(min_length=1)]
     message_id: Identifier
     sequence: Sequence | UnsetType = UNSET
     external_reference: str | UnsetType = UNSET
     provider_message_ref: str | UnsetType = UNSET
+    conversation_id: str | UnsetType = UNSET
+    number_id: str | UnsetType = UNSET
+    from_: str | UnsetType = field(default=UNSET, name="from")
+    to: str | UnsetType = UNSET
+    body: Any = UNSET
+    media: Any = UNSET
 
 
 class RecordedWebhook(Shape, tag_field="outcome", tag="recorded"):
@@ -92,7 +104,7 @@ class SendResponse(Struct, rename="camel"):
     """Red Cloud's answer to the request."""
 
     results: Annotated[list[SendResult], Meta(max_length=1_000)]
-    errors: list[Any] | UnsetType = UNSET
+    errors: AnyList | UnsetType = UNSET
 
 
 class SendHandedOver(Struct, rename="camel"):
@@ -115,7 +127,7 @@ class SendRecorded(Shape):
 
     outcome: Literal["recorded", "duplicate"]
     messages: list[PlacedResult]
-    rejected: list[Any]
+    rejected: AnyList
 
 
 class SentMessage(Shape):
@@ -134,7 +146,7 @@ class Send(Shape):
     recorded_at: Time
     request: dict[str, Any] | None
     messages: list[SentMessage]
-    rejected: list[Any] | None
+    rejected: AnyList | None
 
 
 class RequestAcceptance(Shape):

@@ -11,6 +11,7 @@ from typing import Any, cast
 import pytest
 
 from api.http.connection import HEAD_BYTES_MAX, PairedWrites
+from api.http.problems import KINDS, BodyCutOff, BodyTooSlow
 from tests.api.running import WEBHOOKS, Running, key_of, signed, until
 from tests.api.wire import Wire, request
 from tests.builders import body
@@ -61,6 +62,7 @@ def test_case_13_a_body_shorter_than_announced_is_refused_and_the_connection_clo
         wire.send(request("POST", WEBHOOKS, {"Content-Length": str(len(raw) + 1), **signed(raw)}), raw).end()
         answer = wire.answer()
         assert (answer.status, problem_slug(answer.json()["type"]), wire.is_closed()) == (400, "body-cut-off", True)
+        assert answer.json()["title"] == KINDS[BodyCutOff].title
     assert server.get("/messages/msg_short/history").status_code == 404
 
 
@@ -150,6 +152,7 @@ def test_who_never_finishes_a_body_is_refused_in_time_and_counted_under_the_same
         assert wire.is_closed()
 
     assert (answer.status, problem_slug(answer.json()["type"])) == (408, "body-too-slow")
+    assert answer.json()["title"] == KINDS[BodyTooSlow].title
     counted = 'ledger_webhooks_refused_total{problem="body-too-slow"} 1.0'
     until(lambda: counted in fresh.http.get("/metrics").text)
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import httpx2
@@ -10,9 +11,11 @@ import schemathesis
 from jsonschema_rs import validator_for
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 from starlette.datastructures import QueryParams
+from starlette.requests import Request
 
 from api.app import WEBHOOK_PATH
 from api.http.openapi import AnyRoute
+from api.http.questions import query_limit
 from api.http.routes import ROUTES, WEBHOOK
 from api.http.routing import Guarded, Open, Signed
 from tests.api.fuzzing import fuzz
@@ -62,6 +65,48 @@ def test_it_is_valid_openapi_3_1(schema: OpenApiSchema, document: dict[str, Any]
     assert document["openapi"].startswith("3.1.")
     for component in document["components"]["schemas"].values():
         validator_for(component | {"components": document["components"]})
+
+
+def test_every_array_says_what_is_in_it(document: dict[str, Any]) -> None:
+    """Or generators of clients leave out whatever has one: `POST /sends`, for one."""
+    arrays = [each for each in objects_in(document) if each.get("type") == "array"]
+
+    assert arrays
+    assert [each for each in arrays if "items" not in each] == []
+
+
+def objects_in(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    for child in children:
+        yield from objects_in(child)
+
+
+def test_a_page_without_a_limit_is_as_long_as_is_told(
+    stocked: Running, document: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr("api.http.history.query_limit", partial(remembering, asked))
+    monkeypatch.setattr("api.http.messages.query_limit", partial(remembering, asked))
+    paths = ("/messages/{messageId}/history", "/messages")
+    for path in paths:
+        assert stocked.get(known(path)).status_code == 200
+
+    told = [
+        each["schema"]["default"] for path in paths for each in parameters(document, path) if each["name"] == "limit"
+    ]
+    assert asked == told == [1_000, 50]
+
+
+def remembering(asked: list[int], request: Request, *default: int) -> int:
+    asked.append(query_limit(request, *default))
+    return asked[-1]
+
+
+def parameters(document: dict[str, Any], path: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = document["paths"][path]["get"]["parameters"]
+    return found
 
 
 def test_operation_ids_are_distinct_and_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

@@ -140,6 +140,17 @@ def test_a_failure_after_a_confirmation_shows_both_and_warns_of_sending_twice(ex
     assert found.next_steps[0] == "Before you send again, ask Red Cloud which is true: it confirmed the delivery, too."
 
 
+def test_a_failure_and_a_confirmation_of_one_sequence_warn_of_sending_twice(explained: Explained) -> None:
+    found = explained(accepted(), failed(3, errorCode=30003), delivered(3))
+
+    assert found.message.status is Status.FAILED
+    assert found.next_steps == (
+        "Before you send again, ask Red Cloud which is true: it confirmed the delivery, too.",
+        "Look up the code 30003 with Red Cloud; then correct the cause, and send a new message: this one is over.",
+        "Ask Red Cloud which of the conflicting reports is true.",
+    )
+
+
 def test_a_failure_before_a_confirmation_is_told_though_it_came_too_late(explained: Explained) -> None:
     found = explained(accepted(), delivered(3), failed(2, reason="no route"))
 
@@ -164,10 +175,15 @@ def test_what_contradicts_a_customer_s_message_is_told(explained: Explained) -> 
             " same messageId, and changed nothing."
         ),
         (
-            "Conflict: this was first heard of as a message from a customer; event 3 (message.inbound) says otherwise, under the"
-            " same messageId, and changed nothing."
+            "Conflict: event 3 (message.inbound) says something else under the same messageId. The first one recorded holds, and"
+            " no conversation shows another."
         ),
     )
+    assert [each.remark for each in found.happenings] == [
+        "created: received",
+        "changed nothing: it contradicts what the message was when it was first heard of",
+        "changed nothing: it had come before, in another body, and the first one holds",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,8 @@ from ledger.events import MessageEvent
 from ledger.mapper import EVENT_CLASSES
 from ledger.message import missing_sequences
 from ledger.provider import STATUS_OF, Effect, Status
+from ledger.webhooks import OCCURRENCE_MEMBERS
+from projections.failures import CODE_PATHS, NOT_DETAILS
 from tests.builders import body, event, given
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -45,6 +47,21 @@ def test_the_kind_that_brings_a_status_is_the_one_in_the_code() -> None:
     documented = {code(row[1]): code(row[0]) for row in rows("LIFECYCLE.md", "status")}
 
     assert {kind: documented[kind] for kind in STATUS_OF} == STATUS_OF
+
+
+@pytest.mark.parametrize(
+    "member, tried",
+    [
+        ("failure", sorted(NOT_DETAILS)),
+        ("failureCode", [".".join(path) for path in CODE_PATHS]),
+        ("occurredAt", list(OCCURRENCE_MEMBERS)),
+    ],
+)
+def test_what_is_looked_for_in_a_body_is_told_in_the_order_in_which_it_is(member: str, tried: list[str]) -> None:
+    (told,) = (row[1] for row in rows("HTTP.md", "member") if row[0] == f"`{member}`")
+    named = re.findall("`([^`]+)`", told.partition("but" if member == "failure" else ":")[2])
+
+    assert (sorted(named) if member == "failure" else named) == tried
 
 
 def test_every_effect_is_explained_once() -> None:
