@@ -261,7 +261,7 @@ def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
         )
     repeated = sum(entry.effect is Effect.REPEATED for entry in entries)
     if repeated:
-        yield f"Repeated: {repeated} of the events said again what had been said before, in another body."
+        yield f"Repeated: {repeated} of the events came with the kind and sequence of one before, in another body. The first one holds."
     if message.acceptance is None and message.status not in (Status.RECEIVED, Status.UNKNOWN):
         yield "Your application never handed over the request to send it (POST /sends), so what was promised is not known here."
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from api.access import Forbidden, TooManyFailures, Unauthenticated
 from api.http.found import NotFoundYet
+from api.http.responses import FOR_THE_CALLER
 from api.writer_process import WriterSilent
 from ledger import errors
 from ledger.store.damage import StoreDamaged
@@ -139,7 +140,7 @@ def kind_of(error: Exception) -> Kind:
 
 def problem(status: int, slug: str, title: str, detail: str, headers: Mapping[str, str] | None = None) -> Response:
     """A problem as an answer."""
-    return Response(problem_content(status, slug, title, detail), status, headers, PROBLEM_MEDIA_TYPE)
+    return _answer(problem_content(status, slug, title, detail), status, headers or {})
 
 
 def problem_content(status: int, slug: str, title: str, detail: str, **more: object) -> bytes:
@@ -152,7 +153,12 @@ def problem_of(error: Exception) -> Response:
     kind = kind_of(error)
     more = error.lag if isinstance(error, NotReachedInTime) else {}
     content = problem_content(kind.status, kind.slug, kind.title, kind.detail or str(error), **more)
-    return Response(content, kind.status, _headers_of(error), PROBLEM_MEDIA_TYPE)
+    return _answer(content, kind.status, _headers_of(error))
+
+
+def _answer(content: bytes, status: int, headers: Mapping[str, str]) -> Response:
+    """A refusal holds for who asked, and for now: what is not found may come, and a scope be given."""
+    return Response(content, status, FOR_THE_CALLER | dict(headers), PROBLEM_MEDIA_TYPE)
 
 
 async def answer_error(_request: Request, error: Exception) -> Response:

@@ -124,6 +124,24 @@ def test_a_message_that_nobody_told_of_is_404(server: Running) -> None:
     assert (answer.status_code, answer.json()) == (404, expected)
 
 
+@pytest.mark.parametrize(
+    "path, key, status",
+    [
+        ("/messages/msg_nobody", "reader", 404),
+        ("/messages?limit=0", "reader", 400),
+        ("/messages", "writer", 403),
+        ("/messages", None, 401),
+        ("/nowhere", "reader", 404),
+    ],
+)
+def test_no_refusal_is_kept_by_anything_in_between(server: Running, path: str, key: str | None, status: int) -> None:
+    """What is not found yet comes, and what one key may not see another may."""
+    answer = server.get(path, key)
+
+    assert answer.status_code == status
+    assert (answer.headers["cache-control"], answer.headers["vary"]) == ("no-store", "Authorization")
+
+
 @pytest.mark.parametrize("id_", ["a/b", "..", "😀", "%2F", "\u202egnp", "' OR 1=1 --", "a\nb"])
 def test_ids_in_paths_are_percent_encoded(server: Running, id_: str) -> None:
     recorded(server, body("message.sent", id_, sequence=1))

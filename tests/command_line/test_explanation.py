@@ -94,7 +94,7 @@ def test_holes_conflicts_and_repetitions_are_told(explained: Explained) -> None:
     assert found.remarks == (
         "Missing: sequence 2, 3 lies between others and has never come.",
         "Conflict: Red Cloud claimed sequence 4 as message.sent and as message.failed (code 30008). The first one recorded holds.",
-        "Repeated: 1 of the events said again what had been said before, in another body.",
+        "Repeated: 1 of the events came with the kind and sequence of one before, in another body. The first one holds.",
     )
     assert "The missing webhooks will not come any more" in found.next_steps[1]
 
