@@ -97,19 +97,27 @@ def log_output() -> Iterator[None]:
         yield
 
 
+freeze, unfreeze = gc.freeze, gc.unfreeze
+
+
 @pytest.fixture(scope="session", autouse=True)
 def garbage_is_not_looked_for_among_the_tests() -> Iterator[None]:
-    """Freeze what was collected and imported, and leave it so: servers and commands here look for garbage before they start.
+    """Servers and commands here look for garbage before they start, and freeze the rest: not what this process has of its own.
 
     That is a look at all tests otherwise, and took a fifth of their time. What they freeze themselves stays collectable.
     """
-    gc.collect()
-    gc.freeze()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gc, "freeze", int)
         patch.setattr(gc, "unfreeze", int)
         yield
-    gc.unfreeze()
+    unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nor_among_what_earlier_tests_left(garbage_is_not_looked_for_among_the_tests: None) -> None:
+    """Freeze what was collected and imported so far, without its garbage."""
+    gc.collect()
+    freeze()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from api.service import ASKING_AT_ONCE_MAX, Service
 from api.settings import Settings
 from ledger.signatures import Secret
 from tests.api.wire import Wire
+from tests.new_ledgers import new_ledger
 
 if TYPE_CHECKING:  # importing it imports OpenTelemetry
     from api.traces import Traces
@@ -144,6 +145,7 @@ def busy(server: Running) -> Iterator[None]:
 @contextmanager
 def running(settings: Settings, traces: "Traces | None" = None) -> Iterator[Running]:
     """A server for the length of a `with`; it ends as on SIGTERM."""
+    new_ledger(settings.database_url, settings.partitions)
     service = Service.open(settings, traces)
     listener = listening("127.0.0.1", 0)
     is_ready = threading.Event()

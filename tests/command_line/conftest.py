@@ -18,6 +18,7 @@ from ledger.ledger import Ledger
 from ledger.reception import Reception
 from tests import forks
 from tests.builders import NOW_US, SECRET, signed_headers
+from tests.new_ledgers import new_ledger
 from tests.serving import Serving
 
 
@@ -72,6 +73,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 def record(url: str, *bodies: bytes) -> None:
     """Receive signed bodies as the server would, one commit each, a second apart."""
+    new_ledger(url)
     with Ledger.open(url) as ledger:
         reception = Reception([SECRET], ledger.partitions)
         for second, body in enumerate(bodies):

@@ -15,6 +15,7 @@ from ledger.reception import Reception
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from tests.builders import NOW_US, SECRET, accepted, body, commit_each, facts, signed_headers
 from tests.command_line.conftest import Run, in_a_terminal, record
+from tests.new_ledgers import new_ledger
 
 LONG_ID = "msg_01JD8ZQ4X7K3M5N9P2R6T8V0WY"
 MINUTE_US = 60_000_000
@@ -31,6 +32,7 @@ INBOUND = body(
 def receive(url: str, minutes_ago: int, *bodies: bytes) -> None:
     """Receive bodies some time ago, and project them."""
     now_us = time.time_ns() // 1_000 - minutes_ago * MINUTE_US
+    new_ledger(url)
     with Ledger.open(url) as ledger, ReadModels.open(ledger) as read_models:
         reception = Reception([SECRET], ledger.partitions)
         for raw in bodies:

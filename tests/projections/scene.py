@@ -28,6 +28,7 @@ from projections.projection import Projection
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageStatus, ReadModels
 from projections.register import live
 from projections.spans import Spans, unseen
+from tests.new_ledgers import new_ledger
 
 START_US = 1_763_900_000_000_000
 
@@ -39,6 +40,7 @@ class Scene(AbstractContextManager["Scene"]):
 
     def __init__(self, store_url: str, *, partitions: int = 1, spans: Spans = unseen) -> None:
         self.store_url = store_url
+        new_ledger(store_url, partitions)
         self.ledger = Ledger.open(store_url, partitions=partitions)
         self.read_models = ReadModels.open(self.ledger, spans)
         self.now_us = START_US
