@@ -25,7 +25,8 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 JSON = dict[str, Any]
-TRY_AGAIN = {408, 429, 500, 502, 503, 504}
+# 401 tells of our key, and nothing of what was asked with it: once the key is mended, what is left is done.
+TRY_AGAIN = {401, 408, 429, 500, 502, 503, 504}
 PAUSE_S = 1.0
 PAGE_EVENTS = 500
 
@@ -101,8 +102,10 @@ def note(database: sqlite3.Connection, key: str, state: str, response: str | Non
     with database:
         statement = "UPDATE texts SET state = ?, response = ? WHERE idempotency_key = ?"
         database.execute(statement, (state, response, key))
-        for error in json.loads(response)["errors"] if state == "sent" and response else ():
-            put_down(database, f"{key} to {error.get('to')}", f"not accepted: {json.dumps(error)}")
+        # What an entry looks like is not documented, so it is shown to a person as it is.
+        errors = json.loads(response).get("errors", []) if state == "sent" and response else []
+        for number, error in enumerate(errors):
+            put_down(database, f"{key} error {number}", f"not accepted under {key}: {json.dumps(error)}")
         if task is not None:
             put_down(database, key, task)
 

@@ -21,7 +21,7 @@ from ledger.ledger import Ledger
 from ledger.provider import Status
 from ledger.reception import Reception
 from ledger.signatures import Secret
-from tests.api.running import SECRETS, Running, running, settings_at, until
+from tests.api.running import SECRETS, Running, key_of, running, settings_at, until
 from tests.builders import SECRET, body, signed_headers
 from tests.deploy.host import host
 from tests.pages import ROOT, block, replaced
@@ -274,6 +274,33 @@ def test_a_recipient_that_red_cloud_does_not_accept_is_a_task(
 
     assert states(orders) == ["settled"]
     assert [json.loads(what.partition(": ")[2])["code"] for what in tasks(orders)] == ["INVALID_REQUEST"]
+
+
+@pytest.mark.parametrize("response", ['{"results": [], "errors": ["+1555 is no number", null]}', '{"results": []}'])
+def test_whatever_an_error_of_red_cloud_looks_like_it_stops_nothing(
+    app: ModuleType, orders: sqlite3.Connection, response: str
+) -> None:
+    want(app, orders, "789")
+    app.note(orders, "order-789", "sent", response)
+
+    assert states(orders) == ["sent"]
+    assert tasks(orders) == [
+        f"not accepted under order-789: {json.dumps(error)}" for error in json.loads(response).get("errors", [])
+    ]
+
+
+def test_a_key_that_is_wrong_refuses_no_text(
+    app: ModuleType, red_cloud: str, orders: sqlite3.Connection, tmp_path: Path
+) -> None:
+    want(app, orders, "789")
+    (tmp_path / "with-keys").mkdir()
+    with running(settings_at(tmp_path / "with-keys")) as ledger:
+        with pytest.raises(app.Away, match="answered 401"):
+            app.settle(app.Service(red_cloud), app.Service(url_of(ledger), "expired"), orders)
+        then = states(orders)
+        app.settle(app.Service(red_cloud), app.Service(url_of(ledger), key_of("writer")), orders)
+
+    assert (then, states(orders), tasks(orders)) == (["sent"], ["settled"], [])
 
 
 def test_the_request_in_the_text_is_recorded_and_found_again(ledger: Running) -> None:
