@@ -149,7 +149,7 @@ def explain(known: Known, entries: Sequence[Entry], *, now_us: int) -> Explanati
         happenings=tuple(_happenings(entries)),
         order=_order(events),
         remarks=tuple(_remarks(known, events)),
-        next_steps=tuple(_next_steps(known, code, now_us)),
+        next_steps=tuple(_next_steps(known, failure, code, now_us)),
     )
 
 
@@ -266,7 +266,7 @@ def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
         yield "Your application never handed over the request to send it (POST /sends), so what was promised is not known here."
 
 
-def _next_steps(known: Known, code: str | None, now_us: int) -> Iterator[str]:
+def _next_steps(known: Known, failure: Mapping[str, object] | None, code: str | None, now_us: int) -> Iterator[str]:
     message, unreadable, contradictions = known
     if unreadable:
         yield f"Tell the operator of this ledger that the event at {unreadable[0]} cannot be read: {WHY_UNREADABLE}."
@@ -276,7 +276,7 @@ def _next_steps(known: Known, code: str | None, now_us: int) -> Iterator[str]:
     yield from asked
     match message.status:
         case Status.FAILED:
-            yield f"{_told_of_failure(code)}; then correct the cause, and send a new message: this one is over."
+            yield f"{_told_of_failure(failure, code)}; then correct the cause, and send a new message: this one is over."
         case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if silent_us > RETRIES_END_US and not asked:
             yield (
                 f"Nothing has come for {_lasting(silent_us)}, and Red Cloud's retries of a webhook end after 81 minutes:"
@@ -307,8 +307,10 @@ def _told_of_missing(silent_us: int) -> str:
     )
 
 
-def _told_of_failure(code: str | None) -> str:
-    if code is None:
+def _told_of_failure(failure: Mapping[str, object] | None, code: str | None) -> str:
+    if not failure:
+        return "Ask Red Cloud why, as it gave no details"
+    if code is None or not code.strip():
         return "Read the failure above"
     return f"Look up the code {code} with Red Cloud" if is_code(code) else f"Ask Red Cloud what it means by “{code}”"
 

@@ -5,14 +5,13 @@ import time
 from collections.abc import Iterator, Sequence
 
 from rich.padding import Padding
-from rich.table import Table
 
 from api.answers import event_answer, written
 from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
 from api.command_line.opening import opened
-from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stdout, when
+from api.command_line.terminal import STYLE_OF, AsJson, print_json, rows_without_lines, said, to_stdout, when
 from api.command_line.witnessing import note
 from api.explanation import Explanation, Happening, known_of
 from api.explanation import explain as explanation_of
@@ -57,11 +56,7 @@ def _print(explained: Explanation) -> None:
     if explained.caution is not None:
         _indented(explained.caution)
     _indented(explained.meaning.means)
-    if explained.failure_code is not None:
-        told = "Failure code" if is_code(explained.failure_code) else "Failure"
-        _indented(f"{told}: {explained.failure_code}. Red Cloud said:")
-    for name, value in (explained.failure or {}).items():
-        _indented(f"{name}: {written(value)}", deeper=2)
+    _print_failure(explained)
     if explained.meaning.does_not_mean is not None:
         _indented(explained.meaning.does_not_mean)
     _print_whose(message)
@@ -76,9 +71,25 @@ def _print(explained: Explanation) -> None:
             _print_points(lines)
 
 
+def _print_failure(explained: Explanation) -> None:
+    if explained.failure is None:
+        return
+    code = (explained.failure_code or "").strip()
+    told = f"{'Failure code' if is_code(code) else 'Failure'}: {code}. " if code else ""
+    _indented(f"{told}Red Cloud said:" if explained.failure else "Red Cloud gave no details.")
+    for name, value in explained.failure.items():
+        _indented(f"{name}: {written(value)}", deeper=2)
+
+
 def _print_whose(message: Message) -> None:
     """What it is known by elsewhere."""
-    told = (("Your reference", external_reference(message)), ("From", _sender(message)), ("To", _recipient(message)))
+    conversation = None if message.inbound is None else message.inbound.conversation_id
+    told = (
+        ("Your reference", external_reference(message)),
+        ("From", _sender(message)),
+        ("To", _recipient(message)),
+        ("Conversation", conversation),
+    )
     for name, value in told:
         if value is not None:
             _indented(f"{name}: {value}")
@@ -88,7 +99,7 @@ def _print_promise(explained: Explanation) -> None:
     if not explained.steps:
         return
     _heading("What was promised, and when it became true (UTC)")
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = rows_without_lines(2)
     for at_us, what in _promise_lines(explained):
         time_ = "" if at_us is None else when(at_us)
         if sys.stdout.isatty():
@@ -140,7 +151,7 @@ def _print_happenings(happenings: Sequence[Happening]) -> None:
     else:
         _heading("What happened, as it was recorded (UTC)")
     width = max(map(len, times), default=0)
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = rows_without_lines(3)
     for time_, happening in zip(times, happenings, strict=True):
         if sys.stdout.isatty():
             style = STYLE_OF[happening.entry.effect.value]
@@ -158,7 +169,7 @@ def _recorded(happening: Happening) -> str:
 
 
 def _print_points(lines: Sequence[str]) -> None:
-    table = Table(show_header=False, box=None, padding=(0, 1, 0, 0), pad_edge=False)
+    table = rows_without_lines(2, gap=1)
     for line in lines:
         if sys.stdout.isatty():
             table.add_row("-", said(line))

@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 from rich.padding import Padding
-from rich.table import Table
 
 from api.answers import written
 from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
 from api.command_line.opening import opened_read_models
-from api.command_line.terminal import STYLE_OF, AsJson, print_json, said, to_stderr, to_stdout
+from api.command_line.terminal import STYLE_OF, AsJson, print_json, rows_without_lines, said, to_stderr, to_stdout
 from api.command_line.witnessing import note
 from api.explanation import MEANINGS
 from api.visible import visible
@@ -73,11 +72,15 @@ def _status(read_models: ReadModels, message_id: str, as_of: str | None) -> Mess
         return read_models.current_status(message_id)
     time_us = read_rfc3339(as_of)
     try:
-        return read_models.status_as_of(message_id, Position.parse(as_of) if time_us is None else time_us)
-    except MalformedQuestion as error:
+        asked = Position.parse(as_of) if time_us is None else time_us
+    except MalformedQuestion:
         raise MalformedQuestion(
-            f"--as-of: expected RFC 3339 with a zone or a position of this ledger: {error}"
+            f"--as-of: expected a time with its zone such as 2026-11-23T16:00:00Z, or a position such as 0-17, got {as_of[:40]!r}"
         ) from None
+    try:
+        return read_models.status_as_of(message_id, asked)
+    except MalformedQuestion as error:
+        raise MalformedQuestion(f"--as-of: {error}") from None
 
 
 def _print(shown: JSONObject, found: MessageStatus) -> None:
@@ -88,7 +91,7 @@ def _print(shown: JSONObject, found: MessageStatus) -> None:
     console, word = to_stdout(), found.message.status.value
     console.print(said(shown["messageId"], "bold").append("  ").append_text(said(word, STYLE_OF[word])))
     console.print(Padding(said(MEANINGS[found.message.status].means, "dim"), (0, 0, 1, 2)))
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = rows_without_lines(2)
     for name, value in _members(shown):
         if name not in SHOWN_FIRST and value:
             table.add_row(said(name, "cyan"), said(value))

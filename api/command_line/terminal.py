@@ -136,6 +136,14 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], spared
         )
 
 
+def rows_without_lines(columns: int, *, gap: int = 2) -> Table:
+    """A table without lines around it, for who adds rows of so many cells. What is too long is folded, and never cut."""
+    table = Table(show_header=False, box=None, padding=(0, gap, 0, 0), pad_edge=False)
+    for _ in range(columns):
+        table.add_column(overflow="fold")
+    return table
+
+
 def print_found(columns: Sequence[str], rows: Sequence[Sequence[object]], spared: Sequence[str] = ()) -> None:
     """The table of what was looked for, which may be nothing."""
     print_table(columns, rows, spared)

@@ -86,6 +86,43 @@ def test_a_failure_in_words_is_no_code_to_look_up(explained: Explained) -> None:
     assert found.next_steps[0].startswith("Ask Red Cloud what it means by “Unknown destination handset”; then correct")
 
 
+@pytest.mark.parametrize(
+    "details, step",
+    [
+        ({}, "Ask Red Cloud why, as it gave no details; "),
+        ({"errorCode": ""}, "Read the failure above; "),
+        ({"title": "Blocked"}, "Read the failure above; "),
+    ],
+)
+def test_a_failure_without_a_code_is_read_where_there_is_something_to_read(
+    explained: Explained, details: dict[str, str], step: str
+) -> None:
+    assert explained(failed(2, **details)).next_steps[0].startswith(step)
+
+
+@pytest.mark.parametrize(
+    "details, told",
+    [
+        ({}, "Red Cloud gave no details."),
+        ({"errorCode": ""}, "Red Cloud said:"),
+        ({"title": "Blocked"}, "Red Cloud said:"),
+        ({"errorCode": "30007"}, "Failure code: 30007. Red Cloud said:"),
+    ],
+)
+def test_the_command_names_a_code_where_there_is_one(
+    run: Run, store_url: str, details: dict[str, str], told: str
+) -> None:
+    record(store_url, body("message.failed", sequence=2, **details))
+
+    assert run("explain", "msg_1", LEDGER_DATABASE_URL=store_url).stdout.splitlines()[2] == f"  {told}"
+
+
+def test_the_command_names_the_conversation_of_a_customer_s_message(run: Run, store_url: str) -> None:
+    record(store_url, body("message.inbound", conversationId="conv_7", body="Hello"))
+
+    assert "  Conversation: conv_7\n" in run("explain", "msg_1", LEDGER_DATABASE_URL=store_url).stdout
+
+
 def test_holes_conflicts_and_repetitions_are_told(explained: Explained) -> None:
     found = explained(
         accepted(), queued(1), sent(4), failed(4, code="30008"), queued(1, providerMessageRef="SM1"), hours=5

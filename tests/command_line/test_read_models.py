@@ -1,5 +1,6 @@
 """`ledger status`, `conversation`, `projections`, `rebuild`: the read models, beside a server or without one."""
 
+import re
 from contextlib import closing
 from pathlib import Path
 from subprocess import PIPE
@@ -69,7 +70,7 @@ def test_a_status_as_of_then_is_folded_from_the_log(run: Run, store_url: str) ->
     assert by_position["status"] == "accepted"
     assert (before.status, before.stdout) == (1, "")
     assert (nonsense.status, elsewhere.status) == (2, 2)
-    assert nonsense.stderr.startswith("ledger: --as-of: expected RFC 3339")
+    assert nonsense.stderr.startswith("ledger: --as-of: expected a time with its zone")
 
 
 def test_a_list_from_a_read_model_that_is_behind_says_so_and_a_status_is_from_the_log(run: Run, store_url: str) -> None:
@@ -323,6 +324,29 @@ def test_a_message_that_the_read_model_has_not_come_to_is_told(run: Run, store_u
     ended = run("status", "msg_1", "--json", LEDGER_DATABASE_URL=store_url)
 
     assert (ended.status, ended.json["status"], ended.json["position"]) == (0, "accepted", "0-1")
+
+
+@pytest.mark.parametrize("command", ["status", "explain"])
+def test_no_word_of_a_failure_is_cut_off_in_a_terminal_of_80_columns(tmp_path: Path, command: str) -> None:
+    code, address = "LONG_CODE_" * 12, f"https://status.example/{'incident' * 12}"
+    record(f"sqlite:///{tmp_path / 'ledger.db'}", body("message.failed", sequence=2, errorCode=code, seeAlso=address))
+
+    shown = in_a_terminal(tmp_path, command, "msg_1", columns=80)
+
+    whole = re.sub(r"\x1b\[[0-9;]*m|\s", "", shown)
+    assert "…" not in shown
+    assert address in whole
+    assert whole.count(code) == 2 + (command == "explain")
+
+
+@pytest.mark.parametrize("when", ["tuesday", "2024-11-23T16:00:00", "2024-11-23 16:00"])
+def test_a_moment_that_cannot_be_read_is_told_with_one_that_can(run: Run, store_url: str, when: str) -> None:
+    record(store_url, body("message.sent", sequence=2))
+
+    assert run("status", "msg_1", "--as-of", when, LEDGER_DATABASE_URL=store_url).stderr == (
+        "ledger: --as-of: expected a time with its zone such as 2026-11-23T16:00:00Z, or a position such as 0-17,"
+        f" got '{when}'\n"
+    )
 
 
 def test_in_a_terminal_a_status_and_a_conversation_are_for_people(tmp_path: Path) -> None:
