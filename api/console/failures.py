@@ -61,7 +61,8 @@ def failures_page(visit: Visit) -> Response:
 def _group(visit: Visit, group: FailureGroup, most: int, age: str | None) -> Group:
     code = group.failure_code
     shown = None if code is None else visit.said(code)
-    # An address is shown to who reads it: a code in which something is masked does not stand in one.
-    is_findable = code is not None and shown == code
+    # An address is shown to who reads it: a code in which something is masked does not stand in one. White space around
+    # what is asked for does not count, so a code that begins or ends with some is not found by it.
+    is_findable = code is not None and code != "" and shown == code == code.strip()
     url = query_url("messages", {"status": "failed", "code": code, "age": age}) if is_findable else None
     return Group(shown, group.messages, round(100 * group.messages / most), group.latest_us, url)

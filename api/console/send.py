@@ -1,7 +1,9 @@
 """The page of a request to send: what your application asked for, what Red Cloud promised, and what has become of it."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -31,15 +33,25 @@ class Line(NamedTuple):
     after_us: int | None
 
 
+class Tab(NamedTuple):
+    """Those of the messages that have a status now, how many they are, and where they are listed."""
+
+    words: str
+    messages: int
+    url: str
+    is_current: bool
+
+
 def send_page(visit: Visit) -> Response:
-    """A request under its idempotency key."""
+    """A request under its idempotency key: all of its messages, or those that have a status now."""
     key = visit.id_in("idempotencyKey")
     recorded_at_us, accepted = visit.service.ledger.accepted_request(key)
-    first = _first(visit)
-    some = accepted.results[first : first + RESULTS_SHOWN]
-    now = visit.service.read_models.current_statuses([result.message_id for result in some])
+    first, wanted = _first(visit), _wanted(visit)
+    now = visit.service.read_models.current_statuses([result.message_id for result in accepted.results])
+    chosen = [each for each in accepted.results if wanted is None or _is_now(wanted, now.get(each.message_id))]
+    some = chosen[first : first + RESULTS_SHOWN]
     text = accepted.request.get("text")
-    visit.tell(items=len(accepted.results))
+    visit.tell(items=len(some))
     return visit.page(
         "send.html",
         key=key,
@@ -48,13 +60,37 @@ def send_page(visit: Visit) -> Response:
         reference=accepted.request.get("externalReference"),
         text=text if isinstance(text, str) and not visit.masked else None,
         is_withheld=text is not None and visit.masked,
+        tabs=_tabs(key, accepted.results, now, wanted),
         lines=[_line(visit, result, now) for result in some],
         first=first,
-        total=len(accepted.results),
-        more=_address(key, first + RESULTS_SHOWN) if first + RESULTS_SHOWN < len(accepted.results) else None,
-        beginning=send_url(key) if first else None,
+        total=len(chosen),
+        more=_address(key, wanted, first + RESULTS_SHOWN) if first + RESULTS_SHOWN < len(chosen) else None,
+        beginning=_address(key, wanted) if first else None,
         rejected=[visit.said(written(visit.value(each))) for each in accepted.rejected],
     )
+
+
+def _wanted(visit: Visit) -> Status | None:
+    text = visit.asked("status")
+    if text is not None and text not in set(Status):
+        raise MalformedQuestion(f"status: expected one of {', '.join(Status)}, got {text[:40]!r}")
+    return None if text is None else Status(text)
+
+
+def _is_now(wanted: Status, found: MessageStatus | None) -> bool:
+    return found is not None and found.message.status is wanted
+
+
+def _tabs(key: str, results: Sequence[Result], now: Mapping[str, MessageStatus], wanted: Status | None) -> list[Tab]:
+    """All of them, and each status that some have; nothing to choose from where all have the same."""
+    messages = Counter(now[each.message_id].message.status for each in results if each.message_id in now)
+    if wanted is None and len(messages) <= 1:
+        return []
+    statuses = [each for each in Status if messages[each] or each is wanted]
+    return [
+        Tab("All", len(results), _address(key), wanted is None),
+        *(Tab(each.value, messages[each], _address(key, each), each is wanted) for each in statuses),
+    ]
 
 
 def _line(visit: Visit, result: Result, now: Mapping[str, MessageStatus]) -> Line:
@@ -76,6 +112,7 @@ def _first(visit: Visit) -> int:
     return int(text)
 
 
-def _address(key: str, first: int) -> str:
+def _address(key: str, status: Status | None = None, first: int = 0) -> str:
     address = send_url(key)
-    return f"{address}{'&' if '?' in address else '?'}from={first}"
+    asked = {name: text for name, text in (("status", status), ("from", first or None)) if text is not None}
+    return f"{address}{'&' if '?' in address else '?'}{urlencode(asked)}" if asked else address

@@ -1,4 +1,4 @@
-"""The five questions that people have are each answered by one command: those of docs/QUESTIONS.md, word for word."""
+"""The questions that people have are each answered by one command: those of docs/QUESTIONS.md, word for word."""
 
 import re
 import shlex
@@ -21,12 +21,16 @@ ANSWERS = {
     "What did this customer write us?": (0, "Where is my order?"),
     "… and I have their number only": (0, "conv_abc123"),
     "Is anything stuck or lost?": (1, "1\tmessages sent for more than 90 min"),
+    "What happened to yesterday's campaign?": (0, "msg_abc123\tfailed"),
+    "What was it on Saturday at four?": (0, "status\tfailed"),
+    "Did Red Cloud tell us twice?": (0, "message.failed\t3\tapplied"),
+    "Who looked at it?": (0, "read-message\tmsg_abc123"),
 }
 
 
 @pytest.fixture
-def ledger_of_the_document(tmp_path: Path) -> None:
-    """A ledger that holds what the document asks for."""
+def ledger_of_the_document(tmp_path: Path, run: Run) -> None:
+    """A ledger that holds what the document asks for, and that somebody has asked already."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     with Ledger.open(url) as ledger:
         commit_each(ledger, acceptances(send_body(["msg_abc123"])))
@@ -44,6 +48,7 @@ def ledger_of_the_document(tmp_path: Path) -> None:
     )
     with Ledger.open(url) as ledger, ReadModels.open(ledger) as read_models:
         read_models.catch_up()
+    run("explain", "msg_abc123")
 
 
 def rows() -> dict[str, str]:

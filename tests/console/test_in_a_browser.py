@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, ViewportSize, expect
 
-from tests.api.running import Running, key_of, running, settings_at
+from tests.api.running import Running, key_of, running, settings_at, until
 from tests.builders import send_body
 from tests.console.test_pages import PAGES
 from tests.console.visitors import CUSTOMER, GOOD_LINK, ORDER, PHONE, Visitor, deliver, feed, message_path
@@ -220,6 +220,62 @@ def test_no_words_leave_their_card_on_a_phone(browser: Browser, tmp_path_factory
         page.close()
 
     assert cards == [0, 0]
+
+
+@pytest.fixture(scope="module")
+def long_words(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A server whose messages have words that are wider than a page, and texts that are higher."""
+    with running(settings_at(tmp_path_factory.mktemp("long"), api_keys=())) as server:
+        reference = "R" * 300
+        assert server.http.post("/sends", content=send_body(["msg_1"], reference=reference)).is_success
+        deliver(server, "message.queued", "msg_1", sequence=1, externalReference=reference)
+        why = {"errorCode": "CODE_" * 40, "errorMessage": "not delivered " * 400}
+        deliver(server, "message.failed", "msg_1", sequence=2**63 - 1, externalReference=reference, **why)
+        deliver(server, "message.inbound", "msg_2", conversationId="conv_1", body="word " * 1_000)
+        until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
+        yield server
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/console",
+        "/console/messages",
+        "/console/failures",
+        message_path("msg_1"),
+        "/console/sends/idem_1",
+        "/console/audit",
+    ],
+)
+def test_no_page_scrolls_sideways_however_wide_it_is_and_its_words_are(
+    browser: Browser, long_words: Running, path: str
+) -> None:
+    page = browser.new_page(base_url=long_words.url)
+    page.goto(path)
+    wider = {}
+    for width in (320, 740, 853, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        wider[width] = page.evaluate("document.documentElement.scrollWidth") - width
+    page.close()
+
+    assert max(wider.values()) <= 0, wider
+
+
+@pytest.mark.parametrize(
+    "path, place", [(message_path("msg_1"), ".failure dd"), ("/console/conversations/conv_1", ".bubble .text")]
+)
+def test_a_long_text_is_scrolled_with_the_keyboard_and_printed_whole(
+    browser: Browser, long_words: Running, path: str, place: str
+) -> None:
+    page = browser.new_page(base_url=long_words.url)
+    page.goto(path)
+    cut = "all => all.filter(each => each.scrollHeight > each.clientHeight + 1).map(each => each.tabIndex)"
+    on_a_screen = page.locator(place).evaluate_all(cut)
+    page.emulate_media(media="print")
+    on_paper = page.locator(place).evaluate_all(cut)
+    page.close()
+
+    assert (on_a_screen, on_paper) == ([0], [])
 
 
 def test_every_way_is_open_to_the_keyboard(page: Page) -> None:

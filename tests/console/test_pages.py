@@ -3,7 +3,8 @@
 import csv
 import io
 import re
-from html import unescape
+from functools import partial
+from html import escape, unescape
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from api.console.doorway import Page
 from api.console.messages import inert
 from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, templates
 from api.console.written import link
+from ledger.times import read_rfc3339
 from tests.api.running import Running, running, settings_at, until
 from tests.benchmarks.subjects.console import EXPORT
 from tests.benchmarks.subjects.console import PAGES as MEASURED
@@ -212,6 +214,29 @@ def test_a_failure_shows_its_code_and_details(reader: Visitor) -> None:
     assert f"errorMessage {PHONE} filtered" in words
 
 
+def test_times_of_several_days_are_told_with_their_day_in_the_picture_of_the_order_as_well(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        for day, kind, sequence in ((24, "sent", 2), (25, "delivery", 3)):
+            server.service.now_us = partial(int, read_rfc3339(f"2026-11-{day}T14:20:00Z") or 0)
+            deliver(server, f"message.{kind}", "msg_1", sequence=sequence)
+        html = signed_in(server, "reader").get(message_path("msg_1")).text
+
+    order = html[html.index('<ol class="came">') :].partition("</ol>")[0]
+    assert re.findall(r"<time[^>]*>([^<]*)</time>", order) == [
+        "24 Nov 2026, 14:20:00 UTC",
+        "25 Nov 2026, 14:20:00 UTC",
+    ]
+
+
+def test_a_failure_without_details_is_asked_after_and_not_read(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.failed", "msg_1", sequence=2)
+        words = signed_in(server, "reader").text(message_path("msg_1"))
+
+    assert "Red Cloud gave no details." in words
+    assert "Ask Red Cloud why, as it gave no details; then correct the cause" in words
+
+
 def test_an_event_shows_its_bytes_its_signature_and_its_place_in_the_chain(
     reader: Visitor, ledger_with_messages: Running
 ) -> None:
@@ -253,6 +278,48 @@ def test_failures_that_no_filter_finds_lead_nowhere(tmp_path: Path) -> None:
 
     assert ">no code was told</td>" in html
     assert len(re.findall(r'href="/console/messages\?', html)) == 1
+
+
+@pytest.mark.parametrize(
+    "code, shown", [("", "an empty code was told"), ("   ", "an empty code was told"), ("no ", "<bdi>no </bdi>")]
+)
+def test_a_code_that_no_filter_can_be_asked_for_leads_nowhere(tmp_path: Path, code: str, shown: str) -> None:
+    with running(settings_at(tmp_path)) as server:
+        deliver(server, "message.failed", "msg_1", sequence=3, errorCode=code)
+        until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
+        html = signed_in(server, "reader").get("/console/failures").text
+
+    assert f">{shown}</td>" in html
+    assert re.findall(r'href="/console/messages\?', html) == []
+
+
+@pytest.mark.parametrize(
+    "path", [message_path("msg_failed"), "/console/sends/idem_789", "/console/conversations/conv_nasty"]
+)
+def test_an_administrator_is_led_to_who_looked_at_it_and_back(admin: Visitor, reader: Visitor, path: str) -> None:
+    (way,) = re.findall(r'<dt>Who looked</dt><dd><a href="([^"]+)"', admin.get(path).text)
+    trail = admin.get(way)
+
+    assert re.search(r"admin console read-(message|send|conversation) ", words_of(trail.text))
+    (back,) = re.findall(r'href="([^"]+)">Find what this is about', trail.text)
+    assert admin.get(back).headers["location"] == path
+    assert "Who looked" not in reader.get(path).text
+
+
+@pytest.mark.parametrize(
+    "path, title",
+    [
+        ("/console/search?q=nothing+%3Cb%3E", "Search: nothing <b>"),
+        ("/console/conversations/conv_nasty", "Conversation conv_nasty"),
+        ("/console/sends/idem_789", "Request to send idem_789"),
+    ],
+)
+def test_a_title_tells_one_page_from_another(reader: Visitor, path: str, title: str) -> None:
+    assert f"<title>{escape(title)} · Lifecycle ledger</title>" in reader.get(path).text
+
+
+def test_what_was_searched_for_can_be_corrected(reader: Visitor) -> None:
+    assert 'value="nothing &#34;&lt;b&gt;" data-slash' in reader.get("/console/search", q='nothing "<b>').text
 
 
 def test_an_administrator_finds_the_quarantine_and_the_audit_trail_beside_the_operations(
@@ -361,16 +428,37 @@ def test_a_request_shows_what_has_become_of_each_promise(reader: Visitor) -> Non
         assert re.search(rf"{message_id} \{PHONE} QUEUED {status} [0-9]+ \w+ [0-9]+, [0-9:]+ UTC [0-9.]+ s", words)
 
 
+def test_a_request_counts_its_messages_by_status_and_lists_those_of_one(reader: Visitor) -> None:
+    html = reader.get("/console/sends/idem_789").text
+    tabs = dict(re.findall(r'<a href="([^"]+)"[^>]*>(\w+ <b>[0-9]+</b>)</a>', html))
+
+    assert tabs == {
+        "/console/sends/idem_789": "All <b>3</b>",
+        "/console/sends/idem_789?status=sent": "Sent <b>1</b>",
+        "/console/sends/idem_789?status=delivered": "Delivered <b>1</b>",
+        "/console/sends/idem_789?status=failed": "Failed <b>1</b>",
+    }
+    failed = reader.get("/console/sends/idem_789?status=failed").text
+    assert re.findall(r'class="key"><a href="/console/messages/(\w+)"', failed) == ["msg_failed"]
+    assert 'status=failed" aria-current="true">Failed' in failed
+    assert reader.get("/console/sends/idem_789?status=eaten").status_code == 400
+
+
 def test_a_request_to_many_is_shown_a_page_at_a_time(tmp_path: Path) -> None:
     many = [f"msg_{number}" for number in range(250)]
     with running(settings_at(tmp_path)) as server:
-        assert server.post("/sends", send_body(many, "idem many/?")).status_code == 202
+        assert server.post("/sends", send_body([*many, "msg_sent"], "idem many/?")).status_code == 202
+        deliver(server, "message.sent", "msg_sent", sequence=2)
         until(lambda: all(each.lag_events == 0 for each in server.service.read_models.projections()))
-        visitor, path, shown = signed_in(server, "reader"), "/console/sends/idem%20many%2F%3F", list[str]()
+        visitor, path, shown = (
+            signed_in(server, "reader"),
+            "/console/sends/idem%20many%2F%3F?status=submitted",
+            list[str](),
+        )
         while path:
             html = visitor.get(path).text
             shown += re.findall(r'href="/console/messages/(msg_[0-9]+)"', html)
-            assert html.count("Submitted") == html.count("QUEUED")
+            assert html.count('status s-submitted"') == html.count("QUEUED")
             path = unescape(next(iter(re.findall(r'href="([^"]+)" rel="next"', html)), ""))
         refused = visitor.get("/console/sends/idem%20many%2F%3F", **{"from": "-1"})
 
@@ -393,6 +481,9 @@ def test_the_quarantine_is_listed_and_tried_again(admin: Visitor) -> None:
     answer = admin.post("/console/quarantine/replay")
 
     assert (answer.status_code, answer.headers["location"]) == (303, "/console/quarantine?replayed=0")
+    assert "Tried: none of them can be read yet, and all of them are kept." in admin.text(
+        "/console/quarantine?replayed=0"
+    )
 
 
 def test_stuck_messages_are_those_that_wait_too_long(reader: Visitor) -> None:
