@@ -52,7 +52,9 @@ def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) 
     with stores.rows.writing() as connection:
         registered = entry(connection, projection.name)
         if registered.previous is None:
-            raise NothingToRollBackTo(f"{projection.name} was never rebuilt: no earlier generation is kept")
+            raise NothingToRollBackTo(
+                f"no earlier generation of {projection.name} is kept, as of one that was never rebuilt"
+            )
         if registered.previous > registered.live:  # numbers rise with each rebuild
             raise NothingToRollBackTo(
                 f"{projection.name} was rolled back already, at {write_time(registered.switched_at_us)}, and what was live"

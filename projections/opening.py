@@ -4,18 +4,18 @@ Another history is a restored backup's, or a foreign file's: rows that the log c
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy import delete
 
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store.database import Database
-from projections.checkpoints import Checkpoint, checkpoints_of
-from projections.generations import drop, table_names
+from projections.checkpoints import Checkpoint, Generation, checkpoints_of
+from projections.generations import drop, drop_all_but_those_kept, table_names
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
-from projections.register import entry, open_register
+from projections.register import change, entry, open_register
 from projections.tables import checkpoints, parked_events, read_models
 
 ONE_EVENT = Bounds(1, 1)
@@ -27,12 +27,13 @@ def open_for(ledger: Ledger, rows: Database, projections: Sequence[Projection]) 
     """Makes what is missing, and begins again, with a warning, where the log is another than the one that the rows are of."""
     _create(ledger, rows, projections)
     others = [(each, why) for each in projections if (why := _why_of_another(ledger, rows, each)) is not None]
-    if not others:
-        return
-    log.warning("the read models are made again, because they are of another log: %s", others[0][1])
-    for projection, _ in others:
-        _forget(rows, projection)
-    _create(ledger, rows, projections)
+    if others:
+        log.warning("the read models are made again, because they are of another log: %s", others[0][1])
+        for projection, _ in others:
+            _forget(rows, projection)
+        _create(ledger, rows, projections)
+    for projection in projections:
+        _forget_what_ran_ahead_of_another(ledger, rows, projection)
 
 
 def _create(ledger: Ledger, rows: Database, projections: Sequence[Projection]) -> None:
@@ -55,7 +56,35 @@ def _why_of_another(ledger: Ledger, rows: Database, projection: Projection) -> s
         at = checkpoints_of(connection, registered.live_generation)
     if registered.ledger_id != ledger.identity.ledger_id or len(at) != ledger.partitions:
         return "that of another ledger"
-    found = (_why_without_event(ledger, partition, each) for partition, each in enumerate(at))
+    return _why_without_events(ledger, enumerate(at))
+
+
+def _forget_what_ran_ahead_of_another(ledger: Ledger, rows: Database, projection: Projection) -> None:
+    """What a rebuild or a rollback that was cut off had built from another log, further than the live rows had come.
+
+    What is no further than these is of the same log as they, whose hash is of all events before it.
+    """
+    with rows.reading() as connection:
+        registered = entry(connection, projection.name)
+        live = checkpoints_of(connection, registered.live_generation)
+        built = {
+            name: checkpoints_of(connection, Generation(projection.name, number))
+            for name, number in (("shadow", registered.shadow), ("previous", registered.previous))
+            if number is not None
+        }
+    for name, at in built.items():
+        ahead = [(partition, each) for partition, each in enumerate(at) if each.position > live[partition].position]
+        why = _why_without_events(ledger, ahead)
+        if why is not None:
+            told = "what a rebuild of %s that was cut off had built is dropped, because it is of another log: %s"
+            log.warning(told, projection.name, why)
+            with rows.writing() as connection:
+                change(connection, projection.name, rebuilder=None, **{name: None, f"{name}_version": None})
+            drop_all_but_those_kept(rows, projection)
+
+
+def _why_without_events(ledger: Ledger, at: Iterable[tuple[int, Checkpoint]]) -> str | None:
+    found = (_why_without_event(ledger, partition, each) for partition, each in at)
     return next((why for why in found if why is not None), None)
 
 
@@ -67,8 +96,8 @@ def _why_without_event(ledger: Ledger, partition: int, at: Checkpoint) -> str | 
     if not events:
         end = Position(partition, ledger.heads()[partition].position)
         return (
-            f"they had come to {reached}, and the log ends at {end}, so events that were acknowledged are not in it;"
+            f"the rows had come to {reached}, and the log ends at {end}, so events that were acknowledged are not in it;"
             " was a backup put in its place, or its -wal file deleted? (docs/RUNBOOK.md)"
         )
     is_same = (events[0][0], events[0][5]) == (at.position, at.hash)
-    return None if is_same else f"the event at {reached} is not the one that they were made from"
+    return None if is_same else f"the event at {reached} is not the one that the rows were made from"

@@ -338,7 +338,7 @@ def test_a_log_that_ends_before_its_read_models_is_told_when_it_is_opened(
         assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
     (said,) = [each.getMessage() for each in caplog.records if each.name == "projections.opening"]
-    assert "they had come to 0-3, and the log ends at 0-1, so events that were acknowledged are not in it" in said
+    assert "the rows had come to 0-3, and the log ends at 0-1, so events that were acknowledged are not in it" in said
 
 
 def test_dropping_the_file_of_the_read_models_loses_nothing(tmp_path: Path) -> None:
