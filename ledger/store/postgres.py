@@ -42,6 +42,8 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         settings |= {"idle_in_transaction_session_timeout": WRITER_IDLE_MS_MAX}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
+    if "target_session_attrs" not in url.query:
+        connect_args |= _to_the_primary(url, writes=writes)
     engine = create_engine(
         url,
         hide_parameters=True,  # values are personal data, and errors are shown
@@ -61,6 +63,18 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
     if not writes:
         event.listen(engine, "checkout", _expect_silent)
     return engine
+
+
+def _to_the_primary(url: URL, *, writes: bool) -> dict[str, object]:
+    """After a failover the host that is asked first may be a standby, and a pool would keep its connections to it for ever.
+
+    Who reads must see what was written a moment ago as well; where there is one host alone, it may be a standby for that.
+    """
+    if writes:
+        return {"target_session_attrs": "read-write"}
+    hosts = url.query.get("host", "")
+    has_several = not isinstance(hosts, str) or "," in f"{url.host}{hosts}"
+    return {"target_session_attrs": "primary"} if has_several else {}
 
 
 def _expect_silent(connection: Any, *_: object) -> None:  # noqa: ANN401 - a DBAPI connection has no type

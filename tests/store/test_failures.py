@@ -175,6 +175,25 @@ def test_who_reads_does_not_notice_that_postgresql_was_restarted_meanwhile(postg
             assert [each.position for each in (*heads(one), *heads(another))] == [1, 1]
 
 
+def test_of_several_hosts_the_primary_is_written_and_read_although_a_standby_is_named_first(
+    postgres: PrivatePostgres,
+) -> None:
+    """As after a failover and the return of the first one: a pool that had connected to the standby refused until a restart."""
+    with PrivatePostgres() as standby, postgres.fresh_database() as url:
+        place = make_url(url)
+        other = make_url(standby.url_of(str(place.database)))
+        standby.execute(f'CREATE DATABASE "{place.database}"')
+        standby.execute(f"ALTER ROLE ledger PASSWORD '{place.password}'")
+        standby.stop()
+        (standby.data / "standby.signal").touch()
+        standby.start()
+        hosts = (f"{other.host}:{other.port}", f"{place.host}:{place.port}")
+        both = place.set(host=None, port=None, query={"host": hosts})
+        with Ledger.open(both.render_as_string(hide_password=False)) as ledger:
+            assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=True)]
+            assert ledger.heads()[0].position == 1
+
+
 def test_a_server_that_stops_in_the_middle_of_an_append_keeps_the_others_waiting_for_a_while_only(
     postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
