@@ -22,6 +22,8 @@ LOOKS_MAX = 12
 """More seconds than a commit waits for a lock (10), so that it can say itself what is wrong. Looks are counted, and no time is
 measured, because after a machine was frozen nobody has had the time to write."""
 
+NOT_WRITTEN = "answers refused, because their entries of the audit trail were not written: %d"
+
 log = logging.getLogger(__name__)
 
 
@@ -93,11 +95,10 @@ class EntryWriter:
         try:
             self._append(entries)
         except LedgerError as error:
-            self._outage.failed(type(error).__name__, "%d entries were not written: %s", len(entries), error)
+            self._outage.failed(type(error).__name__, f"{NOT_WRITTEN}; %s", len(entries), error)
             return error
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever happens to one batch
-            told = "%d entries of the audit trail were not written"
-            self._outage.failed(type(error).__name__, told, len(entries), unexpected=True)
+            self._outage.failed(type(error).__name__, NOT_WRITTEN, len(entries), unexpected=True)
             return StoreUnavailable(f"the audit trail cannot be written: {type(error).__name__}")
         self._outage.worked()
         return None
