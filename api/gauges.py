@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.keys import DAY_US
 from api.program_version import program_version
 from api.service import Service
-from api.verifying import LastVerification, last_verification
+from api.verifying import LastVerification, known_verification
 from ledger.errors import LedgerError
 from ledger.provider import Status
 from ledger.store import registers
@@ -136,7 +136,7 @@ class Gauges(Collector):
         try:
             with ledger.database.reading() as connection:
                 quarantined = registers.waiting_in_quarantine(connection)
-            verified = last_verification(self._service.trail)
+            verified = known_verification(self._service.trail)
             return Found(read_models.projections(), quarantined, verified, _stuck(read_models, now_us))
         except (LedgerError, SQLAlchemyError) as error:
             log.warning("the database could not be asked for metrics", error=type(error).__name__)

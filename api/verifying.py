@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from api.audit.acts import Act
+from ledger.audit.entries import unreadable
 from ledger.audit.trail import AuditQuestion, AuditTrail
+from ledger.errors import UnreadableEvent
 from ledger.ledger import Ledger
 from ledger.signatures import Secret
 from ledger.times import write_time
@@ -41,7 +43,7 @@ class Verified(NamedTuple):
         return (*self.log.heads, self.trail.head)
 
 
-class LastVerification(msgspec.Struct, frozen=True):
+class LastVerification(msgspec.Struct, frozen=True, rename={"audit_entries": "auditEntries"}):
     """The last verification that came to its end: when, by whom, through which way, and what was found."""
 
     at_us: int
@@ -97,29 +99,33 @@ def outcome_of(verified: Verified) -> tuple[str, dict[str, Any]]:
 
 
 def last_verification(trail: AuditTrail) -> LastVerification | None:
-    """The last verification, from the audit trail; None where there was none."""
+    """The last verification, from the audit trail; None where there was none. UnreadableEvent where somebody changed it there."""
     entries = trail.entries(AuditQuestion(act=Act.VERIFY.value), limit=LOOKED_AT_MAX)
-    found = next((each.entry for each in entries if each.entry.outcome in {CLEAN, FINDINGS}), None)
+    found = next((each for each in entries if each.entry.outcome in {CLEAN, FINDINGS}), None)
     if found is None:
         return None
-    told = found.result
-    return LastVerification(
-        found.at_us,
-        found.holder,
-        found.way,
-        found.outcome == CLEAN,
-        told["events"],
-        told["auditEntries"],
-        told["findings"],
-        told["positions"],
-        told["heads"],
-        told["deep"],
-    )
+    entry = found.entry
+    told = {"at_us": entry.at_us, "holder": entry.holder, "way": entry.way, "is_clean": entry.outcome == CLEAN}
+    try:
+        return msgspec.convert(entry.result | told, LastVerification)
+    except msgspec.ValidationError:
+        raise unreadable(found.number) from None
+
+
+def known_verification(trail: AuditTrail) -> LastVerification | None:
+    """The last verification as far as one is known: for who shows much else. `verification_warnings` tells where one was changed."""
+    try:
+        return last_verification(trail)
+    except UnreadableEvent:
+        return None
 
 
 def verification_warnings(trail: AuditTrail) -> list[str]:
     """What an operator, and anybody else who asks, should know of the last verification; nothing where it was clean."""
-    found = last_verification(trail)
+    try:
+        found = last_verification(trail)
+    except UnreadableEvent as error:
+        return [str(error)]
     if found is None or found.is_clean:
         return []
     when = write_time(found.at_us)

@@ -141,6 +141,9 @@ def writer_process(database_url: str) -> Iterator[WriterProcess]:
     writer = WriterProcess(process, ours, state)
     try:
         yield writer
+    except BaseException:
+        writer.kill()  # its channels may still be open, and it would wait for more
+        raise
     finally:
         writer.join()
 

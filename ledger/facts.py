@@ -83,6 +83,22 @@ def partition_of(stream: bytes, partitions: int) -> int:
     return int.from_bytes(stream[:4], "big") % partitions
 
 
+def home_of(item: Item, partitions: int) -> int:
+    """The partition that an item belongs to in a ledger of so many."""
+    match item:
+        case Fact():
+            return partition_of(item.stream, partitions)
+        case Send():
+            return partition_of(item.send_id, partitions)
+        case UnreadableDelivery():
+            return quarantine_partition(item.quarantine_id, partitions)
+
+
+def quarantine_partition(quarantine_id: bytes, partitions: int) -> int:
+    """The partition where an unreadable delivery is kept."""
+    return quarantine_id[0] % partitions
+
+
 def fact_of(event: MessageEvent, fact_key: bytes, codec: EventCodec, partitions: int) -> Fact:
     """The fact that an event is."""
     stream = stream_key(event.message_id)

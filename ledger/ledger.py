@@ -5,7 +5,7 @@ Every method may be called from any thread. `docs/INTEGRATING.md` shows a progra
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Self, cast
 
@@ -14,10 +14,10 @@ from eventsourcing.persistence import EventStore
 from ledger.entry_reader import EntryReader
 from ledger.errors import MalformedQuestion, NotFound
 from ledger.events import stream_id, stream_key
-from ledger.facts import Item, Outcome, UnreadableDelivery, partition_of
+from ledger.facts import Item, Outcome, UnreadableDelivery, home_of, partition_of
 from ledger.log_entries import Entry, LogEntry, readable
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
-from ledger.message import Fold, Message, fold
+from ledger.message import Fold, Message
 from ledger.positions import Cursor, Position
 from ledger.reception import Reception
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
@@ -31,6 +31,8 @@ from ledger.store.schema import Identity, open_existing, open_or_create
 
 HISTORY_EVENTS_MAX = 1_000
 QUARANTINE_PAGE = 100
+EVENTS_FOLDED_AT_ONCE = 64
+"""A body may have 256 KiB."""
 
 
 class RecordedSend(NamedTuple):
@@ -88,22 +90,32 @@ class Ledger:
     def commit(self, items: Sequence[Item]) -> list[Outcome]:
         """Makes items of one partition durable in one transaction; their outcomes in order. StoreUnavailable if it cannot.
 
-        No items at all only prove that it could.
+        No items at all only prove that it could. ValueError, and nothing is stored, where one belongs to another partition.
         """
         if not items:
             self.database.prove_writable()
             return []
-        return commit(self.database, items[0].partition, items)
+        partition = items[0].partition
+        for item in items:
+            self._expect_at_home(item, partition)
+        return commit(self.database, partition, items)
 
     def message(self, message_id: str) -> Message:
         """A message folded from its whole stream; NotFound where there is none."""
-        stream = stream_id(message_id)
-        recorder = LogRecorder(self.database, partition_of(stream.bytes, self.partitions))
-        events = cast("Iterable[StreamEvent]", EventStore(MessageMapper(self.codec), recorder).get(stream))
-        message = fold(each.event for each in events)
-        if message.event_count == 0:
+        folded, version = Fold(), None
+        store = EventStore(MessageMapper(self.codec), self.recorder(message_id))
+        while events := list(store.get(stream_id(message_id), gt=version, limit=EVENTS_FOLDED_AT_ONCE)):
+            for each in cast("Sequence[StreamEvent]", events):
+                folded.add(each.event)
+            version = events[-1].originator_version
+        if folded.event_count == 0:
             raise NotFound(f"the ledger holds nothing of message {message_id!r}")
-        return message
+        return folded.message()
+
+    def recorder(self, message_id: str) -> LogRecorder:
+        """The eventsourcing library's way to the partition where a message has its stream."""
+        partition = partition_of(stream_key(message_id), self.partitions)
+        return LogRecorder(self.database, partition, self.partitions)
 
     def history(self, message_id: str, *, after_version: int = 0, limit: int = HISTORY_EVENTS_MAX) -> list[Entry]:
         """At most `limit` events of a message after a version, in the order of recording; fewer where bodies are long.
@@ -254,6 +266,14 @@ class Ledger:
             replayed += 1
         with self.database.reading() as connection:
             return replayed, registers.waiting_in_quarantine(connection)
+
+    def _expect_at_home(self, item: Item, partition: int) -> None:
+        home = home_of(item, self.partitions)
+        if (item.partition, home) != (partition, partition):
+            raise ValueError(
+                f"an item of partition {home} was made for partition {item.partition} and is in a commit to {partition}: make it"
+                f" with Reception(…, partitions={self.partitions}), and commit those of one partition together"
+            )
 
     def _waiting_deliveries(self) -> Iterator[QuarantinedDelivery]:
         after = (-1, "")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ledger.errors import UnreadableBody
 from ledger.events import Receipt, event_of, receipt_of
-from ledger.facts import Fact, UnreadableDelivery, fact_of
+from ledger.facts import Fact, UnreadableDelivery, fact_of, quarantine_partition
 from ledger.mapper import EventCodec
 from ledger.signatures import REPLAY_WINDOW_S_DEFAULT, Secret, verify
 from ledger.webhooks import parse
@@ -22,7 +22,7 @@ class Reception:
     """How deliveries are received here: the active secrets (None: signing is switched off), the window, the partitions."""
 
     secrets: Sequence[Secret] | None
-    partitions: int = 1
+    partitions: int
     replay_window_s: int = REPLAY_WINDOW_S_DEFAULT
     codec: EventCodec = field(default_factory=EventCodec)
 
@@ -40,5 +40,7 @@ class Reception:
         except UnreadableBody as error:
             # Red Cloud gives up after five refusals, so an authentic but unreadable body is kept and answered 202.
             quarantine_id = hashlib.sha256(receipt.body).digest()[:QUARANTINE_ID_BYTES]
-            return UnreadableDelivery(quarantine_id, quarantine_id[0] % self.partitions, str(error), receipt)
+            return UnreadableDelivery(
+                quarantine_id, quarantine_partition(quarantine_id, self.partitions), str(error), receipt
+            )
         return fact_of(event_of(webhook, receipt), webhook.fact_key, self.codec, self.partitions)

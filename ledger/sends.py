@@ -33,8 +33,12 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AcceptedRequest:
-    """A request to send and what the provider answered. `rejected` are the entries of `errors`, verbatim."""
+    """A request to send and what the provider answered. `rejected` are the entries of `errors`, verbatim.
 
+    `digest` (32 bytes) is that of the whole content: the same JSON value has the same.
+    """
+
+    digest: bytes
     idempotency_key: str
     request: JSONObject
     results: Sequence[Result]
@@ -50,6 +54,7 @@ def parse_send(body: bytes) -> AcceptedRequest:
         if len(results) > RESULTS_MAX:
             raise MalformedSend(f"response.results has {len(results)} entries, expected at most {RESULTS_MAX}")
         return AcceptedRequest(
+            digest=hashlib.sha256(canonical(said)).digest(),
             idempotency_key=read_identifier(said.get("idempotencyKey"), "idempotencyKey"),
             request=_object(said.get("request"), "request"),
             results=[_result(result, f"response.results[{index}]") for index, result in enumerate(results)],
@@ -60,10 +65,10 @@ def parse_send(body: bytes) -> AcceptedRequest:
 
 
 def send_of(accepted: AcceptedRequest, body: bytes, *, partitions: int, now_us: int) -> Send:
-    """The entry in the register of idempotency keys; the same JSON value is the same content."""
-    send_id = send_id_of(accepted.idempotency_key)
-    digest = hashlib.sha256(canonical(parse_object(body))).digest()
-    return Send(accepted.idempotency_key, partition_of(send_id.bytes, partitions), send_id.bytes, digest, body, now_us)
+    """The entry in the register of idempotency keys. `body` is what `accepted` was read from."""
+    send_id = send_id_of(accepted.idempotency_key).bytes
+    partition = partition_of(send_id, partitions)
+    return Send(accepted.idempotency_key, partition, send_id, accepted.digest, body, now_us)
 
 
 def send_id_of(idempotency_key: str) -> UUID:

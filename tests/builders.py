@@ -177,4 +177,4 @@ def stored_facts(ledger: Ledger) -> list[tuple[str, int, bytes]]:
 def append_unreadable(ledger: Ledger, message_id: str, version: int) -> None:
     """Appends an event that no version of ours can read, as a newer program would leave one behind."""
     event = StoredEvent(stream_id(message_id), version, "message.of-the-future", b"\1")
-    LogRecorder(ledger.database).insert_events([event])
+    LogRecorder(ledger.database, 0, 1).insert_events([event])

@@ -4,7 +4,7 @@ import resource
 import sys
 
 from api import server, service, writer_process
-from api.command_line import demo, main
+from api.command_line import demo, main, serve
 from ledger import commit_channel
 from projections.read_models import ReadModels
 from projections.runner import Runner
@@ -52,6 +52,16 @@ def main_with_a_thread_that_dies() -> None:
         raise MemoryError(self)
 
     ReadModels.wake = die  # type: ignore[method-assign]
+    main()
+
+
+def main_that_cannot_say_that_it_listens() -> None:
+    """A server that fails between its start and the word of it."""
+
+    def fail(*_arguments: object) -> None:
+        raise RuntimeError("nothing can be said")
+
+    serve._announce = fail  # type: ignore[assignment]  # noqa: SLF001 - whatever it says may fail
     main()
 
 

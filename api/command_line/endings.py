@@ -27,6 +27,7 @@ STATUS_OF: Mapping[type[Exception], int] = {
     NothingToRollBackTo: SOMETHING_WRONG,
     errors.LedgerError: WRONG_USAGE,
     SQLAlchemyError: WRONG_USAGE,
+    UnicodeEncodeError: WRONG_USAGE,
     Exception: SOMETHING_WRONG,
 }
 """By the nearest class: what is not in the data or wrong with it is 1; questions, settings and databases that fail are 2."""
@@ -82,6 +83,8 @@ def line_of(error: Exception) -> str:
             return str(error)[:REASON_CHARACTERS_MAX]
         case SQLAlchemyError():
             return f"LEDGER_DATABASE_URL: the database cannot be used: {said(error)}"
+        case UnicodeEncodeError():  # an argument that is no text: Python reads its bytes as halves of surrogate pairs
+            return f"{error.object[:80]!r} is not UTF-8 text: copy it again"
         case _:
             told = (str(error).splitlines() or [""])[0][:200]
             return (

@@ -15,7 +15,7 @@ from api.console.quarantine import waiting
 from api.console.rendering import PAGE_HEADERS, counted, see_other
 from api.console.visit import Console, Visit
 from api.http.problems import TooManyStreams
-from api.verifying import last_verification
+from api.verifying import known_verification
 from ledger.durations import lasting
 from ledger.errors import LedgerError, NotFound
 from ledger.positions import Position
@@ -39,10 +39,10 @@ def operations_page(visit: Visit) -> Response:
         told=_told(visit.console.pulse, sample),
         projections=sample.projections,
         quarantined=waiting(visit),
-        warnings=visit.service.clock.warnings(),
+        warnings=[*visit.service.clock.warnings(), *visit.service.readiness.warnings(visit.service.trail)],
         reasons=visit.service.readiness.reasons(),
         heads=heads,
-        verified=last_verification(visit.service.trail),
+        verified=known_verification(visit.service.trail),
         samples=SAMPLES_MAX,
         started=visit.asked("rebuilding"),
     )

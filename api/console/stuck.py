@@ -9,7 +9,7 @@ from api.console.quarantine import waiting
 from api.console.rendering import query_url
 from api.console.visit import Visit
 from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
-from api.verifying import last_verification
+from api.verifying import known_verification
 from ledger.provider import Status
 from projections.stuck import stuck_filters
 
@@ -36,7 +36,7 @@ def stuck_page(visit: Visit) -> Response:
         counted_max=STUCK_COUNTED_MAX,
         quarantined=waiting(visit),
         projections=pulse.projections,
-        verified=last_verification(visit.service.trail),
+        verified=known_verification(visit.service.trail),
     )
 
 

@@ -27,11 +27,13 @@ SLICE_BYTES_MAX = 4 * 1024 * 1024
 
 
 async def post_send(service: Service, _caller: Caller, request: Request) -> Response:
-    """Registers the idempotency key, then records each result on its message."""
+    """Registers the idempotency key, then records each result on its message.
+
+    What computes does so in a thread: megabytes of JSON on the event loop would keep every webhook waiting.
+    """
     body = await read_body(request.scope, request.receive)
-    accepted, now_us = parse_send(body), service.now_us()
-    slices = _slices(accepted)
-    partitions = service.ledger.partitions
+    now_us, partitions = service.now_us(), service.ledger.partitions
+    accepted, slices = await asyncio.to_thread(_read, body)
     registered = await service.submit(send_of(accepted, body, partitions=partitions, now_us=now_us))
     if isinstance(registered, Registered) and not registered.is_same:
         raise SendConflict(
@@ -39,7 +41,6 @@ async def post_send(service: Service, _caller: Caller, request: Request) -> Resp
         )
     placed = list[Outcome]()
     for each in slices:
-        # In a thread, because encoding megabytes on the event loop would keep every webhook waiting.
         facts = await asyncio.to_thread(
             acceptances_of, each, service.ledger.codec, partitions=partitions, now_us=now_us
         )
@@ -52,6 +53,12 @@ def get_send(service: Service, caller: Caller, request: Request) -> Response:
     """What was handed over under an idempotency key, and where its results stand in the log."""
     key = path_text(request, "idempotencyKey")
     return json_answer(send_answer(key, service.ledger.send(key), masked=caller.is_masked))
+
+
+def _read(body: bytes) -> tuple[AcceptedRequest, list[AcceptedRequest]]:
+    """What a body says, and the same in slices. MalformedSend."""
+    accepted = parse_send(body)
+    return accepted, _slices(accepted)
 
 
 def _slices(accepted: AcceptedRequest) -> list[AcceptedRequest]:

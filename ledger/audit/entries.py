@@ -102,9 +102,12 @@ def stored_entry(columns: tuple[Any, ...]) -> StoredEntry:
         values = dict(zip(AuditRow._fields[1:-1], columns[1:-1], strict=True)) | {"asked": asked, "result": result}
         return StoredEntry(row.number, msgspec.convert(values, AuditEntry), bytes(row.hash))
     except (msgspec.MsgspecError, TypeError, ValueError):
-        raise UnreadableEvent(
-            f"entry {columns[0]!r} of the audit trail is not as it was written; `ledger verify` says more"
-        ) from None
+        raise unreadable(columns[0]) from None
+
+
+def unreadable(number: object) -> UnreadableEvent:
+    """Somebody put something else in the place of an entry."""
+    return UnreadableEvent(f"entry {number!r} of the audit trail is not as it was written; `ledger verify` says more")
 
 
 def _text(members: dict[str, Any]) -> str:

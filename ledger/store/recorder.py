@@ -14,12 +14,14 @@ from eventsourcing.persistence import (
     Notification,
     OperationalError,
     PersistenceError,
+    ProgrammingError,
     StoredEvent,
 )
 from sqlalchemy import Connection, func, select
 from sqlalchemy import exc as sql_errors
 
 from ledger.chain import event_hash
+from ledger.facts import partition_of
 from ledger.store.database import Database
 from ledger.store.log import Head, LogRow, insert_events, latest_versions, lock_head
 from ledger.store.tables import events
@@ -29,11 +31,15 @@ FIRST_VERSIONS = (0, 1)
 
 
 class LogRecorder(ApplicationRecorder):
-    """One partition of the log. Appending is durable, gapless and in commit order; a version conflict is IntegrityError."""
+    """One partition of the log. Appending is durable, gapless and in commit order; a version conflict is IntegrityError.
 
-    def __init__(self, database: Database, partition: int = 0) -> None:
+    ProgrammingError for a stream that belongs to another partition: nobody would look for it in this one.
+    """
+
+    def __init__(self, database: Database, partition: int, partitions: int) -> None:
         self._database = database
         self._partition = partition
+        self._partitions = partitions
 
     def insert_events(self, stored_events: Sequence[StoredEvent], **_kwargs: Any) -> Sequence[int]:  # noqa: ANN401
         """Appends events whose versions the caller decided; the positions that they got."""
@@ -104,6 +110,8 @@ class LogRecorder(ApplicationRecorder):
 
     def _numbered(self, connection: Connection, head: Head, stored_events: Sequence[StoredEvent]) -> list[LogRow]:
         streams = {stream_bytes(each.originator_id) for each in stored_events}
+        for stream in streams:
+            self._expect_at_home(stream)
         versions = latest_versions(connection, self._partition, streams)
         rows: list[LogRow] = []
         for each in stored_events:
@@ -113,6 +121,14 @@ class LogRecorder(ApplicationRecorder):
             head = Head(head.position + 1, self._hash(head, stream, each))
             rows.append(self._row(head, stream, each))
         return rows
+
+    def _expect_at_home(self, stream: bytes) -> None:
+        home = partition_of(stream, self._partitions)
+        if home != self._partition:
+            raise ProgrammingError(
+                f"stream {UUID(bytes=stream)} belongs to partition {home}, and this recorder is of partition"
+                f" {self._partition}: take that of `Ledger.recorder(message_id)`"
+            )
 
     def _hash(self, head: Head, stream: bytes, each: StoredEvent) -> bytes:
         return event_hash(

@@ -76,7 +76,7 @@ def verify(
         damaged = beside.submit(damages, database)
         keys = [beside.submit(wrong_keys, database, end.partition, end.events) for end in ends]
         for end in ends:
-            part = PartitionWalk(end.partition, genesis_hash(ledger_id, end.partition), content)
+            part = PartitionWalk(end.partition, partitions, genesis_hash(ledger_id, end.partition), content)
             for checked in part.read(database, end.last):
                 if on_progress is not None:
                     on_progress(events + checked, total)

@@ -11,7 +11,7 @@ import msgspec
 from ledger.chain import event_hash
 from ledger.errors import LedgerError
 from ledger.events import Receipt, RequestAccepted, stream_id
-from ledger.json_values import canonical, parse_object
+from ledger.json_values import parse_object
 from ledger.mapper import EventCodec
 from ledger.reception import QUARANTINE_ID_BYTES
 from ledger.sends import parse_send, send_id_of
@@ -84,7 +84,7 @@ def is_quarantined_as(quarantine_id: bytes, receipt: bytes) -> bool:
 def is_sent_as(send_id: bytes, digest: bytes, body: bytes) -> bool:
     """Whether a registered send has the idempotency key and the content that it was registered with."""
     try:
-        said = canonical(parse_object(body))
-        return (send_id_of(parse_send(body).idempotency_key).bytes, hashlib.sha256(said).digest()) == (send_id, digest)
+        accepted = parse_send(body)
+        return (send_id_of(accepted.idempotency_key).bytes, accepted.digest) == (send_id, digest)
     except (LedgerError, TypeError, AttributeError):
         return False

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ledger.facts import partition_of
 from ledger.store import walk
 from ledger.store.database import Database
 from ledger.store.driver import said as said_by
@@ -18,10 +19,11 @@ WrongKeys = Callable[[], Sequence[WrongKey]]
 class PartitionWalk:
     """The walk along one partition: how far it came, and the hash there."""
 
-    def __init__(self, partition: int, genesis: bytes, content: Content | None) -> None:
+    def __init__(self, partition: int, partitions: int, genesis: bytes, content: Content | None) -> None:
         self.findings = Findings(partition)
         self.events = 0
         self._partition = partition
+        self._partitions = partitions
         self._number = 0
         self._cut_short = False
         self._hash = genesis
@@ -44,6 +46,10 @@ class PartitionWalk:
             if row[0] != number or hash_of(previous, self._partition, row) != row[6]:
                 number = self._explain(number, previous, row)
             previous = row[6]
+            if self._partitions > 1 and (home := _home_of(row, self._partitions)) != self._partition:
+                self.findings.add(
+                    number, f"the event's stream belongs to partition {home}, where it is looked for; {RESTORE}"
+                )
             if self._content is not None and (wrong := self._content.wrong_with(row)):
                 self.findings.add(number, wrong)
         self._number, self._hash = number, previous
@@ -134,6 +140,11 @@ class PartitionWalk:
 def cannot_be_read(error: SQLAlchemyError) -> str:
     """What the database said when it could not go on."""
     return f"the database cannot be read: {said_by(error)}; restore it from a backup (docs/RUNBOOK.md, verify)"
+
+
+def _home_of(row: walk.RawRow, partitions: int) -> int | None:
+    """The partition of an event's stream; None where its id is not of our kind."""
+    return partition_of(row[1], partitions) if isinstance(row[1], bytes) else None
 
 
 def _absent(expected: int, found: object) -> str:

@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
 import pytest
+from sqlalchemy import text
 
 from api.http.problems import KINDS, TYPE_BASE, kind_of, problem_of
+from api.verifying import known_verification, verification_warnings
 from ledger.audit.entries import AuditEntry
 from tests.api.running import Running, busy, until
 from tests.builders import body
@@ -58,6 +60,24 @@ def test_a_verification_with_findings_is_a_warning_until_one_is_clean(fresh: Run
     until(lambda: warnings() == [told])
     noted("clean", 0)
     until(lambda: warnings() == [])
+
+
+@pytest.mark.parametrize("result", ["nonsense", "{}", '{"events": "many"}'])
+def test_a_verification_that_was_changed_in_the_trail_is_a_warning_and_hides_nothing_else(
+    fresh: Running, result: str
+) -> None:
+    fresh.service.trail.append([AuditEntry(1, "operator", "command line", "verify", outcome="clean")])
+    with fresh.service.trail.database.writing() as connection:
+        connection.execute(text("UPDATE audit_entries SET result = :result"), {"result": result})
+    told = "entry 1 of the audit trail is not as it was written; `ledger verify` says more"
+
+    until(lambda: fresh.http.get("/readyz").json()["warnings"] == [told])
+    metrics = fresh.http.get("/metrics").text
+    assert "ledger_store_readable 1.0" in metrics
+    assert "ledger_quarantine_deliveries 0.0" in metrics
+    assert told in verification_warnings(fresh.service.trail)
+    assert fresh.get("/verification").json()["title"] == "A stored event cannot be read"
+    assert known_verification(fresh.service.trail) is None
 
 
 def test_many_who_ask_whether_it_is_ready_keep_nobody_from_being_answered(fresh: Running) -> None:

@@ -1,12 +1,14 @@
 """POST /sends and GET /sends/{idempotencyKey}: layer one, handed over by the user's own application."""
 
 import asyncio
+import threading
 from typing import Any
 
 import pytest
 
 from ledger.facts import Item, Outcome
 from ledger.group_commit import GroupCommit
+from ledger.sends import AcceptedRequest, parse_send
 from tests.api.running import Running, as_json, running, settings_at
 from tests.builders import body
 
@@ -162,6 +164,19 @@ def test_a_large_send_leaves_the_queue_to_webhooks(
 
     assert (answer.status_code, [each["messageId"] for each in answer.json()["messages"]]) == (202, ids)
     assert max(depths) <= waiting_max
+
+
+def test_a_send_is_read_beside_the_event_loop(fresh: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    read_by: list[str] = []
+
+    def read(raw: bytes) -> AcceptedRequest:
+        read_by.append(threading.current_thread().name)
+        return parse_send(raw)
+
+    monkeypatch.setattr("api.http.sending.parse_send", read)
+
+    assert fresh.post("/sends", as_json(send("idem_1", "msg_1"))).status_code == 202
+    assert [name.startswith("asking") for name in read_by] == [True]
 
 
 def test_a_send_that_a_full_queue_refuses_halfway_is_asked_for_again_and_then_recorded_to_its_end(

@@ -41,7 +41,7 @@ def inbound(number: int) -> bytes:
 
 def facts(block: int) -> list[Item]:
     """One block of the past, received: all that happens before a commit."""
-    reception = Reception(None)
+    reception = Reception(None, 1)
     numbered = enumerate(_bodies(block), block * BLOCK_EVENTS)
     return [reception.read(receipt(content, BEGAN_US + EACH_US * number)) for number, content in numbered]
 

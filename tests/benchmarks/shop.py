@@ -76,7 +76,7 @@ def _items(messages: int, now_us: int, part: int) -> list[Item]:
 
 def _under_way(first: int, messages: int, now_us: int) -> Iterator[Item]:
     codec = EventCodec()
-    reception = Reception(None, codec=codec)
+    reception = Reception(None, 1, codec=codec)
     each_us = DAYS * DAY_US // messages
     at_us = now_us - DAYS * DAY_US + first * each_us
     some = range(first, min(first + AT_ONCE, messages))

@@ -97,7 +97,7 @@ def deliver(url: str, events: int) -> None:
 
 def received(first: int, end: int) -> Iterator[Item]:
     """The same past, each delivery signed and verified."""
-    reception = Reception((Secret(SECRET_ID, SECRET),))
+    reception = Reception((Secret(SECRET_ID, SECRET),), 1)
     for number, content in enumerate(islice(past(), first, end), first):
         at_us = BEGAN_US + EACH_US * number
         headers = [(name.lower(), value) for name, value in signed_headers(SECRET, f"{at_us // 10**6}", content)]

@@ -9,6 +9,7 @@ import select
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -179,6 +180,25 @@ def test_a_server_of_two_partitions_ends_where_one_of_them_is_not_committed_for_
 
         assert server.process.wait(PATIENCE_S) == 2
         assert any("a thread that commits has died" in line for line in server.said)
+
+
+def test_a_server_that_fails_at_its_start_ends_with_its_writer_and_leaves_its_ledger_to_the_next_one(
+    tmp_path: Path,
+) -> None:
+    program = "from tests.programs import main_that_cannot_say_that_it_listens as main; main()"
+    ended = subprocess.run(
+        [sys.executable, "-c", program, "serve"],
+        env={**os.environ, **SECRETS, "LEDGER_DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db", "LEDGER_PORT": "0"},
+        timeout=6 * PATIENCE_S,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "nothing can be said" in ended.stderr
+    with serving(tmp_path) as following:
+        assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
 
 
 def test_a_server_whose_writer_fails_to_project_says_with_what_until_it_succeeds(tmp_path: Path) -> None:

@@ -41,8 +41,12 @@ def test_the_last_verification_is_shown_with_when_by_whom_and_what_was_found(tmp
         metrics = server.get("/metrics").text
         heads = [head.hash.hex() for head in server.service.ledger.heads()]
 
-    assert "Never verified." in never[0]
-    told = ("Never looked for.", "found everything as it was recorded.", "found 2 findings (0-2): run ledger verify .")
+    assert "No verification is on record." in never[0]
+    told = (
+        "No check is on record.",
+        "found everything as it was recorded.",
+        "found 2 findings (0-2): run ledger verify .",
+    )
     assert [words for page, words in zip(stuck, told, strict=True) if words not in page] == []
     assert never[1] == {"last": None}
     assert "by anna Found everything as it was recorded Looked at 2 events" in clean[0]

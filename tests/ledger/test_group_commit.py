@@ -331,7 +331,7 @@ def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody
 
 def test_unreadable_deliveries_wait_in_the_same_queue(gate: Gate) -> None:
     async def story() -> Outcome:
-        unreadable = Reception(None).receive([], b"not JSON", now_us=NOW_US)
+        unreadable = Reception(None, 1).receive([], b"not JSON", now_us=NOW_US)
         assert isinstance(unreadable, UnreadableDelivery)
         async with writer(gate) as group:
             answers = [group.submit(each) for each in (fact(queued()), unreadable, fact(queued()))]
@@ -348,6 +348,6 @@ def test_unreadable_deliveries_wait_in_the_same_queue(gate: Gate) -> None:
 
 
 def unreadable_id(body: bytes) -> str:
-    unreadable = Reception(None).receive([], body, now_us=NOW_US)
+    unreadable = Reception(None, 1).receive([], body, now_us=NOW_US)
     assert isinstance(unreadable, UnreadableDelivery)
     return unreadable.quarantine_id.hex()

@@ -1,5 +1,6 @@
 """What the user's own application hands over: read, or refused with the member that is wrong."""
 
+import hashlib
 import json
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from ledger.errors import MalformedSend
 from ledger.events import RequestAccepted
+from ledger.json_values import canonical
 from ledger.sends import AcceptedRequest, Result, parse_send, send_id_of, send_of
 from tests.builders import CODEC, NOW_US, acceptances, send_body
 
@@ -35,6 +37,7 @@ def test_a_request_and_its_partial_answer_are_read_with_the_rejected_verbatim() 
     said = json.loads(DOCUMENTED)
 
     assert parse_send(DOCUMENTED) == AcceptedRequest(
+        digest=hashlib.sha256(canonical(said)).digest(),
         idempotency_key="idem_order_789",
         request=said["request"],
         results=[Result("+15551234567", "msg_abc123", "QUEUED", said["response"]["results"][0])],

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -16,6 +17,7 @@ from ledger.positions import Position
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
 from ledger.signatures import Secret
+from ledger.store.commit import commit
 from ledger.verification import FINDINGS_PER_PARTITION_MAX, Verification, verify
 from ledger.verification.trail_walk import verify_trail
 from tests.builders import (
@@ -292,8 +294,19 @@ def test_an_event_in_another_message_s_stream_is_found_by_reading_the_bodies_aga
     assert "stream of another message" in finding.message
 
 
+def test_an_event_in_a_partition_where_nobody_looks_for_it_is_found(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=2) as ledger:
+        (at_home,) = facts([queued(1)], partitions=2)
+        ledger.commit([at_home])
+        elsewhere = 1 - at_home.partition
+        commit(ledger.database, elsewhere, [msgspec.structs.replace(at_home, partition=elsewhere)])
+
+        (finding,) = verify(ledger).findings
+        assert str(finding).startswith(f"{elsewhere}-1: the event's stream belongs to partition {at_home.partition}")
+
+
 def test_stored_bodies_verify_against_their_stored_signatures(ledger: Ledger) -> None:
-    reception = Reception([SECRET])
+    reception = Reception([SECRET], 1)
     good, forged = body("message.sent", "msg_9", sequence=1), body("message.sent", "msg_9", sequence=2)
     items = [
         reception.read(receipt_of(raw, signature_of(raw, secret=secret), NOW_US))
@@ -317,7 +330,7 @@ def test_an_event_that_this_program_cannot_read_is_found_by_reading_the_bodies_a
 
 def test_the_registers_hold_what_their_ids_say(ledger: Ledger, tamper: Tamper) -> None:
     raw = send_body(["msg_1"])
-    ledger.commit([Reception(None).receive([], each, now_us=NOW_US) for each in (b"first", b"second")])
+    ledger.commit([Reception(None, 1).receive([], each, now_us=NOW_US) for each in (b"first", b"second")])
     ledger.commit([send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US)])
     assert verify(ledger).findings == ()
 

@@ -33,7 +33,7 @@ from projections.spans import Attributes
 from tests.api.running import until
 from tests.projections.scene import START_US, Scene, inbound, outbound, projection_of
 
-SCENE_RECEPTION = Reception(None)
+SCENE_RECEPTION = Reception(None, 1)
 NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
 
 

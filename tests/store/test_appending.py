@@ -1,11 +1,12 @@
 """Promises 2 and 4: what a commit stores and answers, for one fact, for many at once, and for what nobody can read."""
 
+import tracemalloc
 from collections.abc import Iterator
 
 import pytest
 
 from ledger.errors import NotFound
-from ledger.facts import Fact, Placed, Quarantined, Registered, UnreadableDelivery
+from ledger.facts import Fact, Item, Placed, Quarantined, Registered, Send, UnreadableDelivery, home_of
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
 from ledger.message import fold
@@ -45,7 +46,7 @@ def shared_ledger(shared_store_url: str) -> Iterator[Ledger]:
 
 
 def unreadable(raw: bytes) -> UnreadableDelivery:
-    delivery = Reception(None).receive([], raw, now_us=NOW_US)
+    delivery = Reception(None, 1).receive([], raw, now_us=NOW_US)
     assert isinstance(delivery, UnreadableDelivery)
     return delivery
 
@@ -212,6 +213,44 @@ def test_a_send_tells_where_each_of_its_messages_stands(store_url: str) -> None:
         assert found.recorded_at_us == NOW_US
         assert found.accepted == parse_send(raw)
         assert found.positions == [*places, None]
+
+
+def test_what_belongs_to_another_partition_is_refused_with_all_of_its_commit(store_url: str) -> None:
+    raws = [send_body(["msg_1"], f"idem_{number}") for number in range(20)]
+    made_for_one: list[Item] = [
+        *facts([queued(1, f"msg_{number}") for number in range(20)]),
+        *(Reception(None, 1).receive([], b"?%d" % number, now_us=NOW_US) for number in range(20)),
+        *(send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US) for raw in raws),
+    ]
+    with Ledger.open(store_url, partitions=4) as ledger:
+        strays = [each for each in made_for_one if home_of(each, 4) != 0]
+        of_all: list[Item] = [*facts([queued(1, f"msg_{number}") for number in range(20)], partitions=4)]
+        commits: list[list[Item]] = [of_all, *([each] for each in strays)]
+        for items in commits:
+            with pytest.raises(ValueError, match=r"make it with Reception\(…, partitions=4\)"):
+                ledger.commit(items)
+
+        assert {type(each) for each in strays} == {Fact, UnreadableDelivery, Send}
+        assert stored_facts(ledger) == []
+        assert ledger.quarantined(limit=1) == []
+        assert verify(ledger).findings == ()
+
+
+def test_a_message_of_many_long_events_is_folded_without_holding_them(store_url: str) -> None:
+    long = [event(body("message.sent", "msg_1", sequence=each, text="x" * 100_000)) for each in range(1, 301)]
+    with Ledger.open(store_url) as ledger:
+        ledger.commit(facts(long[:1]))
+        ledger.message("msg_1")  # what is loaded once is loaded by now
+        ledger.commit(facts(long))
+        tracemalloc.start()
+        try:
+            message = ledger.message("msg_1")
+            _, peak_bytes = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+
+    assert message == fold(long)
+    assert peak_bytes < 20_000_000  # of 30 MB, and once more as the library's objects
 
 
 def test_partitions_have_positions_and_chains_of_their_own(store_url: str) -> None:

@@ -78,7 +78,7 @@ class LedgerThatCrashes(RuleBasedStateMachine):
 
     @rule()
     def deliver_what_nobody_can_read(self) -> None:
-        self.ledger.commit([Reception(None).receive([], b"?", now_us=NOW_US)])
+        self.ledger.commit([Reception(None, 1).receive([], b"?", now_us=NOW_US)])
         self.attempts += 1
 
     @rule()

@@ -125,7 +125,7 @@ def test_what_is_kept_beside_the_log_is_answered_as_new_after_an_unknown_outcome
     proxy: SeveringProxy, where: Sever
 ) -> None:
     raw = send_body(["msg_1"])
-    unreadable = Reception(None).receive([], b"?", now_us=NOW_US)
+    unreadable = Reception(None, 1).receive([], b"?", now_us=NOW_US)
     assert isinstance(unreadable, UnreadableDelivery)
     with Ledger.open(proxy.url) as ledger:
         proxy.plan.append(where)

@@ -9,12 +9,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder, StoredEvent
+from eventsourcing.persistence import AggregateRecorder, ApplicationRecorder, EventStore, ProgrammingError, StoredEvent
 from eventsourcing.tests import persistence as library
 
+from ledger.events import stream_id
 from ledger.ledger import Ledger
+from ledger.mapper import MessageMapper, StreamEvent
 from ledger.store.recorder import LogRecorder
 from ledger.verification import verify
+from tests.builders import fact, queued
 
 MAKES_NO_CLAIM = {"test_performance", "test_concurrent_throughput"}
 """These print speeds and check nothing; ours are in `tests/benchmarks/`."""
@@ -40,14 +43,14 @@ class RecorderFromTheTest:
     ledger: Ledger
 
     def create_recorder(self) -> ApplicationRecorder:
-        return LogRecorder(self.ledger.database)
+        return LogRecorder(self.ledger.database, 0, 1)
 
 
 class AggregateRecorderSuite(RecorderFromTheTest, library.AggregateRecorderTestCase):
     """Streams: versions, conflicts, selecting by version."""
 
     def create_recorder(self) -> AggregateRecorder:  # type: ignore[override]
-        return StreamsOnly(LogRecorder(self.ledger.database))
+        return StreamsOnly(LogRecorder(self.ledger.database, 0, 1))
 
 
 class ApplicationRecorderSuite(RecorderFromTheTest, library.ApplicationRecorderTestCase[ApplicationRecorder]):
@@ -87,10 +90,28 @@ def test_the_recorder_passes_the_library_s_own_suite(
 
 def test_the_recorder_does_not_offer_subscriptions_and_says_what_to_do(store_url: str) -> None:
     with Ledger.open(store_url) as ledger, pytest.raises(NotImplementedError, match="pull with select_notifications"):
-        LogRecorder(ledger.database).subscribe()
+        LogRecorder(ledger.database, 0, 1).subscribe()
 
 
 def test_each_partition_is_a_recorder_of_its_own(store_url: str) -> None:
     with Ledger.open(store_url, partitions=2) as ledger:
-        assert [LogRecorder(ledger.database, each).max_notification_id() for each in range(2)] == [None, None]
-        assert LogRecorder(ledger.database, 1).select_events(UUID(int=1)) == []
+        assert [LogRecorder(ledger.database, each, 2).max_notification_id() for each in range(2)] == [None, None]
+        assert LogRecorder(ledger.database, 1, 2).select_events(UUID(int=1)) == []
+
+
+def test_a_stream_is_stored_where_it_is_looked_for_and_nowhere_else(store_url: str) -> None:
+    with Ledger.open(store_url, partitions=4) as ledger:
+        ids = [f"msg_{number}" for number in range(12)]
+        for message_id in ids:
+            store = EventStore(MessageMapper(ledger.codec), ledger.recorder(message_id))
+            store.put([StreamEvent(stream_id(message_id), 1, queued(1, message_id))])
+        strays = [each for each in ids if fact(queued(1, each), partitions=4).partition != 0]
+        for message_id in strays:
+            with pytest.raises(
+                ProgrammingError, match=r"belongs to partition [123], and this recorder is of partition 0"
+            ):
+                LogRecorder(ledger.database, 0, 4).insert_events([StoredEvent(stream_id(message_id), 2, "t", b"")])
+
+        assert len(strays) > 4
+        assert [ledger.message(each).event_count for each in ids] == [1] * len(ids)
+        assert verify(ledger).findings == ()

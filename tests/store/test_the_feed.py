@@ -227,7 +227,7 @@ def test_an_event_that_cannot_be_read_has_its_place_in_the_feed_and_stops_nobody
     stream = stream_id("msg_1")
     with Ledger.open(store_url) as ledger:
         ledger.commit([fact(queued(1))])
-        LogRecorder(ledger.database).insert_events(
+        LogRecorder(ledger.database, 0, 1).insert_events(
             [StoredEvent(uuid4(), 1, "message.of-the-future", b"\1"), StoredEvent(stream, 2, "message.sent", b"\2")]
         )
         ledger.commit([fact(delivered(3))])

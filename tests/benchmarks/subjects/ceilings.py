@@ -97,7 +97,7 @@ def _log(bench: Bench, engine: Engine) -> Iterator[Database]:
 
 def _rows() -> Iterator[LogRow]:
     """Rows of the log without end."""
-    reception = Reception(None)
+    reception = Reception(None, 1)
     versions: dict[bytes, int] = {}
     head = Head(0, bytes(32))
     for number, body in zip(count(), lifecycles(), strict=False):
