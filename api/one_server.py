@@ -3,8 +3,8 @@
 Commands that read or rebuild need no claim. On PostgreSQL any number of servers may share a ledger.
 """
 
+import fcntl
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -102,10 +102,6 @@ def _unescaped(place: str) -> Path:
 def _lock(lock_file: Path, file: Path) -> int:
     """A lock on a file of its own, because SQLite uses locks on the ledger's. The system takes it back however we end."""
     descriptor = _opened(lock_file)
-    if sys.platform == "win32":
-        return descriptor
-    import fcntl  # noqa: PLC0415 - not on Windows
-
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

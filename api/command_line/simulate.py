@@ -5,7 +5,7 @@ import json
 import secrets
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -138,14 +138,12 @@ async def _stoppable(plan: Plan, on_progress: simulation.OnProgress | None) -> S
         loop.remove_signal_handler(signal_number)
 
     for signal_number in (signal.SIGINT, signal.SIGTERM):
-        with suppress(NotImplementedError):  # Windows: there Ctrl-C ends it at once.
-            loop.add_signal_handler(signal_number, stopped, signal_number)
+        loop.add_signal_handler(signal_number, stopped, signal_number)
     try:
         return await simulation.simulate(plan, on_progress=on_progress, stop=stop)
     finally:
         for signal_number in (signal.SIGINT, signal.SIGTERM):
-            with suppress(NotImplementedError):
-                loop.remove_signal_handler(signal_number)
+            loop.remove_signal_handler(signal_number)
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:

@@ -1,8 +1,8 @@
 """What a command leaves in the audit trail: on disk before anything personal is printed, and after whatever it administers."""
 
 import os
+import pwd
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 
@@ -94,10 +94,6 @@ def _append(entry: AuditEntry) -> None:
 
 
 def _user_name() -> str:
-    if sys.platform == "win32":
-        return os.environ.get("USERNAME", "unknown")
-    import pwd  # noqa: PLC0415 - not on Windows
-
     try:
         return pwd.getpwuid(os.geteuid()).pw_name
     except KeyError:  # in a container a user may have no name
