@@ -116,3 +116,17 @@ def test_what_was_computed_before_a_message_was_folded_again_is_never_written_af
 
     with pytest.raises(OvertakenByAnother):
         ours.commit(prepared)
+
+
+def test_what_was_folded_a_moment_ago_is_not_gone_on_with_where_another_was_faster_since(scene: Scene) -> None:
+    ours, other = projector_of(scene), projector_of(scene)
+    scene.deliver(*(outbound(kind, "msg_1", number) for number, kind in enumerate(("queued", "sent", "delivery"), 1)))
+    one = Bounds(1, 1)
+    ours.apply(ours.batch(0, one))
+    other.apply(other.batch(1, one))
+
+    ours.look_again()  # as the runner does each second: so nobody is overtaken
+    ours.apply(ours.batch(2, one))
+
+    assert scene.held("msg_1").message.event_count == 3
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
