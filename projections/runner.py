@@ -23,7 +23,7 @@ from ledger.store.database import Database
 from ledger.store.driver import said
 from ledger.store.place import what_to_do_about_damage
 from ledger.store.sqlite import DAMAGED
-from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother
+from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoints_of
 from projections.heartbeats import beat
 from projections.log_batches import LIVE, Batch, is_of_the_log, reading_log
 from projections.projecting import Projector, is_poison
@@ -79,7 +79,8 @@ class Runner:
         self._reached = reached
         self._spans = spans
         self._projectors: dict[tuple[Generation, int], Projector] = {}
-        self._heads_done: list[int] = []
+        self._done: list[int] | None = None
+        self._is_left = False
         self._far_behind_since: float | None = None
         self._wake = threading.Event()
         self._is_over = threading.Event()
@@ -126,12 +127,28 @@ class Runner:
         """Projects one batch of each partition where there is something new; whether there was."""
         with reading_log(self._log) as connection:
             heads = [head.position for head in reads.heads(connection)]
-        if heads == self._heads_done:
-            return False
-        left = sum([self._advance(partition, head, len(heads)) for partition, head in enumerate(heads)])
+        if self._done is None:
+            self._done = self._how_far(heads)
+        left, done = 0, self._done
+        moved = [partition for partition, head in enumerate(heads) if done[partition] < head]
+        for partition in moved:
+            left_here = self._advance(partition, heads[partition], len(heads))
+            if left_here == 0:
+                done[partition] = heads[partition]
+            left += left_here
         self._tell_of_lag(left)
-        self._heads_done = [] if left else heads
-        return True
+        self._is_left = left > 0
+        return bool(moved)
+
+    def _how_far(self, heads: Sequence[int]) -> list[int]:
+        """How far the projections are in each partition, as register and checkpoints say; those that are left alone hold nobody up."""
+        with self._rows.reading() as connection:
+            at = [
+                [each.position for each in checkpoints_of(connection, registered.live_generation)]
+                for projection in self._projections
+                if (registered := entry(connection, projection.name)).version == projection.version
+            ]
+        return [min(positions) for positions in zip(heads, *at, strict=True)]
 
     def _advance(self, partition: int, head: int, partitions: int) -> int:
         """Projects the next batch of a partition into all projections at once; how many events one of them is still behind at most."""
@@ -244,7 +261,7 @@ class Runner:
                 self._rest(look_s, _rest_s(time.monotonic() - began_s) if worked else 0.0)
 
     def _rest(self, look_s: float, rest_s: float) -> None:
-        if self._heads_done and not self._is_over.is_set():
+        if not self._is_left and not self._is_over.is_set():
             time.sleep(rest_s)
             self._wake.wait(look_s)
 
@@ -275,7 +292,7 @@ class Runner:
             return
         # A rebuild in any process may have put another generation in place, and a crash of PostgreSQL may have taken back
         # what was committed here: look at the checkpoints again.
-        self._heads_done = []
+        self._done = None
         for projector in self._projectors.values():
             projector.look_again()
         with self._rows.writing() as connection:

@@ -27,7 +27,7 @@ from projections.checkpoints import OvertakenByAnother
 from projections.health import lag_in_words
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
-from projections.register import Entry, entry
+from projections.register import Entry, change, entry
 from projections.runner import REST_S_MIN, Runner
 from projections.spans import Attributes
 from tests.api.running import until
@@ -70,6 +70,51 @@ def test_appends_that_follow_one_another_share_passes(tmp_path: Path) -> None:
         took_s = time.monotonic() - began_s
 
     assert len(events_of_a_pass) <= 2 + took_s / REST_S_MIN
+
+
+def test_a_pass_visits_the_partitions_where_something_is_new_and_no_other(store_url: str) -> None:
+    visited: list[object] = []
+
+    @contextmanager
+    def noted(_name: str, told: Attributes) -> Iterator[None]:
+        visited.append(told["partition"])
+        yield
+
+    with Scene(store_url, partitions=16, spans=noted) as scene:
+        runner = scene.read_models.new_runner()
+        for number in range(5):
+            (position,) = scene.deliver(outbound("sent", f"msg_{number}", 1))
+            beat_now(runner)
+
+            assert (runner.pass_once(), runner.pass_once()) == (True, False)
+            assert visited == [position.partition]
+            visited.clear()
+
+
+def beat_now(runner: Runner) -> None:
+    runner._heartbeat_due = 0.0  # noqa: SLF001 - a second later
+    runner._beat()  # noqa: SLF001
+
+
+def test_rows_that_another_process_made_ours_again_are_gone_on_with_though_nothing_is_new(scene: Scene) -> None:
+    runner = scene.read_models.new_runner()
+    version = projection_of(scene, MESSAGE_STATUS).version
+    version_is(scene, version + 1)
+    (position,) = scene.deliver(outbound("sent", "msg_1", 1))
+    beat_now(runner)
+    assert (runner.pass_once(), runner.pass_once()) == (True, False)
+    assert scene.read_models.projection_status(MESSAGE_STATUS).lag_events == 1
+
+    version_is(scene, version)
+    beat_now(runner)
+
+    assert runner.pass_once()
+    assert scene.held("msg_1").position == position
+
+
+def version_is(scene: Scene, version: int) -> None:
+    with scene.read_models.stores.rows.writing() as connection:
+        change(connection, MESSAGE_STATUS, version=version)
 
 
 def test_what_fails_is_tried_again_ever_more_slowly_whatever_comes_meanwhile(
@@ -168,9 +213,10 @@ def test_a_runner_folds_on_from_the_rows_that_its_checkpoint_belongs_to(
     any_scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene = any_scene
+    quick, slow = scene.read_models.new_runner(), scene.read_models.new_runner()
+    slow.pass_once()
     scene.deliver(outbound("queued", "msg_1", 1), outbound("sent", "msg_1", 2), outbound("delivered", "msg_1", 3))
     monkeypatch.setattr("projections.runner.LIVE", Bounds(1, 1))
-    quick, slow = scene.read_models.new_runner(), scene.read_models.new_runner()
     quick.pass_once()
     others_turn = iter([quick.pass_once])
 
@@ -190,8 +236,9 @@ def test_a_runner_folds_on_from_the_rows_that_its_checkpoint_belongs_to(
 
 
 def test_what_is_no_event_s_fault_is_no_silent_end_of_a_pass(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene.deliver(outbound("sent", "msg_1", 1))
     runner = scene.read_models.new_runner()
+    runner.pass_once()
+    scene.deliver(outbound("sent", "msg_1", 1))
 
     def fail(*_: object) -> NoReturn:
         raise TypeError("a bug")
