@@ -128,7 +128,7 @@ def messages(  # noqa: PLR0913 - a parameter is an option
         more: JSONObject = {"hasMore": listed.has_more} if stuck else {}
         print_json({"items": [status_json(each) for each in listed.items], "next": listed.next, **more})
     else:
-        print_found(COLUMNS, [_row(each) for each in listed.items], SPARED)
+        print_found(COLUMNS, [_row(each) for each in listed.items], _spared(filters))
     if listed.has_more:
         tell_of_more(len(listed.items))
     if stuck and listed.items:
@@ -197,6 +197,16 @@ def _row(found: MessageStatus) -> tuple[object, ...]:
     code = None if body is None else failure_code(failure_details(body))
     reference = external_reference(message)
     return message.message_id, message.status.value, when_about(message.updated_at_us), reference, phone, code
+
+
+def _spared(filters: MessageFilters) -> tuple[str, ...]:
+    """What a narrow terminal is without: first what is the same in all rows, as it was asked for; of failures, last why."""
+    asked = {"status": filters.status, "reference": filters.external_reference, "phone": filters.phone}
+    same = [column for column, value in asked.items() if value is not None]
+    rest = [column for column in SPARED if column not in same]
+    if filters.status is Status.FAILED:
+        rest.sort(key="code".__eq__)
+    return (*same, *rest)
 
 
 def _conversation_row(found: Conversation) -> tuple[object, ...]:

@@ -92,8 +92,7 @@ def when(time_us: int | None) -> Markup:
     if time_us is None:
         return Markup('<span class="none">not told</span>')
     exact = write_time(time_us)
-    written = f"{day_of(time_us)}, {exact[11:19]} UTC"
-    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, written)
+    return Markup('<time datetime="{}" title="{}">{}</time>').format(exact, exact, _written(time_us))
 
 
 def clock(time_us: int) -> Markup:
@@ -109,10 +108,10 @@ def day_of(time_us: int) -> str:
 
 
 def ago(time_us: int, now_us: int) -> Markup:
-    """How long ago a moment was; the page's script keeps it true."""
+    """How long ago a moment was; the page's script keeps it true, and paper tells the moment."""
     exact = write_time(time_us)
-    return Markup('<time class="ago" datetime="{}" title="{}">{}</time>').format(
-        exact, exact, ago_words(time_us, now_us)
+    return Markup('<time class="ago" datetime="{}" title="{}" data-on-paper="{}">{}</time>').format(
+        exact, exact, _written(time_us), ago_words(time_us, now_us)
     )
 
 
@@ -177,6 +176,10 @@ def templates() -> Environment:
         "static_url": static_url,
     }
     return environment
+
+
+def _written(time_us: int) -> str:
+    return f"{day_of(time_us)}, {write_time(time_us)[11:19]} UTC"
 
 
 def _bounded(time_us: int) -> int:

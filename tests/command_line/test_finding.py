@@ -263,3 +263,29 @@ def test_no_id_and_no_number_is_cut_in_two_in_a_terminal_of_80_columns(
     assert [each for each in whole if each not in shown] == []
     assert max(len(re.sub(r"\x1b\[[0-9;]*m", "", line)) for line in shown.split("\r\n")) <= 80
     assert "Too narrow for: " in shown
+
+
+def test_failures_keep_their_code_in_a_terminal_of_80_columns_rather_than_what_was_asked_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    with Ledger.open(url) as ledger:
+        commit_each(ledger, facts([accepted(LONG_ID, reference="order_789012")]))
+    record(url, body("message.failed", LONG_ID, sequence=3, reason="Unknown destination handset"))
+    with Ledger.open(url) as ledger, ReadModels.open(ledger) as read_models:
+        read_models.catch_up()
+
+    shown = in_a_terminal(tmp_path, "messages", "--status", "failed", "--reference", "order_789012", columns=80)
+
+    assert [each for each in (LONG_ID, "Unknown destination handset") if each not in shown] == []
+    assert "Too narrow for: status, reference" in shown
+
+
+def test_what_was_asked_for_is_shown_where_there_is_room(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, body("message.failed", "msg_1", sequence=3, reason="Blocked"))
+    with Ledger.open(url) as ledger, ReadModels.open(ledger) as read_models:
+        read_models.catch_up()
+
+    shown = in_a_terminal(tmp_path, "messages", "--status", "failed", columns=80)
+
+    assert [each for each in ("msg_1", "failed", "Blocked") if each not in shown] == []
+    assert "Too narrow for" not in shown

@@ -278,6 +278,19 @@ def test_a_long_text_is_scrolled_with_the_keyboard_and_printed_whole(
     assert (on_a_screen, on_paper) == ([0], [])
 
 
+def test_paper_tells_when_and_not_how_long_ago(browser: Browser, long_words: Running) -> None:
+    page = browser.new_page(base_url=long_words.url)
+    page.goto("/console/messages")
+    page.emulate_media(media="print")
+    size, on_paper = page.locator("time.ago").first.evaluate(
+        "time => [getComputedStyle(time).fontSize, getComputedStyle(time, '::after').content]"
+    )
+    page.close()
+
+    assert size == "0px"
+    assert re.fullmatch(r'"[0-9]{1,2} \w{3} [0-9]{4}, [0-9:]{8} UTC"', on_paper)
+
+
 def test_every_way_is_open_to_the_keyboard(page: Page) -> None:
     page.goto("/console/messages")
     page.keyboard.press("Tab")
