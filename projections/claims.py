@@ -7,6 +7,7 @@ import os
 import secrets
 import socket
 from enum import Enum
+from pathlib import Path
 
 from sqlalchemy import Connection, update
 
@@ -87,8 +88,9 @@ def is_running(registered: Entry) -> bool:
     """Whether whoever claimed the rebuild is alive, as far as can be told from here."""
     if registered.rebuilder is None:
         return False
-    host, pid, _ = registered.rebuilder.rsplit(":", 2)
-    if host == socket.gethostname() and not _process_exists(int(pid)):
+    host, pid, rest = registered.rebuilder.rsplit(":", 2)
+    is_of_here = host == socket.gethostname() and rest.rpartition("-")[0] == _pid_namespace()
+    if is_of_here and not _process_exists(int(pid)):
         return False
     # A sign of life from the future is none: the clock was set back, or is another host's.
     return abs(now_us() - registered.rebuilder_seen_us) < LEASE_S * 1_000_000
@@ -100,7 +102,7 @@ def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
         seen_s = (now_us() - registered.rebuilder_seen_us) / 1_000_000
         host, pid, _ = str(registered.rebuilder).rsplit(":", 2)
         raise RebuildRunning(f"a rebuild of {name} runs in process {pid} on host {host}, last seen {seen_s:.1f} s ago")
-    owner = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    owner = f"{socket.gethostname()}:{os.getpid()}:{_pid_namespace()}-{secrets.token_hex(4)}"
     is_unchanged = read_models.c.rebuilder.is_not_distinct_from(registered.rebuilder)
     claimed = connection.execute(
         update(read_models)
@@ -117,6 +119,14 @@ def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
     if claimed.rowcount != 1:
         raise RebuildRunning(f"another rebuild of {name} was started at the same moment")
     return owner, registered
+
+
+def _pid_namespace() -> str:
+    """What tells apart where process ids are counted, as a container may have the name of its host; "" where there is no such thing."""
+    try:
+        return str(Path("/proc/self/ns/pid").stat().st_ino)
+    except OSError:
+        return ""
 
 
 def _process_exists(pid: int) -> bool:

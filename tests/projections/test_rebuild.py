@@ -22,7 +22,7 @@ from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
 from projections.checkpoints import Generation, OvertakenByAnother
-from projections.claims import LEASE_S, Cancelled
+from projections.claims import LEASE_S, Cancelled, is_running
 from projections.differences import Tables
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import delete_some, has_table
@@ -35,6 +35,8 @@ from projections.rows import upsert
 from tests import forks
 from tests.projections.scene import Scene, inbound, outbound, projection_of
 
+PID_OF_NOBODY = 2**22 + 1
+"""More than Linux gives to any process."""
 NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
 
 
@@ -425,6 +427,20 @@ def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> Non
         scene.read_models.claim_rebuild(MESSAGE_STATUS)
     assert scene.read_models.projection_status(MESSAGE_STATUS).state == "rebuilding"
     scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run()
+
+
+def test_whether_a_process_is_dead_is_asked_only_where_its_id_was_counted(scene: Scene) -> None:
+    """A container that has its host's network has its name as well, and other processes."""
+    scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    with scene.read_models.stores.rows.reading() as connection:
+        claimed = entry(connection, MESSAGE_STATUS)
+    host, pid, namespace_and_token = str(claimed.rebuilder).split(":")
+    assert int(pid) == os.getpid()
+
+    here = claimed._replace(rebuilder=f"{host}:{PID_OF_NOBODY}:{namespace_and_token}")
+    elsewhere = claimed._replace(rebuilder=f"{host}:{PID_OF_NOBODY}:1{namespace_and_token}")
+
+    assert (is_running(here), is_running(elsewhere)) == (False, True)
 
 
 @pytest.mark.parametrize("told", [1, 4])
