@@ -123,7 +123,8 @@ class Lease:
             if registered.rebuilder != self._owner:
                 return
             change(connection, self._projection.name, rebuilder=None, rebuild_cancelled=0)
-            if registered.rebuild_cancelled:
+            # A rollback builds none, and what a cut-off rebuild had built is not its own to drop.
+            if registered.rebuild_cancelled and registered.shadow == self._target.number:
                 change(connection, self._projection.name, shadow=None, shadow_version=None)
         if registered.rebuild_cancelled:
             self.drop_what_is_not_kept()

@@ -22,7 +22,7 @@ from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
 from projections.checkpoints import Generation, OvertakenByAnother
-from projections.claims import LEASE_S, Cancelled, is_running
+from projections.claims import LEASE_S, Cancelled, claim_rollback, is_running
 from projections.differences import Tables
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import delete_some, has_table
@@ -519,6 +519,24 @@ def test_a_second_rollback_never_brings_back_what_the_first_took_away(scene: Sce
     scene.read_models.rollback(MESSAGE_STATUS)
     with scene.read_models.stores.rows.reading() as connection:
         assert entry(connection, MESSAGE_STATUS).live == 1
+
+
+def test_a_cancelled_rollback_drops_nothing_of_a_rebuild_that_was_cut_off_before(scene: Scene) -> None:
+    filled(scene).read_models.claim_rebuild(MESSAGE_STATUS).run()
+    paused = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    with pytest.raises(RebuildPaused):
+        paused.run(stop_after(3, paused.pause))
+    cut_off = scene.read_models.projection_status(MESSAGE_STATUS).rebuild
+    stores, projection = scene.read_models.stores, projection_of(scene, MESSAGE_STATUS)
+
+    rollback, _ = claim_rollback(stores, projection, scene.read_models.wake)
+    cancel(scene)
+    with pytest.raises(RebuildCancelled):
+        rollback.run()
+
+    assert cut_off is not None
+    assert scene.read_models.projection_status(MESSAGE_STATUS).rebuild == cut_off
+    assert scene.read_models.claim_rebuild(MESSAGE_STATUS).run().events == 120 - cut_off.done
 
 
 def test_one_message_is_folded_again_by_itself(any_scene: Scene) -> None:
