@@ -6,6 +6,7 @@ and orders. Each question is one function in `queries_messages.py` or `queries_c
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from threading import Lock
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 from sqlalchemy import Connection
@@ -104,6 +105,7 @@ class ReadModels:
         self._waiters = Waiters(self._how_far)
         self._runner: Runner | None = None
         self._rebuilds: list[Rebuild] = []
+        self._rebuilds_lock = Lock()
 
     @classmethod
     def open(cls, ledger: Ledger, spans: Spans = unseen) -> Self:
@@ -132,9 +134,10 @@ class ReadModels:
 
     def stop(self) -> None:
         """Ends the runner after its current batch; pauses a rebuild that runs in this process. Idempotent."""
-        for rebuild in self._rebuilds:
+        with self._rebuilds_lock:
+            ours, self._rebuilds = self._rebuilds, []
+        for rebuild in ours:
             rebuild.pause()
-        self._rebuilds.clear()
         if self._runner is not None:
             self._runner.stop()
             self._runner = None
@@ -344,8 +347,8 @@ class ReadModels:
         return self._projections[name]
 
     def _own(self, rebuild: Rebuild) -> Rebuild:
-        self._rebuilds = [each for each in self._rebuilds if not each.is_over]
-        self._rebuilds.append(rebuild)
+        with self._rebuilds_lock:
+            self._rebuilds = [*(each for each in self._rebuilds if not each.is_over), rebuild]
         return rebuild
 
     def _rebuild_unless_somebody_does(self, name: str) -> None:

@@ -29,7 +29,7 @@ from projections.generations import delete_some, has_table
 from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, conversation_key
 from projections.log_batches import Bounds
 from projections.projecting import Projector
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, Rebuild, RebuildProgress
 from projections.register import entry
 from projections.rows import upsert
 from tests import forks
@@ -407,6 +407,32 @@ def test_a_rebuild_that_was_claimed_before_others_is_paused_when_the_read_models
 
     with pytest.raises(RebuildPaused, match="message-status was paused"):
         claimed.run()
+
+
+def test_rebuilds_that_are_claimed_in_two_threads_at_once_are_all_paused_when_the_read_models_stop(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read_models, claimed = filled(scene).read_models, list[Rebuild]()
+    another = threading.Thread(target=lambda: claimed.append(read_models.claim_rebuild(INBOUND_CONVERSATIONS)))
+    earlier = read_models.claim_rebuild(MESSAGE_STATUS)
+    earlier.run()
+
+    def is_over(rebuild: Rebuild) -> bool:
+        """Asked while the rebuilds are looked through: another thread then has time to claim one."""
+        if another.ident is None:
+            another.start()
+            another.join(0.5)
+        return rebuild is earlier
+
+    monkeypatch.setattr(Rebuild, "is_over", property(is_over, lambda *_: None), raising=False)
+    claimed.append(read_models.claim_rebuild(MESSAGE_STATUS))
+    another.join()
+    read_models.stop()
+
+    for each in claimed:
+        with pytest.raises(RebuildPaused):
+            each.run()
+    assert len(claimed) == 2
 
 
 def test_a_rebuild_leaves_the_write_ahead_log_empty(sqlite_scene: Scene) -> None:
