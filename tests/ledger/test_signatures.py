@@ -1,6 +1,7 @@
 """Verification: whatever arrives is either provably the provider's or refused, by one error of ours."""
 
 import hmac
+from contextlib import nullcontext
 
 import pytest
 from hypothesis import given, settings
@@ -45,6 +46,26 @@ def test_a_header_that_comes_twice_is_refused_even_where_both_say_the_same(repea
 def test_another_secret_is_refused() -> None:
     with pytest.raises(SignatureRefused, match="no active secret"):
         check(signed_headers(BODY, secret=Secret("main", b"a guess")))
+
+
+@pytest.mark.parametrize("right", [0, 1, 2, None])
+def test_how_long_it_takes_tells_neither_which_secret_it_was_nor_how_much_of_a_guess_is_right(
+    monkeypatch: pytest.MonkeyPatch, right: int | None
+) -> None:
+    secrets = [SECRET if each == right else Secret(f"other_{each}", b"of others") for each in range(3)]
+    expected = [hmac.digest(each.key, b"1732377600." + BODY, "sha256") for each in secrets]
+    compared: list[bytes] = []
+    compare = hmac.compare_digest
+
+    def noted(made: bytes, sent: bytes) -> bool:
+        compared.append(made)
+        return compare(made, sent)
+
+    monkeypatch.setattr(hmac, "compare_digest", noted)
+    with nullcontext() if right is not None else pytest.raises(SignatureRefused):
+        check(signed_headers(BODY), BODY, *secrets)
+
+    assert compared == expected
 
 
 @given(at=st.integers(0, len(BODY) - 1), change=st.integers(1, 255))

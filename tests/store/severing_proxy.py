@@ -28,6 +28,8 @@ class SeveringProxy:
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.plan: list[Sever] = []
         self.severed: list[Sever] = []
+        self.rewritten = (b"", b"")
+        """What the client says, and what the server is told instead."""
         port: int = self._listener.getsockname()[1]
         # Without TLS, so that the proxy can see a COMMIT go by.
         through = self._server.set(host="127.0.0.1", port=port).update_query_dict({"sslmode": "disable"})
@@ -57,7 +59,7 @@ class SeveringProxy:
                 if b"COMMIT" in asked and self.plan:
                     self._sever(client, server, asked)
                     return
-                server.sendall(asked)
+                server.sendall(asked.replace(*self.rewritten) if self.rewritten[0] else asked)
             hang_up(server)
             answering.join()
 

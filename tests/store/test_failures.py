@@ -90,6 +90,14 @@ def test_a_file_that_failed_is_named(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert said.startswith(f"{tmp_path}/ledger.db.read-models failed; ")
 
 
+def test_a_postgresql_that_does_not_wait_for_the_disk_although_it_was_asked_to_is_refused(proxy: SeveringProxy) -> None:
+    """As behind a pooler of connections that leaves out what is asked of a session."""
+    proxy.rewritten = (b"synchronous_commit=on ", b"synchronous_commit=0  ")
+
+    with pytest.raises(StoreUnavailable, match="refused synchronous_commit=on: it answered off"):
+        Ledger.open(proxy.url)
+
+
 @pytest.mark.parametrize("where", list(Sever))
 def test_a_connection_lost_in_commit_is_resolved_and_answered_as_recorded(proxy: SeveringProxy, where: Sever) -> None:
     with Ledger.open(proxy.url) as ledger:
