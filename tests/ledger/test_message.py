@@ -6,7 +6,16 @@ from collections.abc import Sequence
 import pytest
 
 from ledger.events import MessageEvent
-from ledger.message import Fold, Message, RequestAcceptance, external_reference, missing_sequences, number_id, steps
+from ledger.message import (
+    Fold,
+    Message,
+    Reference,
+    RequestAcceptance,
+    external_reference,
+    missing_sequences,
+    number_id,
+    steps,
+)
 from ledger.provider import Direction, Effect, Status
 from tests.builders import (
     NOW_US,
@@ -193,13 +202,14 @@ def test_missing_sequences_are_the_holes_between_lowest_and_highest_and_never_wa
 
 
 def test_the_reference_of_the_highest_sequence_that_carries_one_holds_whatever_its_effect() -> None:
-    message = given(queued(1, externalReference="first"), delivered(5)).when(
-        sent(3, externalReference="third"),
-        failed(3, externalReference="conflicting"),
-        sent(2, externalReference="second"),
+    message = given(queued(1, externalReference="first", providerMessageRef="SM1"), delivered(5)).when(
+        sent(3, externalReference="third", providerMessageRef="SM3"),
+        failed(3, externalReference="conflicting", providerMessageRef="SM_conflicting"),
+        sent(2, externalReference="second", providerMessageRef="SM2"),
     )
 
     assert external_reference(message.message) == "third"
+    assert message.message.provider_message_ref == Reference("SM3", 3)
 
 
 def test_without_a_reference_in_an_event_the_one_of_the_request_holds() -> None:

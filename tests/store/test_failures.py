@@ -129,6 +129,52 @@ def test_what_was_stored_before_an_unknown_outcome_stays_a_duplicate(proxy: Seve
 
 
 @pytest.mark.parametrize("where", list(Sever))
+def test_of_copies_in_one_commit_the_first_is_the_new_one_after_an_unknown_outcome_too(
+    proxy: SeveringProxy, where: Sever
+) -> None:
+    with Ledger.open(proxy.url) as ledger:
+        later = event(body("message.queued", sequence=1), received_at_us=NOW_US + 1)
+        proxy.plan.append(where)
+
+        assert ledger.commit(facts([queued(1), later])) == [
+            Placed(Position(0, 1), 1, is_new=True),
+            Placed(Position(0, 1), 1, is_new=False),
+        ]
+
+
+@pytest.mark.parametrize("where", list(Sever))
+def test_what_was_kept_beside_the_log_before_an_unknown_outcome_is_not_new_after_it(
+    proxy: SeveringProxy, where: Sever
+) -> None:
+    raw = send_body(["msg_1"])
+    with Ledger.open(proxy.url) as ledger:
+        outcomes: list[Outcome] = []
+        for now_us in (NOW_US, NOW_US + 1):
+            unreadable = Reception(None).receive([], b"?", now_us=now_us)
+            outcomes += ledger.commit([unreadable, send_of(parse_send(raw), raw, partitions=1, now_us=now_us)])
+            proxy.plan.append(where)
+
+    assert [each.is_new for each in outcomes if isinstance(each, Quarantined)] == [True, False]
+    assert [each for each in outcomes if isinstance(each, Registered)] == [
+        Registered(is_new=True, is_same=True),
+        Registered(is_new=False, is_same=True),
+    ]
+
+
+def test_an_attempt_in_the_microsecond_of_the_first_is_not_taken_for_it_after_an_unknown_outcome(
+    proxy: SeveringProxy,
+) -> None:
+    unreadable = Reception(None).receive([], b"?", now_us=NOW_US)
+    with Ledger.open(proxy.url) as ledger:
+        ledger.commit([unreadable])
+        proxy.plan.append(Sever.AFTER_COMMIT)
+        (kept,) = ledger.commit([unreadable])
+
+    assert isinstance(kept, Quarantined)
+    assert not kept.is_new
+
+
+@pytest.mark.parametrize("where", list(Sever))
 def test_what_is_kept_beside_the_log_is_answered_as_new_after_an_unknown_outcome_too(
     proxy: SeveringProxy, where: Sever
 ) -> None:
