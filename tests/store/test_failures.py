@@ -22,6 +22,7 @@ from ledger.store.driver import said
 from ledger.store.log import Head, lock_head
 from ledger.store.postgres import TIMEOUTS_MS, WRITER_IDLE_MS_MAX
 from ledger.store.reads import heads
+from ledger.store.registers import keep_unreadable, register_send
 from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from projections.checkpoints import Generation, lock
@@ -438,6 +439,38 @@ def test_a_commit_that_another_was_faster_than_goes_on_whatever_isolation_the_da
             assert connection.exec_driver_sql("SHOW transaction_isolation").scalar_one() == "repeatable read"
 
 
+def test_what_two_servers_keep_beside_the_log_at_the_same_moment_is_new_to_one_and_refused_to_none(
+    postgres: PrivatePostgres,
+) -> None:
+    raw = send_body(["msg_1"])
+    unreadable = Reception(None).receive([], b"?", now_us=NOW_US)
+    assert isinstance(unreadable, UnreadableDelivery)
+    send = send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US)
+    with (
+        postgres.fresh_database() as url,
+        Ledger.open(url) as one,
+        Ledger.open(url) as other,
+        ThreadPoolExecutor() as another_thread,
+    ):
+        with one.database.writing() as connection:
+            lock_head(connection, 0)
+            kept: list[Outcome] = [keep_unreadable(connection, unreadable), register_send(connection, send)]
+            answer = another_thread.submit(other.commit, [unreadable, send])
+            with one.database.asking() as asking:
+                while not asking.exec_driver_sql(WAITING).all() and not answer.done():
+                    pass
+        kept += answer.result()
+
+    quarantine_id = unreadable.quarantine_id.hex()
+    assert kept == [
+        Quarantined(quarantine_id, unreadable.reason, is_new=True),
+        Registered(is_new=True, is_same=True),
+        Quarantined(quarantine_id, unreadable.reason, is_new=False),
+        Registered(is_new=False, is_same=True),
+    ]
+
+
+WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 CANCEL_WAITING = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
 
