@@ -18,6 +18,7 @@ from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
 from ledger.signatures import Secret
 from ledger.store.commit import commit
+from ledger.store.log import Head, insert_events, lock_head, next_row
 from ledger.verification import FINDINGS_PER_PARTITION_MAX, Verification, verify
 from ledger.verification.trail_walk import verify_trail
 from tests.builders import (
@@ -326,6 +327,22 @@ def test_an_event_that_this_program_cannot_read_is_found_by_reading_the_bodies_a
 
     assert verify(ledger).findings == ()
     assert "cannot be read: unknown topic" in verify(ledger, deep=True).findings[0].message
+
+
+def test_a_fact_that_was_put_in_once_more_is_found_although_the_chain_holds(ledger: Ledger) -> None:
+    """By who knows how events are chained, or by a mistake of ours: of `msg_1` there are five events."""
+    with ledger.database.writing() as connection:
+        connection.execute(text("DROP INDEX events_by_fact"))
+        copied = fact(queued(1))
+        row = next_row(lock_head(connection, 0), copied, 7)
+        insert_events(connection, [row], Head(row.position, row.hash))
+
+    without, stream, again = verify(ledger).findings
+
+    assert "the unique index events_by_fact of the log is gone" in without.message
+    assert (stream.position, again.position) == (None, Position(0, 2))
+    assert f"stream {row.stream_id.hex()} in partition 0 has 6 events with versions from 1 to 7" in stream.message
+    assert f"the fact {copied.fact_key.hex()} is stored 2 times, expected once" in again.message
 
 
 def test_the_registers_hold_what_their_ids_say(ledger: Ledger, tamper: Tamper) -> None:
