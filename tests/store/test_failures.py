@@ -151,7 +151,7 @@ def test_what_was_kept_beside_the_log_before_an_unknown_outcome_is_not_new_after
     with Ledger.open(proxy.url) as ledger:
         outcomes: list[Outcome] = []
         for now_us in (NOW_US, NOW_US + 1):
-            unreadable = Reception(None).receive([], b"?", now_us=now_us)
+            unreadable = Reception(None, 1).receive([], b"?", now_us=now_us)
             outcomes += ledger.commit([unreadable, send_of(parse_send(raw), raw, partitions=1, now_us=now_us)])
             proxy.plan.append(where)
 
@@ -165,7 +165,7 @@ def test_what_was_kept_beside_the_log_before_an_unknown_outcome_is_not_new_after
 def test_an_attempt_in_the_microsecond_of_the_first_is_not_taken_for_it_after_an_unknown_outcome(
     proxy: SeveringProxy,
 ) -> None:
-    unreadable = Reception(None).receive([], b"?", now_us=NOW_US)
+    unreadable = Reception(None, 1).receive([], b"?", now_us=NOW_US)
     with Ledger.open(proxy.url) as ledger:
         ledger.commit([unreadable])
         proxy.plan.append(Sever.AFTER_COMMIT)
@@ -443,7 +443,7 @@ def test_what_two_servers_keep_beside_the_log_at_the_same_moment_is_new_to_one_a
     postgres: PrivatePostgres,
 ) -> None:
     raw = send_body(["msg_1"])
-    unreadable = Reception(None).receive([], b"?", now_us=NOW_US)
+    unreadable = Reception(None, 1).receive([], b"?", now_us=NOW_US)
     assert isinstance(unreadable, UnreadableDelivery)
     send = send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US)
     with (
