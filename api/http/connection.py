@@ -14,7 +14,7 @@ from typing import Any, cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.http.bodies import NOT_HTTP_BEHIND, TOO_SLOW
+from api.http.bodies import BODY_BYTES_MAX, NOT_HTTP_BEHIND, TOO_SLOW
 from api.http.problems import KINDS, PROBLEM_MEDIA_TYPE, problem_content
 from ledger.outage import Outage
 
@@ -22,6 +22,8 @@ HEAD_BYTES_MAX = 64 * 1024
 """Of a head, and of what frames a body without being of it: the lines of chunks, and trailers."""
 HEAD_DEADLINE_S = 10.0
 BODY_DEADLINE_S = 10.0
+BODY_PIECES_MAX = 8_192
+"""Each costs about what a small request does: bodies in chunks of a byte would keep everybody else waiting."""
 PIPELINED_MAX = 16
 """How many requests behind the one that is answered are taken. Each keeps a hundred times what it takes to send it."""
 UNREAD_S_MAX = 5.0
@@ -33,8 +35,8 @@ UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 log = logging.getLogger(__name__)
 
 
-class TooManyBehind(Exception):
-    """One request more than are taken at a time."""
+class TakenEnough(Exception):
+    """Stops the parser, within a piece of what came; never seen outside of this module."""
 
 
 class Connection(HttpToolsProtocol):
@@ -46,6 +48,8 @@ class Connection(HttpToolsProtocol):
     _body_is_open = False
     _takes_no_more = False
     _framing_bytes = 0
+    _body_pieces = 0
+    _unwanted_bytes = 0
     _held_head = b""
     _deadline: asyncio.TimerHandle | None = None
 
@@ -83,7 +87,8 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade):
-            self.send_400_response("")
+            if not (self._takes_no_more or self.transport.is_closing()):
+                self.send_400_response("")
 
     def _read_head(self, data: bytes) -> None:
         """Hands a head over whole, and with an offer of another protocol made unknown: a server may ignore it.
@@ -126,7 +131,7 @@ class Connection(HttpToolsProtocol):
         """A head begins; what came in one piece with it may be the body before, and counts for neither."""
         if len(self.pipeline) >= PIPELINED_MAX:
             self._take_no_more()
-            raise TooManyBehind
+            raise TakenEnough
         self._head_is_open = self._head_is_with_the_parser = True
         self._framing_bytes = 0
         super().on_message_begin()
@@ -145,10 +150,22 @@ class Connection(HttpToolsProtocol):
         self._end_deadline()
         super().on_headers_complete()
         self._body_is_open = True
+        self._body_pieces = self._unwanted_bytes = 0
 
     def on_body(self, body: bytes) -> None:
         """A piece of a body; what comes before the next one frames it."""
         self._framing_bytes = 0
+        self._body_pieces += 1
+        if self._body_pieces > BODY_PIECES_MAX:
+            self._refuse(413, "body-too-large", f"The body comes in more than {BODY_PIECES_MAX} pieces.")
+            raise TakenEnough
+        if (
+            self.cycle.response_complete
+        ):  # it was refused, or nobody wants it: where it is small, the connection goes on
+            self._unwanted_bytes += len(body)
+            if self._unwanted_bytes > BODY_BYTES_MAX:
+                self.transport.close()
+                raise TakenEnough
         super().on_body(body)
 
     def on_message_complete(self) -> None:
@@ -161,10 +178,9 @@ class Connection(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """What is not HTTP."""
         del msg
-        if not self._takes_no_more:
-            self._malformed.failed("malformed", "what came over a connection is not HTTP/1.1, and was refused")
-            if self._is_answering():
-                cast("dict[str, Any]", self.cycle.scope)[NOT_HTTP_BEHIND] = True
+        self._malformed.failed("malformed", "what came over a connection is not HTTP/1.1, and was refused")
+        if self._is_answering():
+            cast("dict[str, Any]", self.cycle.scope)[NOT_HTTP_BEHIND] = True
         self._refuse(400, "malformed-request", "This is not an HTTP/1.1 request.")
 
     def _head_too_slow(self) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.http.connection import PIPELINED_MAX
+from api.http.connection import BODY_PIECES_MAX, PIPELINED_MAX
 from tests.api.running import WEBHOOKS, Running, key_of, running, settings_at, signed, until
 from tests.api.test_connections import MiB, memory_bytes, problem_slug
 from tests.api.wire import Answer, Wire, request
@@ -91,6 +91,26 @@ def test_what_frames_a_body_has_an_end(server: Running, begun: bytes) -> None:
     assert (answer.status, problem_slug(answer.json()["type"])) == (431, "head-too-large")
     assert taken < 16 * MiB
     assert memory_bytes() - before < 16 * MiB
+
+
+def test_a_body_in_very_many_pieces_is_refused(server: Running, message_id: str) -> None:
+    raw = body("message.sent", message_id, sequence=1, note="x" * BODY_PIECES_MAX)
+    chunks = [b"1\r\n%c\r\n" % each for each in raw]
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, CHUNKED | signed(raw)), b"".join(chunks), b"0\r\n\r\n")
+        answer = wire.answer()
+        assert wire.is_closed()
+
+    assert (answer.status, problem_slug(answer.json()["type"])) == (413, "body-too-large")
+
+
+def test_a_body_that_nobody_wants_is_not_read_without_end(server: Running) -> None:
+    with server.wire() as wire:
+        wire.send(request("POST", "/nowhere", {"Content-Length": str(256 * MiB)}), b"x")
+        assert wire.answer().status == 404
+        taken = wire.send_until_refused([b"x" * 65_536] * (256 * 16))
+
+    assert taken < 16 * MiB
 
 
 def test_what_is_not_http_leaves_a_line_now_and_then(server: Running, caplog: pytest.LogCaptureFixture) -> None:
