@@ -59,8 +59,13 @@ def _refuse_what_is_no_ledger(file: Path) -> None:
         return
     if not file.is_file():
         raise SettingRefused(f"LEDGER_DATABASE_URL: {file} is not a file")
-    with file.open("rb") as opened:
-        begin = opened.read(len(SQLITE_MAGIC))
+    try:
+        with file.open("rb") as opened:
+            begin = opened.read(len(SQLITE_MAGIC))
+    except OSError as error:
+        raise SettingRefused(
+            f"LEDGER_DATABASE_URL: {file} cannot be read ({error.strerror}); is it another user's?"
+        ) from None
     if begin not in {b"", SQLITE_MAGIC}:
         raise SettingRefused(f"LEDGER_DATABASE_URL: {file} is not an SQLite database")
     if file.stat().st_nlink > 1:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
+from ledger.errors import StoreUnavailable
 from ledger.mapper import EventCodec
 from ledger.outage import Outage
 from ledger.store import reads
@@ -268,7 +269,13 @@ class Runner:
     def _failed(self, error: Exception) -> None:
         # The text of an error may quote rows, which are personal data; of those that say that a database cannot work none does.
         name = type(error).__name__
-        why = f"{name} ({said(error)})" if isinstance(error, OperationalError) else name
+        match error:
+            case OperationalError():
+                why = f"{name} ({said(error)})"
+            case StoreUnavailable():
+                why = f"{name} ({error})"
+            case _:
+                why = name
         self._outage.failed(name, "projecting failed and is tried again: %s", f"{why}{self._what_to_do(error)}")
         # Strangers may ask for this one. What SQLite says names nothing; PostgreSQL names hosts and users.
         self.last_error = why if self._rows.is_sqlite else name

@@ -1,6 +1,7 @@
 """`ledger serve`: starts in order or says in one line why not, and ends in order."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -32,6 +33,7 @@ from tests import forks
 from tests.api.running import until
 from tests.builders import body, signed_headers
 from tests.command_line.conftest import Run, serving
+from tests.damaging import damage_table
 from tests.engines import PrivatePostgres
 from tests.programs import FEW_OPEN_FILES
 from tests.serving import Serving
@@ -207,6 +209,45 @@ def test_a_server_whose_writer_fails_to_project_says_with_what_until_it_succeeds
         until(lambda: PROJECTING_FAILS in asked(server, "/readyz")["reasons"])
         rows.execute("DROP TRIGGER refuse")
         until(lambda: asked(server, "/readyz")["status"] == "ready")
+
+
+def test_a_server_whose_read_models_are_deleted_takes_webhooks_and_names_the_file(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        for file in tmp_path.glob(f"ledger.db{READ_MODELS}*"):
+            file.unlink()
+        gone = f"projecting fails with StoreUnavailable ({tmp_path}/ledger.db{READ_MODELS} is gone, or is another file"
+        until(lambda: any(gone in reason for reason in asked(server, "/readyz")["reasons"]))
+
+        assert delivered(server, "msg_1") == 202
+    assert any("projecting failed" in line and "put it back, or restart" in line for line in server.said)
+
+
+def test_a_server_starts_although_its_read_models_cannot_be_opened(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        assert delivered(server, "msg_1") == 202
+    damage_table(tmp_path / f"ledger.db{READ_MODELS}", "read_models")
+
+    with serving(tmp_path) as server:
+        assert delivered(server, "msg_2") == 202
+        until(lambda: len(asked(server, "/messages")["items"]) == 2)
+        (line,) = [line for line in server.said if "damaged" in line]
+        assert "and they are made again from the log" in line
+
+
+def test_a_ledger_that_its_user_may_not_read_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    (tmp_path / "ledger.db").touch()
+    monkeypatch.setattr(Path, "open", refuse)
+
+    with (
+        pytest.raises(SettingRefused, match=r"ledger\.db cannot be read \(Permission denied\)"),
+        claimed(tmp_path / "ledger.db"),
+    ):
+        pass
 
 
 def test_a_rebuild_is_ordered_from_the_writer_and_refused_where_it_cannot_begin(tmp_path: Path) -> None:
