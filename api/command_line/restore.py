@@ -6,14 +6,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.audit.acts import Act
+from api.command_line.endings import line_of
 from api.command_line.opening import file_of
-from api.command_line.terminal import AsJson, counted, print_json, said, to_stdout
+from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout
 from api.command_line.witnessing import note
 from api.one_server import claimed_whatever_it_is
 from api.settings import read_database_url
-from ledger.errors import SettingRefused
+from ledger.errors import LedgerError, SettingRefused
 from ledger.store.restore import Restored
 from ledger.store.restore import restore as restore_file
 from ledger.verification import NotedHead
@@ -57,7 +59,12 @@ def restore(
             file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), accepts_findings=accept_findings
         )
         found = len(restored.findings)
-        note(Act.RESTORE, heads=restored.heads, trailStayed=restored.trail_stayed, findings=found)
+        try:
+            note(Act.RESTORE, heads=restored.heads, trailStayed=restored.trail_stayed, findings=found)
+        except (LedgerError, SQLAlchemyError) as error:  # it is done all the same
+            to_stderr().print(
+                said(f"the audit trail does not know of this: {line_of(error)}", "yellow"), soft_wrap=True
+            )
     if as_json:
         print_json(_as_json(target, restored))
     else:
@@ -98,6 +105,9 @@ def _print(target: Path, restored: Restored) -> None:
         said("Prove it with a head that was noted elsewhere when the backup was made, or before:"), soft_wrap=True
     )
     console.print(said("  ledger verify --head POSITION:HASH", "bold"))
+    if restored.aside is not None and not restored.trail_stayed:
+        told = "The audit trail that was there is missing, damaged or another ledger's, and did not stay."
+        console.print(said(told, "yellow"), soft_wrap=True)
     if restored.aside is not None:
         console.print(said(f"What was there is {restored.aside} and what stands beside it."), soft_wrap=True)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.audit.trail import AuditTrail
-from ledger.errors import SettingRefused
+from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store import walk
@@ -16,12 +16,14 @@ from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
 from ledger.store.proof import Named, Proof, proved
 from ledger.store.schema import open_existing
-from ledger.store.sqlite import SQLITE, damages_in
+from ledger.store.sqlite import DAMAGED_FILE, SQLITE, damages_in
 from ledger.verification import Finding, NotedHead
 from ledger.verification.trail_walk import verify_trail
 
 ASIDE = ".replaced-"
 UNCHANGED = "nothing was changed"
+NO_TRAIL = (*DAMAGED_FILE, "no such table", "no such column")
+"""What SQLite says of a file that is no whole audit trail; whatever else it says is of the disk, of a lock or of rights."""
 
 
 class Restored(NamedTuple):
@@ -46,7 +48,8 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
     else the backup's takes its place.
 
     The caller holds the claim to the file, so nobody serves it. SettingRefused, with nothing changed, for what is no whole
-    backup, and for one in which `ledger verify` would find something, unless whoever restores accepts that. `moment` is part
+    backup, and for one in which `ledger verify` would find something, unless whoever restores accepts that. StoreUnavailable,
+    with nothing changed, where there is no room, or nobody can tell whether the trail that is there is whole. `moment` is part
     of the names under which things are put aside, all of which belong together: the ledger that was there can be opened under
     its new name.
 
@@ -55,7 +58,7 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
     """
     if backup.exists() and file.exists() and backup.samefile(file):
         raise SettingRefused(f"{backup} is the ledger itself and no backup of it; {UNCHANGED}")
-    unfinished = file.with_name(file.name + UNFINISHED)
+    unfinished, unfinished_trail = (each.with_name(each.name + UNFINISHED) for each in (file, _trail_of(file)))
     try:
         heads, ledger_id = _copied(backup, unfinished)
         _expect_whole_trail(_trail_of(backup), ledger_id)
@@ -64,8 +67,12 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
             _expect_no_findings(proof)
         trail_stays = _is_trail_of(_trail_of(file), ledger_id)
         beyond, otherwise = _compared(unfinished, _trail_of(file), ledger_id) if trail_stays else ([], [])
+        comes_with_trail = not trail_stays and _trail_of(backup).exists()
+        if comes_with_trail:
+            _copy(_trail_of(backup), unfinished_trail)
     except BaseException:
         unfinished.unlink(missing_ok=True)
+        unfinished_trail.unlink(missing_ok=True)
         raise
     was_there = file.exists()
     begun = _begun_aside(file) if was_there else None
@@ -77,8 +84,8 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
     for part in (*OF_SQLITE, *(name + end for name in beside for end in ("", *OF_SQLITE))):
         with suppress(FileNotFoundError):
             file.with_name(file.name + part).rename(aside.with_name(aside.name + part))
-    if not trail_stays:
-        _place_trail(_trail_of(backup), _trail_of(file))
+    if comes_with_trail:  # without one, the restored ledger begins a new one
+        unfinished_trail.rename(_trail_of(file))
     unfinished.rename(file)
     to_disk(file.parent)
     return Restored(heads, aside if was_there else None, trail_stays, beyond, otherwise, proof.findings)
@@ -124,23 +131,19 @@ def _expect_whole_trail(backup: Path, ledger_id: str) -> None:
 
 
 def _is_trail_of(file: Path, ledger_id: str, how: str = "?mode=rw") -> bool:
-    """Whether a file is a whole audit trail of a ledger."""
+    """Whether a file is a whole audit trail of a ledger; StoreUnavailable where that cannot be told, as on a full disk."""
     if not file.is_file():
         return False
     try:
         with closing(SQLITE.connect(file.absolute().as_uri() + how, uri=True)) as connection:
             (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             return (found, connection.execute("SELECT ledger_id FROM audit_head").fetchone()) == ("ok", (ledger_id,))
-    except SQLITE.DatabaseError:
-        return False
-
-
-def _place_trail(backup: Path, trail: Path) -> None:
-    """Puts the backup's audit trail in its place; without one, the restored ledger begins a new one."""
-    if backup.exists():
-        unfinished = trail.with_name(trail.name + UNFINISHED)
-        _copy(backup, unfinished)
-        unfinished.rename(trail)
+    except SQLITE.DatabaseError as error:
+        if any(words in str(error) for words in NO_TRAIL):
+            return False
+        raise StoreUnavailable(
+            f"{file} cannot be read: {error}; {UNCHANGED}; mend that, or move it away, and the backup's takes its place"
+        ) from error
 
 
 def _copied(backup: Path, copy: Path) -> tuple[list[str], str]:
@@ -170,7 +173,10 @@ def _heads(connection: Any, backup: Path) -> list[str]:  # noqa: ANN401 - a DBAP
 
 
 def _copy(file: Path, copy: Path) -> None:
-    copy.unlink(missing_ok=True)
-    make_private(copy)
-    shutil.copyfile(file, copy)
-    to_disk(copy)
+    try:
+        copy.unlink(missing_ok=True)
+        make_private(copy)
+        shutil.copyfile(file, copy)
+        to_disk(copy)
+    except OSError as error:
+        raise StoreUnavailable(f"{file} was not copied to {copy}: {error.strerror or error}; {UNCHANGED}") from error

@@ -1,5 +1,7 @@
 """`ledger restore`: a whole backup takes the place of the ledger, or nothing changes."""
 
+import errno
+import os
 import re
 import shutil
 from collections.abc import Callable
@@ -43,7 +45,7 @@ def junk_in_the_middle(content: bytes) -> bytes:
 
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file but the claim, which is no part of a ledger."""
-    return {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".lock"}
+    return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.suffix != ".lock"}
 
 
 def test_what_was_there_is_kept_under_another_name_and_can_be_read(run: Run, url: str, tmp_path: Path) -> None:
@@ -343,3 +345,54 @@ def test_a_backup_from_before_there_was_a_trail_begins_one(run: Run, url: str, t
 
     assert run("restore", "copy.db", LEDGER_DATABASE_URL=url).status == 0
     assert acts(url) == ["restore"]
+
+
+def test_an_audit_trail_that_cannot_be_looked_at_is_not_taken_for_a_damaged_one(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    run("explain", "msg_1", LEDGER_DATABASE_URL=url)
+    (tmp_path / "ledger.db.audit-wal").unlink(missing_ok=True)
+    (tmp_path / "ledger.db.audit-wal").mkdir()
+    before = contents(tmp_path)
+
+    refused = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    assert "ledger.db.audit cannot be read: unable to open database file; nothing was changed; mend" in refused.stderr
+    assert contents(tmp_path) == before
+    (tmp_path / "ledger.db.audit-wal").rmdir()
+    assert run("restore", "copy.db", "--json", LEDGER_DATABASE_URL=url).json["auditTrailStayed"] is True
+
+
+@pytest.mark.parametrize("copied", ["copy.db", "copy.db.audit"])
+def test_a_disk_without_room_is_told_and_nothing_was_changed(
+    run: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, copied: str
+) -> None:
+    for file in tmp_path.glob("ledger.db.audit*"):
+        file.unlink()
+    before, real = contents(tmp_path), shutil.copyfile
+
+    def copyfile(file: Path, copy: Path) -> object:
+        if file.name == copied:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(file))
+        return real(file, copy)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", copyfile)
+        refused = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert (refused.status, refused.stdout) == (2, "")
+    assert "No space left on device; nothing was changed" in refused.stderr
+    assert contents(tmp_path) == before
+
+
+def test_a_restore_that_the_audit_trail_cannot_note_tells_where_all_is(run: Run, url: str, tmp_path: Path) -> None:
+    run("explain", "msg_1", LEDGER_DATABASE_URL=url)
+    with closing(SQLITE.connect(tmp_path / "ledger.db.audit")) as trail:
+        trail.execute("CREATE TRIGGER refuse BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(FAIL, 'refused'); END")
+
+    restored = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert restored.status == 0
+    assert "What was there is " in restored.stdout
+    assert "the audit trail does not know of this: " in restored.stderr
