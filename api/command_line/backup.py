@@ -16,6 +16,7 @@ from api.command_line.terminal import AsJson, counted, print_json, progress_bar,
 from api.command_line.witnessing import administering
 from api.interpreter import rare_collections
 from ledger.audit.trail import AuditTrail
+from ledger.errors import LedgerError, StoreUnavailable
 from ledger.store.backup import back_up, expect_free
 from ledger.store.place import TRAIL
 from ledger.store.proof import Named, Proof, proved
@@ -57,6 +58,7 @@ def backup(
         rare_collections(),
         opened() as ledger,
         closing(AuditTrail.open(ledger)),
+        _kept_if_noted() as made,
         administering(Act.BACKUP) as result,
     ):
         log = expect_free(ledger.database, file)
@@ -66,6 +68,7 @@ def backup(
             proof = back_up(
                 log, trail, file, lambda log_copy, trail_copy: proved(log_copy, trail_copy, named, on_progress)
             )
+        made += [file, file.with_name(file.name + TRAIL)]
         result |= {"heads": proof.heads, "auditHead": proof.audit_head, "findings": len(proof.findings)}
     if as_json:
         print_json(_as_json(file, proof))
@@ -105,6 +108,20 @@ def _print(file: Path, proof: Proof) -> None:
     else:
         verdict = said(f"Both were verified: everything in them is as it was recorded ({read}).", "green")
     console.print(verdict, soft_wrap=True)
+
+
+@contextmanager
+def _kept_if_noted() -> Iterator[list[Path]]:
+    """What was made is removed where the audit trail cannot have its entry: a copy shows everything to whoever has it."""
+    made: list[Path] = []
+    try:
+        yield made
+    except BaseException as error:
+        for each in made:
+            each.unlink(missing_ok=True)
+        if made and isinstance(error, LedgerError):
+            raise StoreUnavailable(f"no backup was made, because a backup is noted: {error}") from error
+        raise
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.settings import unknown_settings
 from api.visible import visible
 from ledger import errors
-from ledger.store import damage
+from ledger.store import damage, database
 from ledger.store.driver import said
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 
@@ -63,12 +63,15 @@ def misspelt_before(error: Exception) -> Sequence[str]:
 
 @contextmanager
 def damage_said_once() -> Iterator[None]:
-    """Leaves damage to the line with which a command ends; `lasting` commands log it, as they may go on."""
-    damage.log.disabled = True
+    """Leaves damage, and a file that fails, to the line with which a command ends; `lasting` commands log it, as they may go on."""
+    told = (damage.log, database.log)
+    for log in told:
+        log.disabled = True
     try:
         yield
     finally:
-        damage.log.disabled = False
+        for log in told:
+            log.disabled = False
 
 
 def wants_tracebacks() -> bool:

@@ -9,7 +9,7 @@ import typer
 from api.command_line.endings import line_of, misspelt_before, status_of, wants_tracebacks
 from api.logs import configure_logs, is_for_people
 from api.settings import read_log_settings
-from ledger.store import damage
+from ledger.store import damage, database
 
 log = structlog.get_logger("api.ended")
 
@@ -18,7 +18,7 @@ log = structlog.get_logger("api.ended")
 def lasting() -> Iterator[None]:
     """Sets up log output as the settings say. Where programs read it, what goes wrong in the block is its last line."""
     as_json: bool | None = None
-    damage.log.disabled = False
+    damage.log.disabled = database.log.disabled = False
     configure_logs("info", as_json=as_json)
     try:
         level, as_json = read_log_settings()

@@ -148,7 +148,8 @@ class Database:
             with self._moving, engine.connect() as connection:
                 work(connection.connection.dbapi_connection)
         except WAL_ERRORS as error:
-            log.warning("the write-ahead log of %s was not %s: %s", self.file, what, str(error).splitlines()[0])
+            told = "the write-ahead log of %s was not %s: %s"
+            self._outage.failed(what, told, self.file, what, str(error).splitlines()[0])
             self.after_failure(error)
 
     def prove_writable(self) -> None:

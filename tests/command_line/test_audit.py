@@ -21,6 +21,7 @@ from ledger.ledger import Ledger
 from projections.read_models import MESSAGE_STATUS, ReadModels, Rebuild, RebuildReport
 from tests.builders import body
 from tests.command_line.conftest import Run, record
+from tests.damaging import damage_table
 from tests.pages import block
 
 PHONE = "+15557654321"
@@ -293,3 +294,16 @@ def test_an_entry_that_would_make_no_sense_is_wrong_usage(run: Run, arguments: l
     ended = run("key", *arguments)
 
     assert (ended.status, ended.stdout) == (2, "")
+
+
+def test_a_trail_that_is_damaged_is_told_in_one_line(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, INBOUND)
+    run("explain", "msg_1", LEDGER_DATABASE_URL=url)
+    damage_table(tmp_path / "ledger.db.audit", "audit_entries_by_holder")
+
+    refused = run("explain", "msg_1", LEDGER_DATABASE_URL=url)
+
+    assert refused.status == 2
+    (line,) = refused.stderr.splitlines()
+    assert "ledger.db.audit; move this audit trail away" in line

@@ -321,3 +321,17 @@ def test_a_backup_without_its_audit_trail_is_told_to_lack_it(run: Run, tmp_path:
     assert refused.status == 2
     assert "there is no audit trail in" in refused.stderr
     assert not (tmp_path / "copy.db.audit").exists()
+
+
+def test_a_backup_that_the_audit_trail_cannot_note_is_not_made(run: Run, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, QUEUED)
+    assert run("audit", LEDGER_DATABASE_URL=url).status == 0  # makes the trail
+    with closing(SQLITE.connect(tmp_path / "ledger.db.audit")) as trail:
+        trail.execute("CREATE TRIGGER refuse BEFORE INSERT ON audit_entries BEGIN SELECT RAISE(FAIL, 'refused'); END")
+
+    ended = run("backup", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert (ended.status, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("ledger: no backup was made, because a backup is noted: the audit trail cannot be")
+    assert list(tmp_path.glob("copy.db*")) == []

@@ -84,6 +84,19 @@ def test_a_pass_that_fails_is_told_and_the_next_one_does_its_work(
     assert verify(moving).findings == ()
 
 
+def test_passes_that_fail_one_after_the_other_are_one_line_in_ten_seconds(
+    moving: Ledger, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+    for _ in range(5):
+        moving.database.after_failure(sqlite.SQLITE.OperationalError("disk I/O error"))
+        moving.database.move()
+    (tmp_path / "away.db").rename(tmp_path / "ledger.db")
+
+    told = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert len([each for each in told if "was not moved" in each]) == 1
+
+
 def test_a_few_pages_are_left_where_they_are(moving: Ledger, tmp_path: Path) -> None:
     moving.commit([fact(queued(1))])
     moving.database.move()

@@ -79,7 +79,7 @@ def test_idle_work_that_fails_is_one_line_of_the_log(
     embedded.database.tidy()
 
     (warned,) = [each for each in caplog.records if each.levelname == "WARNING"]
-    assert warned.exc_info is None
+    assert not warned.exc_info
     assert warned.getMessage().startswith(f"the write-ahead log of {tmp_path}/ledger.db was not emptied: ")
 
 
