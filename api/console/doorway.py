@@ -26,6 +26,9 @@ from ledger.errors import LedgerError, NotFound
 from projections.errors import RebuildRunning
 
 COOKIE = "ledger_console"
+SESSION_ENDED, FORM_LOST = "session", "form"
+"""What the sign-in page says of a session that has ended: that alone, or that a form was not heeded either."""
+
 ASKED = (
     "q",
     "with",
@@ -117,11 +120,14 @@ def not_a_page(visit: Visit) -> Response:
 
 
 def sign_in_url(request: Request) -> str:
-    """The sign-in page, and where to go on from there."""
-    target = request.url.path if request.method == "GET" else "/console"
-    if request.method == "GET" and request.url.query:
+    """The sign-in page, where to go on from there, and whether a session has ended meanwhile."""
+    is_form = request.method == "POST"
+    # A form is sent to a path below that of its page.
+    target = request.url.path.rpartition("/")[0] if is_form else request.url.path
+    if request.url.query and not is_form:
         target = f"{target}?{request.url.query}"
-    return query_url("sign-in", {"next": None if target == "/console" else target})
+    ended = (FORM_LOST if is_form else SESSION_ENDED) if request.cookies.get(COOKIE) else None
+    return query_url("sign-in", {"next": None if target == "/console" else target, "ended": ended})
 
 
 async def _let_in(visit: Visit, way: Page | Action | Door) -> Visit:

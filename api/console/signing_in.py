@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from api.access import Caller, Scope, TooManyFailures, Unauthenticated
-from api.console.doorway import COOKIE
+from api.console.doorway import COOKIE, FORM_LOST, SESSION_ENDED
 from api.console.rendering import see_other
 from api.console.sessions import LASTS_S
 from api.console.visit import Visit
@@ -17,13 +17,18 @@ CANNOT_READ = (
     "cut short and texts withheld."
 )
 
+ENDED = {
+    SESSION_ENDED: "Your session has ended. Sign in to go on where you were.",
+    FORM_LOST: "Your session has ended, and nothing was done. Sign in, and send the form again.",
+}
+
 
 async def sign_in_page(visit: Visit) -> Response:
     """The form; who is in already goes on."""
     target = _safe(visit.asked("next"))
     if visit.caller.may(Scope.MASKED):
         return see_other(target)
-    return _form(visit, target)
+    return _form(visit, target, ended=ENDED.get(visit.asked("ended") or ""))
 
 
 def sign_in(visit: Visit) -> Response:
@@ -69,8 +74,10 @@ def _cookie(visit: Visit, session_id: str, lasts_s: int) -> str:
     return f"{cookie}; Secure" if is_https else cookie
 
 
-def _form(visit: Visit, target: str, wrong: str | None = None, status: int = 200) -> Response:
-    return visit.page("sign_in.html", status, target=target, wrong=wrong)
+def _form(
+    visit: Visit, target: str, wrong: str | None = None, status: int = 200, *, ended: str | None = None
+) -> Response:
+    return visit.page("sign_in.html", status, target=target, wrong=wrong, ended=ended)
 
 
 def _safe(target: str | None) -> str:

@@ -29,6 +29,22 @@ def test_without_a_session_every_page_leads_to_the_sign_in_and_back(ledger_with_
     )
 
 
+def test_who_was_in_learns_that_the_session_has_ended_and_that_a_form_was_not_heeded(
+    ledger_with_messages: Running,
+) -> None:
+    gone = Visitor(ledger_with_messages, "ledger_console=gone")
+
+    page = gone.get("/console/messages?status=failed").headers["location"]
+    form = gone.post("/console/operations/rebuild", name="message-status").headers["location"]
+
+    assert page == "/console/sign-in?next=%2Fconsole%2Fmessages%3Fstatus%3Dfailed&ended=session"
+    assert form == "/console/sign-in?next=%2Fconsole%2Foperations&ended=form"
+    nobody = Visitor(ledger_with_messages)
+    assert "Your session has ended. Sign in to go on where you were." in nobody.text(page)
+    assert "Your session has ended, and nothing was done." in nobody.text(form)
+    assert "has ended" not in nobody.text("/console/sign-in?ended=nonsense")
+
+
 def test_the_cookie_holds_no_key_and_stays_in_the_console(ledger_with_messages: Running) -> None:
     answer = Visitor(ledger_with_messages).post("/console/sign-in", key=key_of("reader"))
     cookie = answer.headers["set-cookie"]
