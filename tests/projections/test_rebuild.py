@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import count
 from pathlib import Path
@@ -17,7 +18,7 @@ from sqlalchemy import Connection
 from ledger.errors import NotFound
 from ledger.positions import Position
 from ledger.store.driver import Row, fetch, run
-from projections import comparison, differences, generations, lease, message_status
+from projections import claims, comparison, differences, generations, lease, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
 from projections import rows as rows_module
@@ -30,9 +31,10 @@ from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_
 from projections.log_batches import Bounds
 from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, Rebuild, RebuildProgress
-from projections.register import entry
+from projections.register import Entry, entry
 from projections.rows import upsert
 from tests import forks
+from tests.engines import PrivatePostgres
 from tests.projections.scene import Scene, inbound, outbound, projection_of
 
 PID_OF_NOBODY = 2**22 + 1
@@ -453,6 +455,24 @@ def test_a_second_start_is_refused_while_the_first_is_alive(scene: Scene) -> Non
         scene.read_models.claim_rebuild(MESSAGE_STATUS)
     assert scene.read_models.projection_status(MESSAGE_STATUS).state == "rebuilding"
     scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run()
+
+
+def test_of_two_that_claim_at_once_one_is_refused(postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only on PostgreSQL do two sessions look at the register before either writes into it."""
+    both_have_looked = threading.Barrier(2)
+
+    def entry_and_the_other_looks(connection: Connection, name: str) -> Entry:
+        found = entry(connection, name)
+        both_have_looked.wait(60)
+        return found
+
+    monkeypatch.setattr(claims, "entry", entry_and_the_other_looks)
+    with postgres.fresh_database() as url, Scene(url) as scene, ThreadPoolExecutor(2) as threads:
+        claimed = [threads.submit(scene.read_models.claim_rebuild, MESSAGE_STATUS) for _ in range(2)]
+        (refused,) = [error for each in claimed if (error := each.exception()) is not None]
+
+    assert isinstance(refused, RebuildRunning)
+    assert str(refused) == "another rebuild of message-status was started at the same moment"
 
 
 def test_whether_a_process_is_dead_is_asked_only_where_its_id_was_counted(scene: Scene) -> None:
