@@ -1,7 +1,7 @@
 """Promise 1 where the store fails: nothing acknowledged is lost, and what is tried again is stored once."""
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
@@ -470,6 +470,41 @@ def test_what_two_servers_keep_beside_the_log_at_the_same_moment_is_new_to_one_a
     ]
 
 
+def test_a_commit_that_postgresql_ends_because_of_a_deadlock_is_made_again(
+    postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An operator has locked the events, and wants the head, which the commit holds, before the commit wants the events."""
+    with (
+        postgres.fresh_database() as url,
+        Ledger.open(url) as ledger,
+        ThreadPoolExecutor(1) as another_thread,
+        operating(url) as operator,
+        ledger.database.asking() as asking,
+    ):
+        operator.exec_driver_sql("BEGIN")
+        operator.exec_driver_sql("SET LOCAL deadlock_timeout = '1h'")  # so it is the commit that finds the deadlock
+        operator.exec_driver_sql("LOCK TABLE events IN SHARE MODE")
+
+        wanted = list[Future[None]]()
+
+        def want_the_head() -> None:
+            operator.exec_driver_sql("SELECT position FROM partition_heads FOR UPDATE")
+            operator.exec_driver_sql("ROLLBACK")
+
+        def lock_head_and_let_another_want_it(connection: Connection, partition: int) -> Head:
+            monkeypatch.undo()
+            head = lock_head(connection, partition)
+            wanted.append(another_thread.submit(want_the_head))
+            while not asking.exec_driver_sql(WAITING).all():
+                pass
+            return head
+
+        monkeypatch.setattr("ledger.store.log.lock_head", lock_head_and_let_another_want_it)
+        assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=True)]
+        wanted[0].result()
+        assert len(stored_facts(ledger)) == 1
+
+
 WAITING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 CANCEL_WAITING = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 
@@ -477,13 +512,20 @@ CANCEL_WAITING = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait
 @contextmanager
 def waiting_for_a_standby_that_never_comes(url: str) -> Iterator[Connection]:
     """A server whose commits wait for a standby that there is none of; the connection of its operator."""
-    engine = create_engine(url, isolation_level="AUTOCOMMIT")
-    with engine.connect() as operator:
+    with operating(url) as operator:
         _name_standby(operator, "nobody")
         try:
             yield operator
         finally:
             _name_standby(operator, "")
+
+
+@contextmanager
+def operating(url: str) -> Iterator[Connection]:
+    """A connection whose transactions are what its statements make of them."""
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as operator:
+        yield operator
     engine.dispose()
 
 
