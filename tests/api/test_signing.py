@@ -175,7 +175,7 @@ def test_the_refusal_is_the_same_to_the_byte_whatever_was_wrong(server: Running)
 
     assert len({answer.body for answer in answers}) == 1
     assert {tuple(sorted(set(answer.headers) - {"date", "x-request-id"})) for answer in answers} == {
-        ("content-length", "content-type")
+        ("cache-control", "content-length", "content-type", "vary")
     }
 
 

@@ -324,6 +324,20 @@ class CodecOfTheFuture(EventCodec):
         return super().decode(topic, state)
 
 
+def test_a_message_that_is_folded_again_is_folded_as_far_as_its_read_model_is(any_scene: Scene) -> None:
+    scene = any_scene
+    scene.deliver(outbound("queued", "msg_1", 1))
+    scene.read_models.catch_up()
+    scene.deliver(outbound("sent", "msg_1", 2))
+
+    scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_1")
+    again = scene.held("msg_1").message.event_count
+    scene.read_models.catch_up()
+
+    assert (again, scene.held("msg_1").message.event_count) == (1, 2)
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
 def test_the_liveness_check_goes_red_when_no_runner_is_alive_though_the_lag_reads_0(scene: Scene) -> None:
     (position,) = scene.deliver(outbound("sent", "msg_1", 1))
     scene.read_models.catch_up()
