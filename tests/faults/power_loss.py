@@ -13,6 +13,7 @@ from random import Random
 
 from ledger.ledger import Ledger
 from ledger.store.place import READ_MODELS
+from ledger.store.tables import partition_heads
 from tests.faults.appender import FACTS_A_COMMIT, PROJECTING, ROWS_SYNCHRONOUS_OFF, SYNCHRONOUS_OFF, received
 from tests.faults.checks import lost, stored_bodies, stored_twice, unverified
 from tests.faults.crash_points import acknowledged_in
@@ -120,9 +121,8 @@ def _cut_logs_back(
     rows = {name: content for name, content in ends.after_power_cut(None).items() if READ_MODELS in name}
     for trial in range(trials):
         log: dict[str, bytes | None] = {}
-        while not any(
-            name.endswith("/ledger.db") for name in log
-        ):  # not even begun: no server opens that beside read models
+        # Not even begun: no server opens that beside read models.
+        while not any(partition_heads.name.encode() in (content or b"") for content in log.values()):
             disk = Disk(begin)
             for step in steps[: dice.randrange(len(steps) // 2)]:
                 disk.take(step)
