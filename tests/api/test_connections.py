@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from api.http.connection import HEAD_BYTES_MAX, PairedWrites
+from api.http.connection import HEAD_BYTES_MAX
+from api.http.paired_writes import PairedWrites
 from api.http.problems import KINDS, BodyCutOff, BodyTooSlow
 from tests.api.running import WEBHOOKS, Running, key_of, signed, until
 from tests.api.wire import Wire, request
