@@ -73,14 +73,22 @@ def _forget_what_ran_ahead_of_another(ledger: Ledger, rows: Database, projection
             if number is not None
         }
     for name, at in built.items():
-        ahead = [(partition, each) for partition, each in enumerate(at) if each.position > live[partition].position]
-        why = _why_without_events(ledger, ahead)
+        why = _why_not_on_from(ledger, live, at)
         if why is not None:
             told = "what a rebuild of %s that was cut off had built is dropped, because it is of another log: %s"
             log.warning(told, projection.name, why)
             with rows.writing() as connection:
                 change(connection, projection.name, rebuilder=None, **{name: None, f"{name}_version": None})
             drop_all_but_those_kept(rows, projection)
+
+
+def _why_not_on_from(ledger: Ledger, live: Sequence[Checkpoint], at: Sequence[Checkpoint]) -> str | None:
+    if len(at) != len(live):
+        return "that of another ledger"
+    found = enumerate(zip(at, live, strict=True))
+    return _why_without_events(
+        ledger, ((partition, each) for partition, (each, ours) in found if each.position > ours.position)
+    )
 
 
 def _why_without_events(ledger: Ledger, at: Iterable[tuple[int, Checkpoint]]) -> str | None:

@@ -101,3 +101,19 @@ def test_what_a_cut_off_rebuild_built_of_the_log_as_it_is_stays_when_it_is_opene
 
     assert sqlite_scene.read_models.claim_rebuild(MESSAGE_STATUS).run().events == 10
     assert caplog.messages == []
+
+
+def test_what_a_cut_off_rebuild_built_is_dropped_where_its_checkpoints_are_not_those_of_the_partitions(
+    sqlite_scene: Scene,
+) -> None:
+    deliver(sqlite_scene, "kept", 30)
+    cut_off_at(10, sqlite_scene.read_models.claim_rebuild(MESSAGE_STATUS))
+    with sqlite_scene.read_models.stores.rows.writing() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO checkpoints (projection, generation, partition, position, hash, revision, parked)"
+            " SELECT projection, generation, 1, position, hash, revision, parked FROM checkpoints WHERE generation = 2"
+        )
+
+    sqlite_scene.reopened()
+
+    assert sqlite_scene.read_models.claim_rebuild(MESSAGE_STATUS).run().events == 30
