@@ -31,13 +31,13 @@ class Readiness:
         read_models: ReadModels,
         prove_writable: Callable[[], None],
         projecting_error: Callable[[], str | None],
-        damages: Callable[[], list[str]],
+        troubles: Callable[[], list[str]],
     ) -> None:
         self._ledger = ledger
         self._prove_writable = prove_writable
         self._read_models = read_models
         self._projecting_error = projecting_error
-        self._damages = damages
+        self._troubles = troubles
         self._beginning = Lock()
         self._began_at_s = 0.0
         self._is_proved = Event()
@@ -59,7 +59,7 @@ class Readiness:
             finally:
                 self._looked_at_s = time.monotonic()
                 self._looking.release()
-        return [*self._warnings, *self._damages(), *self._of_verification]
+        return [*self._warnings, *self._troubles(), *self._of_verification]
 
     def reasons(self) -> list[str]:
         """Why not; empty where it can."""

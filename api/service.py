@@ -105,7 +105,7 @@ class Service:
 
     def __post_init__(self) -> None:
         self.readiness = Readiness(
-            self.ledger, self.read_models, self.prove_writable, lambda: self.projecting_error, lambda: self.damages
+            self.ledger, self.read_models, self.prove_writable, lambda: self.projecting_error, lambda: self.troubles
         )
 
     @classmethod
@@ -133,7 +133,16 @@ class Service:
     def damages(self) -> list[str]:
         """What any of our processes met of damage in a file, each once."""
         elsewhere = [] if self.writer_process is None else self.writer_process.damages
-        return list(dict.fromkeys([*self.read_models.damages, *elsewhere]))
+        trail = self.trail.database.damage
+        ours = [] if trail is None or trail.told is None else [trail.told]
+        return list(dict.fromkeys([*self.read_models.damages, *elsewhere, *ours]))
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is wrong although deliveries can be taken: damage, and that nobody can read because the trail cannot be written."""
+        failure = self.audit.failure
+        unread = [] if failure is None else [f"whoever reads is refused: {failure}"]
+        return [*self.damages, *unread]
 
     def start(self) -> None:
         """Starts who commits and projects, and a queue a partition in front of them; the writer of the audit trail; and who asks."""

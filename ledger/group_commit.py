@@ -114,7 +114,7 @@ class GroupCommit:
             failed = StoreUnavailable(f"the commit failed: {type(error).__name__}")
         if failed is not None:
             answers = [(waiting, failed) for waiting in batch]
-        else:
+        elif batch:  # a commit of nothing may succeed where no other does
             self._outage.worked()
         self._answer(answers)
         for proof in proofs:

@@ -3,6 +3,7 @@
 On SQLite it is a file of its own, so that an entry never waits for an append to the log, nor the other way about.
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -16,6 +17,7 @@ from ledger.chain import audit_genesis_hash
 from ledger.errors import SchemaMismatch, SettingRefused, StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.store.commit import durably
+from ledger.store.damage import StoreDamaged
 from ledger.store.database import Database, opening
 from ledger.store.driver import fetch, placeholder_of, run
 from ledger.store.place import TRAIL
@@ -23,6 +25,8 @@ from ledger.store.schema import CREATING, one_at_a_time
 from ledger.store.statements import insert_rows
 
 FORMAT = 1
+
+log = logging.getLogger(__name__)
 
 
 class AuditQuestion(NamedTuple):
@@ -58,23 +62,32 @@ class AuditTrail:
             _begin_or_check(ledger.database, ledger.identity.ledger_id)
             return cls(ledger.database, ledger.identity.ledger_id)
         place = audit_url(ledger.database.url)
-        if ledger.database.evidence and not Path(place.database or "").is_file():
+        is_missing = not Path(place.database or "").is_file()
+        if ledger.database.evidence and is_missing:
             raise SettingRefused(
                 f"there is no audit trail in {place.database}: a backup is two files, put this one beside the other"
             )
         url = place.render_as_string(hide_password=False)
         with opening(url, evidence=ledger.database.evidence) as database:
             _begin_or_check(database, ledger.identity.ledger_id)
+            if is_missing and any(head.position for head in ledger.heads()):
+                log.warning(
+                    "an audit trail begins in %s, and the log has events already: if there was one, who saw them is not known"
+                    " any more; put it back (docs/RUNBOOK.md)",
+                    place.database,
+                )
             return cls(database, ledger.identity.ledger_id)
 
     def append(self, entries: Sequence[AuditEntry]) -> list[int]:
-        """Makes entries durable in one transaction; their numbers. StoreUnavailable if it cannot.
+        """Makes entries durable in one transaction; their numbers. StoreUnavailable if it cannot, StoreDamaged.
 
         Where a connection was lost in COMMIT, entries may stand twice: better than not at all.
         """
         try:
             return durably(self.database, lambda _again: self._append(entries))
         except StoreUnavailable as error:
+            if isinstance(error.__cause__, StoreDamaged):
+                raise error.__cause__ from None
             raise StoreUnavailable(f"the audit trail cannot be written: {error}") from error
 
     def entries(self, question: AuditQuestion, *, before: int | None = None, limit: int) -> list[StoredEntry]:

@@ -13,6 +13,8 @@ from threading import Condition
 from ledger.audit.entries import AuditEntry
 from ledger.errors import LedgerError, QueueFull, ShuttingDown, StoreUnavailable
 from ledger.outage import Outage
+from ledger.store.damage import StoreDamaged
+from ledger.store.driver import said
 
 WAITING_MAX = 4_096
 BATCH_MAX = 512
@@ -37,6 +39,8 @@ class EntryWriter:
         self._waiting: deque[tuple[AuditEntry, Future[None]]] = deque()
         self._is_writing = False
         self._closing = False
+        self.failure: str | None = None
+        """Why the last entries were not written; None where they were."""
         self._thread = ThreadPoolExecutor(1, "ledger-audit")
         self._thread.submit(int)  # begins it now: later there may be no more threads to have
         self._outage = Outage(log, "the audit trail is written again")
@@ -90,10 +94,17 @@ class EntryWriter:
                 self._is_writing = False
                 self._state.notify_all()
 
-    def _failure_of(self, entries: Sequence[AuditEntry]) -> LedgerError | None:
+    def _failure_of(self, entries: Sequence[AuditEntry]) -> Exception | None:
         """Writes entries; why they are not written, where they are not."""
+        failed = self._tried(entries)
+        self.failure = None if failed is None else said(failed) if isinstance(failed, StoreDamaged) else str(failed)
+        return failed
+
+    def _tried(self, entries: Sequence[AuditEntry]) -> Exception | None:
         try:
             self._append(entries)
+        except StoreDamaged as error:
+            return error  # told where it was met
         except LedgerError as error:
             self._outage.failed(type(error).__name__, f"{NOT_WRITTEN}; %s", len(entries), error)
             return error
@@ -105,7 +116,7 @@ class EntryWriter:
 
 
 async def until_written(written: Future[None]) -> None:
-    """Returns once an entry is on disk; StoreUnavailable where it is not, or nobody can tell."""
+    """Returns once an entry is on disk; StoreUnavailable where it is not, or nobody can tell; StoreDamaged."""
     if not written.done():
         waiting = asyncio.wrap_future(written)
         waiting.add_done_callback(asyncio.Future.exception)  # whoever waits may have gone away
