@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.audit.acts import Act
 from ledger.audit.entries import unreadable
@@ -126,6 +127,8 @@ def verification_warnings(trail: AuditTrail) -> list[str]:
         found = last_verification(trail)
     except UnreadableEvent as error:
         return [str(error)]
+    except SQLAlchemyError:
+        return ["the audit trail cannot be read"]
     if found is None or found.is_clean:
         return []
     when = write_time(found.at_us)

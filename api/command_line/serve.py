@@ -22,6 +22,11 @@ from api.writer_process import writer_process
 from ledger.store.schema import shown
 from projections.setting_aside import set_damaged_aside
 
+NEW_TRAIL = (
+    "an audit trail begins, although the log has events: if there was one, who saw them is no longer known; stop, and put"
+    " it back (docs/RUNBOOK.md)"
+)
+
 log = structlog.get_logger("api.serve")
 
 
@@ -82,6 +87,8 @@ def warn(settings: Settings) -> None:
 def _announce(service: Service, url: str) -> None:
     """Where it listens; in a terminal also what to do next. Programs look for the line with `url`."""
     reload_on_hangup(service)
+    if service.trail.is_new and any(head.position for head in service.ledger.heads()):
+        log.warning(NEW_TRAIL, file=str(service.trail.database.file))
     for warning in verification_warnings(service.trail):
         log.warning(warning)
     log.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)

@@ -3,7 +3,6 @@
 On SQLite it is a file of its own, so that an entry never waits for an append to the log, nor the other way about.
 """
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -26,8 +25,6 @@ from ledger.store.statements import insert_rows
 
 FORMAT = 1
 
-log = logging.getLogger(__name__)
-
 
 class AuditQuestion(NamedTuple):
     """Which entries are asked for; None is "any". Times are microseconds since 1970, `until_us` exclusive."""
@@ -47,9 +44,10 @@ def audit_url(ledger_url: URL) -> URL:
 class AuditTrail:
     """An open audit trail. Every method may be called from any thread."""
 
-    def __init__(self, database: Database, ledger_id: str) -> None:
-        """`database` is the trail's own on SQLite, and the ledger's on PostgreSQL."""
+    def __init__(self, database: Database, ledger_id: str, *, is_new: bool = False) -> None:
+        """`database` is the trail's own on SQLite, and the ledger's on PostgreSQL; `is_new` where its file was begun just now."""
         self.database = database
+        self.is_new = is_new
         self.ledger_id = ledger_id
 
     @classmethod
@@ -70,13 +68,7 @@ class AuditTrail:
         url = place.render_as_string(hide_password=False)
         with opening(url, evidence=ledger.database.evidence) as database:
             _begin_or_check(database, ledger.identity.ledger_id)
-            if is_missing and any(head.position for head in ledger.heads()):
-                log.warning(
-                    "an audit trail begins in %s, and the log has events already: if there was one, who saw them is not known"
-                    " any more; put it back (docs/RUNBOOK.md)",
-                    place.database,
-                )
-            return cls(database, ledger.identity.ledger_id)
+            return cls(database, ledger.identity.ledger_id, is_new=is_missing)
 
     def append(self, entries: Sequence[AuditEntry]) -> list[int]:
         """Makes entries durable in one transaction; their numbers. StoreUnavailable if it cannot, StoreDamaged.

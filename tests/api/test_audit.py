@@ -31,6 +31,7 @@ from tests.api.running import KEYS, Running, as_json, key_of, running, settings_
 from tests.api.test_feed import stream
 from tests.builders import body, delivered, fact, send_body
 from tests.console.visitors import Visitor, signed_in
+from tests.damaging import damage_table
 
 PHONE, OUR_NUMBER, WORDS = "+15557654321", "+15551234567", "a private word"
 PERSONAL = ("5557654321", "5551234567", WORDS)
@@ -355,6 +356,38 @@ def test_what_the_trail_cannot_take_is_not_shown_and_webhooks_are_taken_all_the_
     assert [(each.status_code, "msg_1" in each.text) for each in refused] == [(503, False), (503, False)]
     assert refused[0].json()["type"] == "docs/HTTP.md#problem-store-unavailable"
     assert (delivered.status_code, masked.status_code, again.status_code) == (202, 200, 200)
+
+
+def test_where_the_trail_is_gone_readiness_says_that_nobody_can_read_and_until_when(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        server.deliver(body("message.sent", "msg_1", sequence=1))
+        place = Path(server.service.trail.database.file or "")
+        away = place.rename(place.with_suffix(".away"))
+        refused = server.get("/feed")
+        (warning,) = server.http.get("/readyz").json()["warnings"]
+        away.rename(place)
+        again = server.get("/feed")
+
+        assert (refused.status_code, again.status_code) == (503, 200)
+        assert warning.startswith("whoever reads is refused: the audit trail cannot be written: ")
+        assert str(place) in warning
+        assert server.http.get("/readyz").json()["warnings"] == []
+
+
+def test_a_damaged_trail_needs_an_operator_and_is_named(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        server.deliver(body("message.sent", "msg_1", sequence=1))
+        server.get("/feed")
+        place = Path(server.service.trail.database.file or "")
+    damage_table(place, "audit_entries")
+    with running(settings_at(tmp_path)) as server:
+        refused = server.get("/feed")
+        taken = server.deliver(body("message.sent", "msg_2", sequence=1))
+        warnings = server.http.get("/readyz").json()["warnings"]
+
+    assert (refused.status_code, refused.json()["type"]) == (503, "docs/HTTP.md#problem-operator-needed")
+    assert taken.status_code == 202
+    assert any("move this audit trail away" in each for each in warnings)
 
 
 def test_two_servers_of_one_ledger_write_one_trail(postgres_url: str) -> None:

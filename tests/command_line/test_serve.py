@@ -26,7 +26,7 @@ from api.one_server import claimed, refuse_network_file_system
 from api.server import DRAIN_S, listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
-from ledger.store.place import READ_MODELS
+from ledger.store.place import READ_MODELS, TRAIL
 from projections.read_models import MESSAGE_STATUS, ReadModels
 from projections.register import entry
 from tests import forks
@@ -406,6 +406,17 @@ def test_of_several_orders_to_a_writer_that_does_not_answer_one_waits(tmp_path: 
 def asked(server: Serving, path: str) -> dict[str, Any]:
     answer: dict[str, Any] = httpx2.get(f"{server.url}{path}", verify=False).json()
     return answer
+
+
+def test_a_start_says_that_the_trail_of_a_log_with_events_begins_anew(tmp_path: Path) -> None:
+    with serving(tmp_path) as server:
+        assert delivered(server, "msg_1") == 202
+        server.stop()
+        assert not any("an audit trail begins" in line for line in server.said)
+    (tmp_path / f"ledger.db{TRAIL}").unlink()
+    with serving(tmp_path) as server:  # and serves webhooks all the same
+        server.stop()
+        assert any("an audit trail begins, although the log has events" in line for line in server.said)
 
 
 def test_a_writer_does_not_outlive_its_server(tmp_path: Path) -> None:

@@ -270,6 +270,21 @@ def test_a_proof_is_the_next_commit_of_what_waits_or_of_nothing(ledger: Ledger, 
     assert len(stored_facts(ledger)) == 2
 
 
+def test_a_commit_of_nothing_does_not_say_that_commits_work_again(
+    ledger: Ledger, gate: Gate, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        async with writer(gate) as group:
+            gate.failures.append(StoreUnavailable("the disk is full"))
+            gate.open.set()  # what is in hand fails
+            await group.prove()
+            assert [each.message for each in caplog.records if "again" in each.message] == []
+            await group.submit(fact(queued()))
+
+    asyncio.run(story())
+    assert [each.message for each in caplog.records if "again" in each.message] == ["commits work again"]
+
+
 def test_no_proof_is_begun_once_it_closes(ledger: Ledger) -> None:
     async def story() -> None:
         async with opened(ledger.commit) as group:
