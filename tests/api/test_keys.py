@@ -156,7 +156,7 @@ def test_a_session_and_a_stream_end_with_their_key(tmp_path: Path) -> None:
             object.__setattr__(server.service.access, "now_us", lambda: now_us + DAY_US)
             assert list(received) == []
 
-        assert visitor.get("/console").headers["location"] == "/console/sign-in"
+        assert visitor.get("/console").headers["location"] == "/console/sign-in?ended=session"
         assert server.get("/feed").status_code == 401
 
 
@@ -225,7 +225,7 @@ def test_on_sighup_keys_and_secrets_are_replaced_and_nonsense_changes_nothing(hu
 
             assert list(received) == []
         assert hung.status("old-key") == 401
-        assert http.get("/console", headers={"Cookie": cookie}).headers["location"] == "/console/sign-in"
+        assert http.get("/console", headers={"Cookie": cookie}).headers["location"] == "/console/sign-in?ended=session"
     assert (hung.deliver("main"), hung.deliver("old")) == (401, 202)
 
     hung.write(keys=f"new:raed:new-key,{admin}", secrets=secret("old"))
