@@ -29,6 +29,7 @@ from api.http.questions import expect_known
 from api.http.receiving import WebhookEndpoint
 from api.http.routes import ROUTES, WEBHOOK
 from api.http.routing import Guarded, Open
+from api.http.seldom import Seldom
 from api.service import Service
 from api.settings import Settings
 from ledger.errors import LedgerError
@@ -52,13 +53,14 @@ def app_of(service: Service) -> ASGIApp:
         finally:
             await service.stop()
 
+    answer = partial(answer_error, Seldom(level="error"))
     starlette = Starlette(
         routes=[*(_route(service, route) for route in ROUTES), *console_routes(service)],
         exception_handlers={
-            LedgerError: answer_error,
-            SQLAlchemyError: answer_error,
+            LedgerError: answer,
+            SQLAlchemyError: answer,
             HTTPException: answer_http_exception,
-            Exception: answer_error,
+            Exception: answer,
         },
         lifespan=lifespan,
     )

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
-import structlog
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from api.access import Forbidden, TooManyFailures, Unauthenticated
 from api.http.found import NotFoundYet
 from api.http.responses import FOR_THE_CALLER
+from api.http.seldom import Seldom
 from api.writer_process import WriterSilent
 from ledger import errors
 from ledger.store.damage import StoreDamaged
@@ -20,7 +20,6 @@ from projections.errors import RebuildRunning
 from projections.health import lag_in_words
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
-log = structlog.get_logger(__name__)
 TYPE_BASE = "docs/HTTP.md#problem-"
 
 
@@ -161,10 +160,10 @@ def _answer(content: bytes, status: int, headers: Mapping[str, str]) -> Response
     return Response(content, status, FOR_THE_CALLER | dict(headers), PROBLEM_MEDIA_TYPE)
 
 
-async def answer_error(_request: Request, error: Exception) -> Response:
-    """Starlette's handler for our errors. What an operator must act on is told to the log as well."""
+async def answer_error(seldom: Seldom, _request: Request, error: Exception) -> Response:
+    """Starlette's handler for our errors. What an operator must act on is told to the log as well, a line a second of a kind."""
     if not isinstance(error, NOT_FOR_THE_LOG):
-        log.error("a request could not be answered", problem=kind_of(error).slug, error=type(error).__name__)
+        seldom.tell("a request could not be answered", kind_of(error).slug, error=type(error).__name__)
     return problem_of(error)
 
 

@@ -83,7 +83,7 @@ class WebhookEndpoint:
                 self._warn("a delivery is late", request_id, position=str(position))
 
     def _warn(self, event: str, request_id: bytes, reason: str = "", **told: str) -> None:
-        self._seldom.warn(event, reason, request_id=request_id.decode("ascii"), **told)
+        self._seldom.tell(event, reason, request_id=request_id.decode("ascii"), **told)
 
     def _refused(self, error: Exception, request_id: bytes) -> Response:
         self._service.metrics.webhook_refused(kind_of(error).slug)

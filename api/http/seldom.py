@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextvars import Context
 from functools import partial
+from typing import Literal
 
 import structlog
 
@@ -21,13 +22,18 @@ def on_the_event_loop(seconds: float, call: Callable[[], None]) -> None:
 
 
 class Seldom:
-    """Writes warnings. The number of those left out is told when their second is over, whether more come or not."""
+    """Writes lines of a level. The number of those left out is told when their second is over, whether more come or not."""
 
-    def __init__(self, later: Callable[[float, Callable[[], None]], None] = on_the_event_loop) -> None:
+    def __init__(
+        self,
+        later: Callable[[float, Callable[[], None]], None] = on_the_event_loop,
+        level: Literal["warning", "error"] = "warning",
+    ) -> None:
         self._later = later
+        self._level = level
         self._left_out: dict[Kind, int] = {}
 
-    def warn(self, event: str, reason: str = "", **told: str) -> None:
+    def tell(self, event: str, reason: str = "", **told: str) -> None:
         """Writes a line, unless one of the same event and reason was written within a second."""
         kind = (event, reason)
         if kind in self._left_out:
@@ -37,7 +43,7 @@ class Seldom:
 
     def _write(self, kind: Kind, **told: str | int) -> None:
         event, reason = kind
-        log.warning(event, **({"reason": reason} if reason else {}), **told)
+        getattr(log, self._level)(event, **({"reason": reason} if reason else {}), **told)
         self._left_out[kind] = 0
         self._later(EVERY_S, partial(self._end, kind))
 

@@ -6,6 +6,7 @@ The tables are made from the program's own tables of routes and pages, so that n
 import json
 import re
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -22,6 +23,7 @@ from api.console import WAYS
 from api.console.doorway import Action, Door, Page
 from api.http.routes import ROUTES
 from api.http.routing import Guarded
+from api.http.seldom import EVERY_S
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.ledger import Ledger
@@ -372,6 +374,23 @@ def test_where_the_trail_is_gone_readiness_says_that_nobody_can_read_and_until_w
         assert warning.startswith("whoever reads is refused: the audit trail cannot be written: ")
         assert str(place) in warning
         assert server.http.get("/readyz").json()["warnings"] == []
+
+
+def test_many_who_are_refused_leave_a_line_a_second_of_the_log(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        server.deliver(body("message.sent", "msg_1", sequence=1))
+        place = Path(server.service.trail.database.file or "")
+        place.rename(place.with_suffix(".away"))
+        began_s = time.monotonic()
+        with capture_logs() as told:
+            statuses = {server.get("/feed").status_code for _ in range(40)}
+        lasted_s = time.monotonic() - began_s
+        place.with_suffix(".away").rename(place)
+
+    lines = [each for each in told if each["event"] == "a request could not be answered"]
+    assert statuses == {503}
+    assert 1 <= len(lines) <= lasted_s / EVERY_S + 1
+    assert {(each["reason"], each["log_level"]) for each in lines} == {("store-unavailable", "error")}
 
 
 def test_a_damaged_trail_needs_an_operator_and_is_named(tmp_path: Path) -> None:

@@ -257,12 +257,12 @@ def test_how_many_lines_of_a_kind_were_left_out_is_told_when_their_second_is_ove
     seldom = Seldom(lambda seconds, end: ends_of_seconds.append(end) if seconds == EVERY_S else None)
     with capture_logs() as lines:
         for number in range(8):
-            seldom.warn("late", position=f"0-{number}")
-        seldom.warn("refused", "forged")
+            seldom.tell("late", position=f"0-{number}")
+        seldom.tell("refused", "forged")
         for end in ends_of_seconds[:]:
             end()
-        seldom.warn("late", position="0-8")
-        seldom.warn("refused", "forged")
+        seldom.tell("late", position="0-8")
+        seldom.tell("refused", "forged")
         for end in ends_of_seconds[2:]:
             end()
 
