@@ -141,8 +141,11 @@ class Service:
     def troubles(self) -> list[str]:
         """What is wrong although deliveries can be taken: damage, and that nobody can read because the trail cannot be written."""
         failure = self.audit.failure
-        unread = [] if failure is None else [f"whoever reads is refused: {failure}"]
-        return [*self.damages, *unread]
+        if failure is None:
+            return self.damages
+        # Strangers may ask for this one. What SQLite says names nothing; PostgreSQL names hosts and users.
+        why = failure if self.trail.database.is_sqlite else "the audit trail cannot be written; the log says why"
+        return [*self.damages, f"whoever reads is refused: {why}"]
 
     def start(self) -> None:
         """Starts who commits and projects, and a queue a partition in front of them; the writer of the audit trail; and who asks."""

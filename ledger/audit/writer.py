@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Condition
 
 from ledger.audit.entries import AuditEntry
+from ledger.commit_channel import LOOK_EVERY_S, LOOKS_MAX
 from ledger.errors import LedgerError, QueueFull, ShuttingDown, StoreUnavailable
 from ledger.outage import Outage
 from ledger.store.damage import StoreDamaged
@@ -18,11 +19,6 @@ from ledger.store.driver import said
 
 WAITING_MAX = 4_096
 BATCH_MAX = 512
-
-LOOK_EVERY_S = 1.0
-LOOKS_MAX = 12
-"""More seconds than a commit waits for a lock (10), so that it can say itself what is wrong. Looks are counted, and no time is
-measured, because after a machine was frozen nobody has had the time to write."""
 
 NOT_WRITTEN = "answers refused, because their entries of the audit trail were not written: %d"
 

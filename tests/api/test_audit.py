@@ -351,6 +351,7 @@ def test_what_the_trail_cannot_take_is_not_shown_and_webhooks_are_taken_all_the_
         refused = [server.get(path) for path in ("/feed", "/messages/msg_1/history")]
         delivered = server.deliver(body("message.delivery", "msg_1", sequence=2))
         masked = server.get("/feed", "masked")
+        warnings = server.http.get("/readyz").json()["warnings"]
         with server.service.trail.database.writing() as connection:
             connection.execute(text("ALTER TABLE elsewhere RENAME TO audit_entries"))
         again = server.get("/feed")
@@ -358,6 +359,11 @@ def test_what_the_trail_cannot_take_is_not_shown_and_webhooks_are_taken_all_the_
     assert [(each.status_code, "msg_1" in each.text) for each in refused] == [(503, False), (503, False)]
     assert refused[0].json()["type"] == "docs/HTTP.md#problem-store-unavailable"
     assert (delivered.status_code, masked.status_code, again.status_code) == (202, 200, 200)
+    (warning,) = [
+        each for each in warnings if each.startswith("whoever reads is refused: the audit trail cannot be written")
+    ]
+    # Anybody may ask, and what PostgreSQL says may name hosts and users.
+    assert ("audit_entries" in warning) == store_url.startswith("sqlite")
 
 
 def test_where_the_trail_is_gone_readiness_says_that_nobody_can_read_and_until_when(tmp_path: Path) -> None:
