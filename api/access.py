@@ -16,7 +16,7 @@ from functools import lru_cache
 from starlette.requests import HTTPConnection
 
 from api.attempts import FailedAttempts
-from api.clock import now_us
+from ledger.clock import now_us
 from ledger.errors import LedgerError
 
 KEY_NEEDED = "an API key is needed: Authorization: Bearer <key>"

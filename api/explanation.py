@@ -15,6 +15,7 @@ from api.contradictions import (
     listed,
 )
 from api.promise import Promise, Step, promise_of, steps_of
+from ledger.durations import DAY_S, HOUR_S, MINUTE_S, SECOND_US
 from ledger.events import (
     InboundMessageReceived,
     MessageDelivered,
@@ -33,9 +34,8 @@ from ledger.positions import Position
 from ledger.provider import Effect, Status
 from projections.failures import failure_code, failure_details, is_code
 
-RETRIES_END_US = (1 + 5 + 15 + 60) * 60 * 1_000_000
+RETRIES_END_US = (1 + 5 + 15 + 60) * MINUTE_S * SECOND_US
 """Red Cloud's last attempt at a webhook comes 81 minutes after the first."""
-MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
 
 
 class Meaning(NamedTuple):
@@ -316,7 +316,7 @@ def _told_of_failure(failure: Mapping[str, object] | None, code: str | None) -> 
 
 
 def _lasting(time_us: int) -> str:
-    seconds = max(0, time_us // 1_000_000)
+    seconds = max(0, time_us // SECOND_US)
     if seconds < MINUTE_S:
         return "less than a minute"
     for unit_s, one, upper_s in ((MINUTE_S, "minute", HOUR_S), (HOUR_S, "hour", 2 * DAY_S), (DAY_S, "day", None)):

@@ -15,10 +15,11 @@ from prometheus_client.core import GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
 
-from api.keys import DAY_US
 from api.program_version import program_version
 from api.service import Service
 from api.verifying import LastVerification, known_verification
+from ledger import clock
+from ledger.durations import DAY_US, SECOND_US
 from ledger.errors import LedgerError
 from ledger.provider import Status
 from ledger.store import registers
@@ -132,7 +133,7 @@ class Gauges(Collector):
 
     def _ask(self) -> Found | None:
         ledger, read_models = self._service.ledger, self._service.read_models
-        now_us = time.time_ns() // 1_000
+        now_us = clock.now_us()
         try:
             with ledger.database.reading() as connection:
                 quarantined = registers.waiting_in_quarantine(connection)
@@ -157,7 +158,7 @@ def _of_verification(found: LastVerification | None) -> Iterator[Metric]:
     yield _gauge(
         "ledger_last_verification_timestamp_seconds",
         "When `ledger verify` last came to its end, in Unix time; 0 for never.",
-        0 if found is None else found.at_us / 1_000_000,
+        0 if found is None else found.at_us / SECOND_US,
     )
     clean = GaugeMetricFamily("ledger_last_verification_clean", "Whether it found everything as it was recorded.")
     if found is not None:
@@ -201,7 +202,7 @@ def _of_projections(statuses: Sequence[ProjectionStatus]) -> Iterator[Metric]:
 def _stuck(read_models: ReadModels, now_us: int) -> dict[tuple[Status, int], int]:
     return {
         (status, age_s): read_models.count_messages(
-            MessageFilters(status=status, updated_before_us=now_us - age_s * 1_000_000), at_most=COUNTED_MAX
+            MessageFilters(status=status, updated_before_us=now_us - age_s * SECOND_US), at_most=COUNTED_MAX
         )
         for status in STUCK_AFTER_S
         for age_s in AGES_S

@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Iterable, Iterator
 
 from api.access import ApiKey, Scope, sha256_of
+from ledger.durations import DAY_US
 from ledger.times import read_rfc3339, write_time
 
 KEY_BYTES = 32
 KEY_CHARACTERS_MIN = 20
 KEY_PREFIX = "ledger_"
-DAY_US = 24 * 60 * 60 * 1_000_000
 WARNED_BEFORE_US = 14 * DAY_US
 RESERVED_NAMES = frozenset({"loopback", "nobody", "server"})
 """What the audit trail calls who has no key."""

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from api.access import Access
-from api.clock import ClockWatch, now_us
+from api.clock_watch import ClockWatch
 from api.http.request_ids import RequestIds
 from api.metrics import Metrics
 from api.readiness import Readiness
@@ -23,6 +23,7 @@ from api.writing import Writing, pairs
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
 from ledger.audit.writer import EntryWriter, until_written
+from ledger.clock import now_us
 from ledger.commit_channel import CommitChannel
 from ledger.errors import StoreUnavailable
 from ledger.facts import Item, Outcome

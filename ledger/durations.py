@@ -2,6 +2,7 @@
 
 SECOND_US = 1_000_000
 MINUTE_S, HOUR_S, DAY_S = 60, 3_600, 86_400
+DAY_US = DAY_S * SECOND_US
 
 
 def lasting(seconds: float) -> str:

@@ -4,13 +4,13 @@
 Every method may be called from any thread. `docs/INTEGRATING.md` shows a program that uses it.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Self, cast
 
 from eventsourcing.persistence import EventStore
 
+from ledger import clock
 from ledger.entry_reader import EntryReader
 from ledger.errors import MalformedQuestion, NotFound
 from ledger.events import stream_id, stream_key
@@ -261,7 +261,7 @@ class Ledger:
                 continue
             self.commit([item])
             with self.database.writing() as connection:
-                marked_at_us = time.time_ns() // 1000 if now_us is None else now_us
+                marked_at_us = clock.now_us() if now_us is None else now_us
                 registers.mark_replayed(connection, bytes.fromhex(delivery.quarantine_id), marked_at_us)
             replayed += 1
         with self.database.reading() as connection:

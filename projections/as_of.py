@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection
 
+from ledger.clock import now_us
 from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
 from ledger.events import stream_key
 from ledger.facts import partition_of
@@ -15,7 +16,6 @@ from ledger.store import reads
 from ledger.store.log import LogRow
 from projections.projecting import is_poison
 from projections.queries_messages import MessageStatus
-from projections.register import now_us
 
 FOLD_PAGE = 500
 

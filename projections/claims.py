@@ -11,6 +11,8 @@ from pathlib import Path
 
 from sqlalchemy import Connection, update
 
+from ledger.clock import now_us
+from ledger.durations import SECOND_US
 from ledger.store.database import Database
 from ledger.times import write_time
 from projections.checkpoints import Generation
@@ -19,7 +21,7 @@ from projections.generations import drop_all_but_those_kept
 from projections.lease import Stores
 from projections.projection import Projection
 from projections.rebuild import OnSwitch, Rebuild
-from projections.register import Entry, change, entry, new_generation, now_us
+from projections.register import Entry, change, entry, new_generation
 from projections.tables import read_models
 
 LEASE_S = 15
@@ -93,13 +95,13 @@ def is_running(registered: Entry) -> bool:
     if is_of_here and not _process_exists(int(pid)):
         return False
     # A sign of life from the future is none: the clock was set back, or is another host's.
-    return abs(now_us() - registered.rebuilder_seen_us) < LEASE_S * 1_000_000
+    return abs(now_us() - registered.rebuilder_seen_us) < LEASE_S * SECOND_US
 
 
 def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
     registered = entry(connection, name)
     if is_running(registered):
-        seen_s = (now_us() - registered.rebuilder_seen_us) / 1_000_000
+        seen_s = (now_us() - registered.rebuilder_seen_us) / SECOND_US
         host, pid, _ = str(registered.rebuilder).rsplit(":", 2)
         raise RebuildRunning(f"a rebuild of {name} runs in process {pid} on host {host}, last seen {seen_s:.1f} s ago")
     owner = f"{socket.gethostname()}:{os.getpid()}:{_pid_namespace()}-{secrets.token_hex(4)}"

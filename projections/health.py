@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection
 
+from ledger.clock import now_us
 from ledger.durations import SECOND_US, took
 from ledger.errors import UnreadableEvent
 from ledger.mapper import EventCodec
@@ -17,7 +18,7 @@ from projections.heartbeats import seen_s
 from projections.lease import RebuildProgress, progress_of
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
-from projections.register import Entry, entry, now_us
+from projections.register import Entry, entry
 
 LIVE, REBUILDING, STOPPED = "live", "rebuilding", "stopped"
 RUNNER_SILENT_S_MAX = 5.0
@@ -142,7 +143,7 @@ def _waiting_s(log: Database, codec: EventCodec, partition: int, at: Checkpoint)
             received_at_us = codec.decode(event[3], event[4]).receipt.received_at_us
         except UnreadableEvent:
             return 0.0  # it will be parked at once
-        return round(max((now_us() - received_at_us) / 1_000_000, 0.0), 3)
+        return round(max((now_us() - received_at_us) / SECOND_US, 0.0), 3)
     return 0.0
 
 

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from ledger.clock import now_us
+from ledger.durations import SECOND_US
 from ledger.store.driver import fetch, placeholder_of, run
-from projections.register import now_us
 
-CLOCKS_APART_US_MAX = 60 * 1_000_000
+CLOCKS_APART_US_MAX = 60 * SECOND_US
 """Further ahead than this is no clock of a host, but one that was set back since."""
 
 
@@ -31,4 +32,4 @@ def seen_s(connection: Connection, projection: str) -> float | None:
         return None
     ago_us = now_us() - found[0][0]
     is_clock_ahead = -CLOCKS_APART_US_MAX <= ago_us < 0
-    return 0.0 if is_clock_ahead else abs(ago_us) / 1_000_000
+    return 0.0 if is_clock_ahead else abs(ago_us) / SECOND_US

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
+from ledger.clock import now_us
 from ledger.mapper import EventCodec
 from ledger.store import reads
 from ledger.store.database import Database
@@ -15,7 +16,7 @@ from projections.checkpoints import Generation, checkpoints_of
 from projections.errors import RebuildCancelled, RebuildPaused
 from projections.generations import drop_all_but_those_kept
 from projections.projection import Projection
-from projections.register import Entry, change, entry, now_us
+from projections.register import Entry, change, entry
 from projections.spans import Spans, unseen
 
 TELL_EVERY_S = 0.25

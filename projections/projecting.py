@@ -14,6 +14,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
+from ledger.clock import now_us
 from ledger.errors import TryAgain, UnreadableEvent
 from ledger.mapper import EventCodec
 from ledger.positions import Position
@@ -24,7 +25,6 @@ from projections.log_batches import Batch, Bounds, Event, batch_after
 from projections.parked import AFTER_A_PARKED_EVENT, park, parked_streams, told, told_with_place
 from projections.projection import Projection, Sources, TooMuchAtOnce
 from projections.recent import RECENT_BYTES_MAX, Recent
-from projections.register import now_us
 
 TELL_EVERY_S = 1.0
 

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
+from ledger.clock import now_us
 from ledger.store.damage import StoreDamaged
 from ledger.store.driver import said
 from projections.ahead import Prepare, preparing
@@ -31,7 +32,7 @@ from projections.lease import TELL_EVERY_S, Lease, OnProgress, Stores
 from projections.log_batches import Bounds
 from projections.projecting import Projector, is_poison
 from projections.projection import Projection, indexes_of
-from projections.register import change, entry, now_us
+from projections.register import change, entry
 from projections.spans import Attributes
 
 BATCH = Bounds(events_max=20_000, bytes_max=16 * 1024 * 1024)

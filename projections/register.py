@@ -3,12 +3,12 @@
 Whoever reads rows asks the register in the same transaction, so what it reads is of one generation throughout.
 """
 
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, insert, select, update
 
+from ledger.clock import now_us
 from ledger.errors import NotFound
 from ledger.store.driver import fetch, placeholder_of
 from ledger.store.schema import one_at_a_time
@@ -105,11 +105,6 @@ def create_indexes(connection: Connection, projection: Projection, generation: G
     """Makes the indexes of a generation."""
     for index in indexes_of(projection, generation):
         index.create(connection)
-
-
-def now_us() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 def _enter(connection: Connection, projection: Projection, ledger_id: str, partitions: int) -> None:

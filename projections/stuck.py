@@ -6,11 +6,11 @@ Red Cloud retries a webhook for 81 minutes. A message that only its request spea
 from collections.abc import Mapping
 from dataclasses import replace
 
+from ledger.durations import MINUTE_S, SECOND_US
 from ledger.provider import Status
 from projections.message_ranges import MessageFilters
 
 ANY = MessageFilters()
-MINUTE_S = 60
 
 STUCK_AFTER_S: Mapping[Status, int] = {
     Status.SUBMITTED: 15 * MINUTE_S,
@@ -22,4 +22,4 @@ STUCK_AFTER_S: Mapping[Status, int] = {
 
 def stuck_filters(status: Status, now_us: int, among: MessageFilters = ANY) -> MessageFilters:
     """The messages of a status that are stuck, among those that other filters name."""
-    return replace(among, status=status, updated_before_us=now_us - STUCK_AFTER_S[status] * 1_000_000)
+    return replace(among, status=status, updated_before_us=now_us - STUCK_AFTER_S[status] * SECOND_US)

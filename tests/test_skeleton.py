@@ -18,6 +18,7 @@ CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
 DOES_IO = {
     *(
         "ledger.audit",
+        "ledger.clock",
         "ledger.commit_channel",
         "ledger.entry_reader",
         "ledger.group_commit",

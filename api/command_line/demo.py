@@ -14,7 +14,6 @@ import typer
 from rich.console import Console
 
 from api.audit.acts import Act
-from api.clock import now_us
 from api.command_line.endings import FINE, SOMETHING_WRONG
 from api.command_line.sights import Sights, sights
 from api.command_line.terminal import called_as, counted, progress_bar, said, to_stdout
@@ -29,6 +28,7 @@ from api.simulator import Plan, Progress, Summary, simulate
 from api.simulator.audit import Verdict
 from api.simulator.summary import rendered
 from api.verifying import outcome_of, verify_everything
+from ledger.clock import now_us
 from ledger.errors import SettingRefused
 from ledger.signatures import Secret
 from ledger.times import write_time

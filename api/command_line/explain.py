@@ -1,7 +1,6 @@
 """`ledger explain`: one message's history in plain English, for who has to answer a customer."""
 
 import sys
-import time
 from collections.abc import Iterator, Sequence
 
 from rich.padding import Padding
@@ -16,6 +15,7 @@ from api.command_line.witnessing import note
 from api.explanation import Explanation, Happening, known_of
 from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
+from ledger.clock import now_us
 from ledger.durations import took
 from ledger.log_entries import UnreadableEntry
 from ledger.message import Message, external_reference, missing_sequences
@@ -42,7 +42,7 @@ def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
     with or_what_else_it_is(message_id), opened() as ledger:
         entries = list(ledger.whole_history(message_id))
     note(Act.READ_MESSAGE, message_id, items=len(entries))
-    explained = explanation_of(known_of(message_id, entries), entries, now_us=time.time_ns() // 1_000)
+    explained = explanation_of(known_of(message_id, entries), entries, now_us=now_us())
     if as_json:
         print_json(_as_json(explained))
     else:

@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from api.access import Scope
-from api.clock import now_us
 from api.command_line.terminal import AsJson, print_json, said, to_stderr
 from api.keys import entry_of, new_key, read_keys
+from ledger.clock import now_us
 from ledger.errors import MalformedQuestion
 
 

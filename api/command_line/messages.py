@@ -1,6 +1,5 @@
 """`ledger messages` and `ledger conversations`: finding what one has no id of, and what is stuck."""
 
-import time
 from collections.abc import Sequence
 from typing import Annotated, Any, NamedTuple
 
@@ -12,6 +11,7 @@ from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, print_found, print_json, tell_of_more, when_about
 from api.command_line.witnessing import note
 from api.phones import phone_in
+from ledger import clock
 from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
 from ledger.message import external_reference
@@ -179,7 +179,7 @@ def _found(read_models: ReadModels, filters: MessageFilters, limit: int, cursor:
 
 
 def _stuck(read_models: ReadModels, filters: MessageFilters, limit: int) -> Listed:
-    now_us = time.time_ns() // 1_000
+    now_us = clock.now_us()
     found, has_more = list[MessageStatus](), False
     for each in STUCK_AFTER_S:
         if filters.status in (None, each):

@@ -7,7 +7,6 @@ from typing import Annotated
 import typer
 
 from api.audit.acts import Act
-from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
 from api.command_line.projections import known_name, names_to_complete
@@ -25,6 +24,7 @@ from api.command_line.terminal import (
 from api.command_line.witnessing import administering, note
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
+from ledger.clock import now_us
 from ledger.durations import SECOND_US, took
 from ledger.errors import MalformedQuestion
 from projections.read_models import Cancelled, ReadModels, RebuildProgress, RebuildReport

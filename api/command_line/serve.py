@@ -4,7 +4,6 @@ import structlog
 from rich.console import Console
 from rich.table import Table
 
-from api.clock import now_us
 from api.command_line.lasting import lasting
 from api.command_line.opening import file_of
 from api.command_line.terminal import called_as, to_stderr
@@ -19,6 +18,7 @@ from api.supervisor import tell_that_it_listens
 from api.tracing import tracing
 from api.verifying import verification_warnings
 from api.writer_process import writer_process
+from ledger.clock import now_us
 from ledger.store.schema import shown
 from projections.setting_aside import set_damaged_aside
 

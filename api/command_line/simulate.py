@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.terminal import to_stderr, to_stdout
 from api.simulator import plan as plans
@@ -19,6 +18,7 @@ from api.simulator import simulation
 from api.simulator.plan import Plan
 from api.simulator.summary import Summary, rendered
 from api.simulator.tempo import NATURAL
+from ledger.clock import now_us
 from ledger.times import write_time
 
 SEED_BITS = 32

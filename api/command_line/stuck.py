@@ -4,16 +4,15 @@ from collections.abc import Sequence
 
 import typer
 
-from api.clock import now_us
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import how_far_behind, opened
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr
 from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
-from ledger.durations import lasting
+from ledger.clock import now_us
+from ledger.durations import DAY_US, lasting
 from ledger.store import registers
 from projections.read_models import ProjectionStatus, ReadModels, projection_json
 
-DAY_US = 24 * 60 * 60 * 1_000_000
 COLUMNS = ("number", "of what", "look with")
 
 

@@ -10,10 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api.audit.acts import LEAVES, Act, Leaves, Way, shows_nothing
 from api.audit.asked import asked_in_short, subject_in_short
-from api.clock import now_us
 from api.command_line.opening import opened
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
+from ledger.clock import now_us
 from ledger.errors import LedgerError
 from projections.errors import RebuildRunning
 

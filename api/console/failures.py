@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from api.console.rendering import query_url
 from api.console.visit import Visit
+from ledger.durations import SECOND_US
 from ledger.errors import MalformedQuestion
 from projections.read_models import FailureGroup
 
 LOOKED_AT_MAX = 1_000
-SECOND_US = 1_000_000
 
 
 class Span(NamedTuple):

@@ -8,11 +8,11 @@ from api.console.listed import line_of
 from api.console.quarantine import waiting
 from api.console.visit import Visit
 from api.stuck import StuckCount, stuck_counts
+from ledger.durations import DAY_US
 from ledger.provider import Status
 from projections.read_models import MessageFilters, MessageStatus, Page
 
 LATEST_SHOWN = 8
-DAY_US = 86_400_000_000
 COUNTED_MAX = 1_000
 
 

@@ -6,13 +6,12 @@ from typing import NamedTuple
 
 from api.console.visit import Visit
 from api.phones import phone_in
+from ledger.durations import SECOND_US
 from ledger.errors import MalformedQuestion
 from ledger.message import Message, external_reference, missing_sequences
 from ledger.provider import Direction, Status
 from projections.failures import failure_code, failure_details
 from projections.read_models import MessageFilters, MessageStatus
-
-SECOND_US = 1_000_000
 
 
 class Age(NamedTuple):

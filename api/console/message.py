@@ -3,7 +3,6 @@
 Read from the log itself and never from a read model, so it is right even while read models are behind.
 """
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from api.console.visit import Visit
 from api.console.written import Written, written_of
 from api.explanation import Explanation, Happening, explain, known_of
 from api.promise import ENDS
+from ledger.clock import now_us
 from ledger.errors import UnreadableBody
 from ledger.events import event_type_of, occurred_at_us_of, sequence_of
 from ledger.json_values import parse_object
@@ -62,7 +62,7 @@ def message_page(visit: Visit) -> Response:
     ledger = visit.service.ledger
     entries, is_cut = ledger.history_page(message_id)
     known = known_of(message_id, ledger.whole_history(message_id) if is_cut else entries)
-    explained = explain(known, entries, now_us=time.time_ns() // 1_000)
+    explained = explain(known, entries, now_us=now_us())
     events = [entry for entry in entries if isinstance(entry, LogEntry)]
     message = explained.message
     code = explained.failure_code

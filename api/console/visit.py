@@ -3,7 +3,6 @@
 What a page shows of strangers' text goes through `said`, where it is masked for who may not see it.
 """
 
-import time
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
@@ -18,6 +17,7 @@ from api.console.sessions import Sessions
 from api.http.questions import path_text, query_text
 from api.service import Service
 from api.visible import visible
+from ledger import clock
 from ledger.errors import MalformedQuestion
 from projections.masking import mask_numbers, mask_phone, mask_value
 
@@ -52,7 +52,7 @@ class Visit:
     request: Request
     caller: Caller
     body: bytes = b""
-    now_us: int = field(default_factory=lambda: time.time_ns() // 1_000)
+    now_us: int = field(default_factory=clock.now_us)
 
     @property
     def service(self) -> Service:

@@ -14,6 +14,7 @@ from api.simulator.facts import Fact
 from api.simulator.plan import Plan
 from api.simulator.signing import signed_headers
 from api.simulator.tally import NO_ANSWER, Tally
+from ledger.clock import now_us
 
 WEBHOOK_PATH = "/webhooks/red-cloud"
 RETRIES_WAITING_MAX = 10_000
@@ -43,7 +44,7 @@ class Provider:
 
     def _begins(self, deliveries: Sequence[Delivery]) -> Iterator[tuple[Delivery, float | None]]:
         """Each delivery with the moment when it is due, in seconds; None: whenever a connection is free."""
-        began_s, began_us = time.perf_counter(), time.time_ns() // 1_000
+        began_s, began_us = time.perf_counter(), now_us()
         for number, delivery in enumerate(deliveries):
             if delivery.due_us is not None:
                 yield delivery, began_s + (delivery.due_us - began_us) / 1_000_000

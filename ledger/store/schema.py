@@ -4,13 +4,13 @@ Alembic is imported (`ledger/store/migrating.py`) only where a schema is made, c
 than everything else in opening a ledger.
 """
 
-import time
 from typing import NamedTuple
 from uuid import uuid4
 
 from sqlalchemy import Connection, insert, inspect, select, text
 
 from ledger.chain import genesis_hash
+from ledger.clock import now_us
 from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.store import migrations
 from ledger.store.database import Database
@@ -115,7 +115,7 @@ def _too_new(found: str) -> str:
 def _create(connection: Connection, partitions: int) -> None:
     _migrate(connection)
     ledger_id = uuid4().hex
-    connection.execute(insert(ledger).values(id=ledger_id, partitions=partitions, created_at_us=time.time_ns() // 1000))
+    connection.execute(insert(ledger).values(id=ledger_id, partitions=partitions, created_at_us=now_us()))
     heads = [{"partition": p, "position": 0, "hash": genesis_hash(ledger_id, p)} for p in range(partitions)]
     connection.execute(insert(partition_heads), heads)
 

@@ -11,7 +11,8 @@ import httpx2
 import pytest
 
 from api.access import Access, ApiKey, Scope, Unauthenticated, sha256_of
-from api.keys import DAY_US, entry_of, new_key, read_keys, warnings_of
+from api.keys import entry_of, new_key, read_keys, warnings_of
+from ledger.durations import DAY_US
 from ledger.times import read_rfc3339
 from tests.api.program import Program, program
 from tests.api.running import SECRETS, key_of, running, settings_at, signed, until

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from api.clock import LATE_IN_A_ROW_MAX, now_us
+from api.clock_watch import LATE_IN_A_ROW_MAX
+from ledger.clock import now_us
 from ledger.signatures import Secret
 from tests.api.running import SECRETS, WEBHOOKS, Running, running, settings_at, signed
 from tests.api.wire import Answer, request

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from api.clock import now_us
+from ledger.clock import now_us
 from tests.benchmarks import filled, shop
 from tests.benchmarks.databases import ENGINES, Engine
 from tests.benchmarks.measuring import tell

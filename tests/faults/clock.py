@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from api.clock import LATE_IN_A_ROW_MAX
+from api.clock_watch import LATE_IN_A_ROW_MAX
 from ledger.log_entries import readable
 from ledger.positions import Cursor
 from ledger.signatures import REPLAY_WINDOW_S_DEFAULT

@@ -13,9 +13,9 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from api.clock import now_us
 from api.command_line.simulate import simulate
 from api.simulator.audit import DIFFERENCES_MAX
+from ledger.clock import now_us
 from ledger.times import read_rfc3339
 from tests import forks
 from tests.simulator.receiver import LOST, SECRET, Receiver, receiving
