@@ -1,9 +1,5 @@
 """A message folded from the log: as it is now, going on from what the read model has of it, or as it was known at a moment."""
 
-from collections.abc import Iterator
-
-from sqlalchemy import Connection
-
 from ledger.clock import now_us
 from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
 from ledger.events import stream_key
@@ -13,11 +9,8 @@ from ledger.log_entries import WHY_UNREADABLE
 from ledger.message import Fold
 from ledger.positions import Position
 from ledger.store import reads
-from ledger.store.log import LogRow
 from projections.projecting import is_poison
 from projections.queries_messages import MessageStatus
-
-FOLD_PAGE = 500
 
 
 def status_now(ledger: Ledger, message_id: str, held: MessageStatus | None) -> MessageStatus:
@@ -32,7 +25,7 @@ def status_now(ledger: Ledger, message_id: str, held: MessageStatus | None) -> M
     folded, position = (Fold(), None) if held is None else (Fold(held.message), held.position)
     parked_from: Position | None = None
     with ledger.database.asking() as connection:
-        for row in _events_of(connection, partition, stream, folded.event_count):
+        for row in reads.between(connection, partition, stream, folded.event_count):
             here = Position(partition, row.position)
             try:
                 folded.add(ledger.codec.decode(row.topic, bytes(row.state)))
@@ -71,7 +64,7 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
     with ledger.database.reading() as connection:
         if isinstance(as_of, Position):
             _expect_reached(as_of, reads.heads(connection)[partition].position)
-        for row in _events_of(connection, partition, stream, 0):
+        for row in reads.between(connection, partition, stream, 0):
             if isinstance(as_of, Position) and row.position > as_of.number:
                 break
             try:
@@ -87,12 +80,6 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
     if known is None:
         raise NotFound(f"the ledger knew nothing of message {message_id!r} then")
     return known
-
-
-def _events_of(connection: Connection, partition: int, stream: bytes, after_version: int) -> Iterator[LogRow]:
-    while rows := reads.events_of_stream(connection, partition, stream, after_version=after_version, limit=FOLD_PAGE):
-        yield from rows
-        after_version = rows[-1].version
 
 
 def _expect_reached(as_of: Position, end: int) -> None:

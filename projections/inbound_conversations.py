@@ -29,14 +29,13 @@ from ledger.events import InboundMessageReceived
 from ledger.facts import partition_of
 from ledger.message import Fold
 from ledger.store.driver import Row, fetch, placeholder_of
-from ledger.store.reads import events_of_stream
+from ledger.store.reads import between
 from projections.checkpoints import Generation
 from projections.log_batches import Batch, Event, reading_log
 from projections.projection import Sources, TableKind, indexed
 from projections.rows import upsert
 
 INBOUND_CONVERSATIONS = "inbound-conversations"
-EARLIER_EVENTS_PAGE = 16
 ENTRIES_A_TIME = 32
 """An entry holds a whole body, of up to 256 KiB."""
 
@@ -302,11 +301,9 @@ def summary_of(entry: Entry, partition: int, position: int) -> Summary:
 def _has_direction(sources: Sources, partition: int, event: Event) -> bool:
     """Whether the message had a direction before this event: then the event creates nothing."""
     message = Fold()
-    after = 0
     with reading_log(sources.log) as connection:
-        while message.direction is None and after < event[2] - 1:
-            limit = min(EARLIER_EVENTS_PAGE, event[2] - 1 - after)
-            for row in events_of_stream(connection, partition, event[1], after_version=after, limit=limit):
-                message.add(sources.codec.decode(row.topic, bytes(row.state)))
-            after += limit
-    return message.direction is not None
+        for row in between(connection, partition, event[1], 0, event[2]):
+            message.add(sources.codec.decode(row.topic, bytes(row.state)))
+            if message.direction is not None:
+                return True
+    return False

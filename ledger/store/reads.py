@@ -15,6 +15,8 @@ STREAMS_PER_READ = 256
 ROWS_PER_FETCH = 32
 PAGE_BYTES_MAX = 4 * 1024 * 1024
 """Where a page of events ends however many were asked for: a body may have 256 KiB."""
+VERSIONS_END = 2**63
+"""Above every version."""
 
 
 def heads(connection: Connection) -> list[Head]:
@@ -24,32 +26,14 @@ def heads(connection: Connection) -> list[Head]:
 
 def events_after(connection: Connection, partition: int, position: int, limit: int) -> list[LogRow]:
     """At most `limit` events of a partition after `position`, in order; fewer, but at least one, where they are long."""
-    rows: list[LogRow] = []
-    statement = _AFTER.replace("{}", placeholder_of(connection))
-    while not is_full(rows, limit):
-        after = rows[-1].position if rows else position
-        wanted = min(limit - len(rows), ROWS_PER_FETCH)
-        found = fetch(connection, statement, (partition, after, wanted))
-        rows.extend([LogRow(*row) for row in found])
-        if len(found) < wanted:
-            break
-    return rows
+    return _page(connection, _AFTER, (partition,), "position", position, limit)
 
 
 def events_of_stream(
     connection: Connection, partition: int, stream: bytes, *, after_version: int = 0, limit: int
 ) -> list[LogRow]:
     """At most `limit` events of one stream after a version, in order; fewer, but at least one, where they are long."""
-    rows: list[LogRow] = []
-    statement = _OF_STREAM.replace("{}", placeholder_of(connection))
-    while not is_full(rows, limit):
-        after = rows[-1].version if rows else after_version
-        wanted = min(limit - len(rows), ROWS_PER_FETCH)
-        found = fetch(connection, statement, (partition, stream, after, wanted))
-        rows.extend([LogRow(*row) for row in found])
-        if len(found) < wanted:
-            break
-    return rows
+    return _page(connection, _OF_STREAM, (partition, stream), "version", after_version, limit)
 
 
 def events_of_streams(
@@ -69,15 +53,14 @@ def events_of_streams(
 
 
 def between(
-    connection: Connection, partition: int, stream: bytes, after_version: int, before_version: int
+    connection: Connection, partition: int, stream: bytes, after_version: int, before_version: int = VERSIONS_END
 ) -> Iterator[LogRow]:
     """The events of one stream between two versions, in order; few are in memory at a time."""
-    while after_version < before_version - 1:
-        wanted = before_version - 1 - after_version
+    while (wanted := before_version - 1 - after_version) > 0:
         rows = events_of_stream(connection, partition, stream, after_version=after_version, limit=wanted)
-        if not rows:
-            return
         yield from rows
+        if not is_full(rows, wanted):
+            return
         after_version = rows[-1].version
 
 
@@ -85,6 +68,22 @@ def hash_of(connection: Connection, partition: int, stream: bytes, version: int)
     """The hash of one event; None where the log has none of that version."""
     found = fetch(connection, _HASH.replace("{}", placeholder_of(connection)), (partition, stream, version))
     return bytes(found[0][0]) if found else None
+
+
+def _page(
+    connection: Connection, statement: str, where: tuple[object, ...], column: str, after: int, limit: int
+) -> list[LogRow]:
+    """Rows in the order of a column, after a value of it, as many as a page holds."""
+    rows: list[LogRow] = []
+    asked = statement.replace("{}", placeholder_of(connection))
+    while not is_full(rows, limit):
+        wanted = min(limit - len(rows), ROWS_PER_FETCH)
+        found = [LogRow(*row) for row in fetch(connection, asked, (*where, after, wanted))]
+        rows += found
+        if len(found) < wanted:
+            break
+        after = getattr(found[-1], column)
+    return rows
 
 
 def is_full(rows: Sequence[LogRow], limit: int) -> bool:

@@ -47,7 +47,7 @@ def test_a_fault_of_the_read_models_is_told_to_them_alone(
     assert set(blamed(filled, monkeypatch, failing)) == {"read models"}
 
 
-@pytest.mark.parametrize("failing", ["log_batches._some", "inbound_conversations.events_of_stream"])
+@pytest.mark.parametrize("failing", ["log_batches._some", "inbound_conversations.between"])
 def test_a_fault_of_the_log_is_told_to_it_alone(filled: Scene, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
     assert set(blamed(filled, monkeypatch, failing)) == {"log"}
 
