@@ -6,7 +6,7 @@ import structlog
 
 LATE_IN_A_ROW_MAX = 10
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 def now_us() -> int:
@@ -24,7 +24,7 @@ class ClockWatch:
         """Notes one authentic delivery. A late one is recorded all the same."""
         self._late_in_a_row = self._late_in_a_row + 1 if late else 0
         if self._late_in_a_row == LATE_IN_A_ROW_MAX:
-            log.error("every delivery is outside the replay window", warning=self.warnings()[0])
+            logger.error("every delivery is outside the replay window", warning=self.warnings()[0])
 
     def warnings(self) -> list[str]:
         """What an operator should know."""

@@ -34,7 +34,7 @@ AGES_S = (900, 5_400, 86_400)
 COUNTED_MAX = 10_000
 STATES = (LIVE, REBUILDING, STOPPED)
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class Found(NamedTuple):
@@ -140,7 +140,7 @@ class Gauges(Collector):
             verified = known_verification(self._service.trail)
             return Found(read_models.projections(), quarantined, verified, _stuck(read_models, now_us))
         except (LedgerError, SQLAlchemyError) as error:
-            log.warning("the database could not be asked for metrics", error=type(error).__name__)
+            logger.warning("the database could not be asked for metrics", error=type(error).__name__)
             return None
 
 

@@ -10,7 +10,7 @@ import structlog
 
 SAID_EVERY_S = 60.0
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 def raise_open_files() -> None:
@@ -35,7 +35,7 @@ class OpenFiles:
             if error.errno in {EMFILE, ENFILE} and now_s - self._said_at_s >= SAID_EVERY_S:
                 self._said_at_s = now_s
                 open_files_max, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-                log.warning(
+                logger.warning(
                     "connections cannot be accepted, and are reset: no more files can be opened",
                     reason=os.strerror(error.errno),
                     open_files_max=open_files_max,

@@ -26,7 +26,7 @@ SERVER = "server"
 READ_AGAIN = ("LEDGER_WEBHOOK_SECRETS", "LEDGER_ALLOW_UNSIGNED", "LEDGER_API_KEYS")
 READ_ONCE = ("database_url", "host", "port", "partitions", "replay_window_s", "log_level")
 
-log = structlog.get_logger("api.reloading")
+logger = structlog.get_logger("api.reloading")
 
 
 def reload_on_hangup(service: Service) -> None:
@@ -48,22 +48,22 @@ async def reload(service: Service, environ: Mapping[str, str]) -> None:
     """Reads them again; deliveries, requests, sessions and streams that come next meet the new ones."""
     for name in READ_AGAIN:
         if name in environ:
-            log.warning(
+            logger.warning(
                 "a setting in the environment outweighs the file, and stays as it was at the start", setting=name
             )
     try:
         read = _expect_guarded(read_settings(environ), service.settings)
     except SettingRefused as error:
-        log.warning("secrets and keys stay as they were: what is set now makes no sense", reason=str(error))
+        logger.warning("secrets and keys stay as they were: what is set now makes no sense", reason=str(error))
         await _note(service, "refused", {})
         return
     later = [name for name, changed in _counting_later(read, service.settings) if changed]
     if later:
-        log.warning("settings that changed as well count from the next start on", settings=later)
+        logger.warning("settings that changed as well count from the next start on", settings=later)
     told = _put_to_use(service, read)
-    log.info("secrets and keys were read again", **told)
+    logger.info("secrets and keys were read again", **told)
     for warning in warnings_of(read.api_keys, service.access.now_us()):
-        log.warning(warning)
+        logger.warning(warning)
     await _note(service, "done", told)
 
 
@@ -107,4 +107,4 @@ async def _note(service: Service, outcome: str, result: dict[str, object]) -> No
     try:
         await service.record(entry)
     except (LedgerError, SQLAlchemyError) as error:
-        log.warning("the audit trail does not know that keys were read again", error=type(error).__name__)
+        logger.warning("the audit trail does not know that keys were read again", error=type(error).__name__)

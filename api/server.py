@@ -29,7 +29,7 @@ would keep its answer, and its place among the streams, for ever."""
 WRITER_ENDS_WITHIN_S = 9.0
 """How long the process that commits may take after SIGTERM, before it is killed."""
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 class Server(uvicorn.Server):
@@ -76,7 +76,7 @@ class Server(uvicorn.Server):
         self.should_exit = True
 
     def _kill(self, writer: WriterProcess) -> None:
-        log.warning("the process that commits has not ended in time and is killed; what was acknowledged is on disk")
+        logger.warning("the process that commits has not ended in time and is killed; what was acknowledged is on disk")
         writer.kill()
 
 

@@ -22,7 +22,7 @@ PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"
 OTLP, CONSOLE, NONE = "otlp", "console", "none"
 HTTP = "http/protobuf"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def _traces(exporter: str, settings: Mapping[str, str]) -> "Traces | None":
     except ModuleNotFoundError as error:
         if not (error.name or "").startswith("opentelemetry"):
             raise
-        log.warning(
+        logger.warning(
             "OTEL_… settings ask for traces, but the extra `otel` is not installed, so there are none;"
             " install .requirements-otel.lock"
         )

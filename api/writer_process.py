@@ -41,7 +41,7 @@ NOT_ORDERED = (
     "the process that commits and projects has not answered an earlier order yet, so it was not given this one"
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class WriterSilent(TryAgain):
@@ -158,7 +158,7 @@ def _write(database_url: str, ours: socket.socket, theirs: socket.socket, state:
             if ends:
                 _commit_and_project(database_url, ends, theirs, state)
         except LedgerError as error:
-            log.critical("the process that commits cannot begin or go on: %s", error)
+            logger.critical("the process that commits cannot begin or go on: %s", error)
 
 
 def _ends_from(control: socket.socket) -> list[socket.socket]:
@@ -210,6 +210,6 @@ def _refusal(read_models: ReadModels, name: str) -> LedgerError | None:
     except LedgerError as error:
         return error
     except Exception as error:  # who commits must outlive whatever happens to an order
-        log.exception("a rebuild could not be begun")
+        logger.exception("a rebuild could not be begun")
         return StoreUnavailable(f"the rebuild could not be begun: {type(error).__name__}")
     return None

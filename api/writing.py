@@ -9,7 +9,7 @@ from ledger.commit_channel import commit_for
 from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def pairs(count: int) -> tuple[list[socket.socket], list[socket.socket]]:
@@ -48,4 +48,4 @@ class Writing:
             commit_for(end, self._ledger.commit, on_commit=self._read_models.wake)
         except BaseException:
             self.has_lost_a_thread = True
-            log.exception("a thread that commits has died")
+            logger.exception("a thread that commits has died")

@@ -26,7 +26,7 @@ measured, because after a machine was frozen nobody has had the time to answer."
 
 NOT_KNOWN = "it is not known whether this was stored, send it again"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -128,7 +128,7 @@ def _outcome(commit: Callable[[Sequence[Item]], list[Outcome]], items: Sequence[
     except LedgerError as error:
         return Refused(type(error).__name__, str(error))
     except Exception as error:  # who commits must outlive whatever happens to one batch
-        log.exception("a commit of %d items failed unexpectedly", len(items))
+        logger.exception("a commit of %d items failed unexpectedly", len(items))
         return Refused(StoreUnavailable.__name__, f"the commit failed: {type(error).__name__}")
 
 

@@ -21,7 +21,7 @@ from ledger.store.log import LogRow
 
 UNREADABLE_KNOWN_MAX = 1_000
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class EntryReader:
@@ -88,7 +88,7 @@ class EntryReader:
         """Tells the operator once of each place."""
         if position not in self.unreadable and len(self.unreadable) < UNREADABLE_KNOWN_MAX:
             self.unreadable.add(position)
-            log.error("the event at %s cannot be read, and is shown as unreadable: %s", position, reason)
+            logger.error("the event at %s cannot be read, and is shown as unreadable: %s", position, reason)
 
 
 def _fold_of(row: LogRow, folds: dict[bytes, Fold]) -> Fold:

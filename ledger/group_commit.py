@@ -22,7 +22,7 @@ BATCH_BYTES_MAX = 8 * 1024 * 1024
 
 Commit = Callable[[Sequence[Item]], Awaitable[Sequence[Outcome]]]
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Waiting(NamedTuple):
@@ -46,7 +46,7 @@ class GroupCommit:
         self._proofs: list[asyncio.Future[None]] = []
         self._woken = asyncio.Event()
         self._closing = False
-        self._outage = Outage(log, "commits work again")
+        self._outage = Outage(logger, "commits work again")
         self._loop = asyncio.get_running_loop()
         self._writer = self._loop.create_task(self._run(), name="group commit")
 
@@ -143,7 +143,7 @@ class GroupCommit:
         try:
             self._on_commit()
         except Exception:  # the writer must outlive that as well
-            log.exception("what follows a commit failed; the queue goes on")
+            logger.exception("what follows a commit failed; the queue goes on")
 
 
 def _of(batch: Sequence[object]) -> str:

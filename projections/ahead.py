@@ -42,7 +42,7 @@ LOOK_EVERY_S = 0.25
 NICENESS = 10
 """Whoever answers webhooks and questions goes first."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Task(NamedTuple):
@@ -91,7 +91,9 @@ def preparing(
             try:
                 prepare = stack.enter_context(Ahead(task, prepare, while_waiting)).prepare_next
             except OSError as error:
-                log.warning("no process can be started to prepare batches (%s): the rebuild goes on without it", error)
+                logger.warning(
+                    "no process can be started to prepare batches (%s): the rebuild goes on without it", error
+                )
         yield prepare
 
 
@@ -144,12 +146,12 @@ class Ahead:
             self._is_over = True
             self._process.kill()  # it may only be slow
             told = "the process that prepares batches for a rebuild ended with %d; the rebuild goes on without it"
-            log.warning(told, self._process.wait())
+            logger.warning(told, self._process.wait())
         prepared = self._prepare(projector, before)  # raises what is the fault of an event
         if reason is not None and not self._has_told:
             self._has_told = True
             told = "the process that prepares batches for a rebuild could not do so after %s, but the rebuild could: %s"
-            log.warning(told, Position(projector.partition, before.position), reason)
+            logger.warning(told, Position(projector.partition, before.position), reason)
         return prepared
 
     def _is_there(self) -> bool:

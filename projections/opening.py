@@ -20,7 +20,7 @@ from projections.tables import checkpoints, parked_events, read_models
 
 ONE_EVENT = Bounds(1, 1)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def open_for(ledger: Ledger, rows: Database, projections: Sequence[Projection]) -> None:
@@ -28,7 +28,7 @@ def open_for(ledger: Ledger, rows: Database, projections: Sequence[Projection]) 
     _create(ledger, rows, projections)
     others = [(each, why) for each in projections if (why := _why_of_another(ledger, rows, each)) is not None]
     if others:
-        log.warning("the read models are made again, because they are of another log: %s", others[0][1])
+        logger.warning("the read models are made again, because they are of another log: %s", others[0][1])
         for projection, _ in others:
             _forget(rows, projection)
         _create(ledger, rows, projections)
@@ -76,7 +76,7 @@ def _forget_what_ran_ahead_of_another(ledger: Ledger, rows: Database, projection
         why = _why_not_on_from(ledger, live, at)
         if why is not None:
             told = "what a rebuild of %s that was cut off had built is dropped, because it is of another log: %s"
-            log.warning(told, projection.name, why)
+            logger.warning(told, projection.name, why)
             with rows.writing() as connection:
                 change(connection, projection.name, rebuilder=None, **{name: None, f"{name}_version": None})
             drop_all_but_those_kept(rows, projection)

@@ -31,7 +31,7 @@ TELL_EVERY_S = 1.0
 KNOWN_FAULTS = (UnreadableEvent, DataError, IntegrityError, TooMuchAtOnce)
 """What odd events are known to lead to. Whatever else is taken for an event's fault may be our own."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Prepared(NamedTuple):
@@ -200,7 +200,7 @@ class Projector:
         now_s = time.monotonic()
         if now_s >= self._told_at.get((line, level), -TELL_EVERY_S) + TELL_EVERY_S:
             self._told_at[line, level] = now_s
-            log.log(level, line, *values)
+            logger.log(level, line, *values)
 
     def _sources(self, connection: Connection, recent: Recent) -> Sources:
         return Sources(connection, self.generation, self._log, self._codec, recent)

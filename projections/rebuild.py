@@ -43,7 +43,7 @@ SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
 INDEXES_AT_ONCE = 2
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class RebuildReport(NamedTuple):
@@ -116,7 +116,7 @@ class Rebuild:
             }
         self._on_switch()
         told_now = "rebuilt %s: %s events in %.1f s; %s rows were compared, %s of them differed"
-        log.info(
+        logger.info(
             told_now,
             self._projection.name,
             f"{report.events:,}",
@@ -155,20 +155,20 @@ class Rebuild:
         try:
             _tell_of(self._projection.name, self.run().examples)
         except RebuildCancelled as error:
-            log.info("%s, and what it had built is dropped", error)
+            logger.info("%s, and what it had built is dropped", error)
         except RebuildPaused as error:
             if not self._lease.is_pausing:
-                log.info("the rebuild of %s ended: %s", self._projection.name, error)
+                logger.info("the rebuild of %s ended: %s", self._projection.name, error)
                 return
             told = (
                 "the rebuild of %s was cut off at %s of %s events; `ledger rebuild %s` goes on there, --cancel drops it"
             )
             name = self._projection.name
-            log.info(told, name, f"{self._lease.done():,}", f"{self._lease.events():,}", name)
+            logger.info(told, name, f"{self._lease.done():,}", f"{self._lease.events():,}", name)
         except StoreDamaged as error:
-            log.error("the rebuild of %s failed: %s", self._projection.name, said(error))  # noqa: TRY400 - says what to do
+            logger.error("the rebuild of %s failed: %s", self._projection.name, said(error))  # noqa: TRY400 - says what to do
         except Exception:
-            log.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
+            logger.exception("the rebuild of %s failed; starting it again goes on where it was", self._projection.name)
 
     def _catch_up(self) -> None:
         stores = self._stores
@@ -296,4 +296,4 @@ def _tell_of(name: str, examples: Sequence[Difference]) -> None:
     """For the log of a server, whose rebuilds nobody watches."""
     for example in examples:
         positions, columns = ", ".join(map(str, example.positions)), ", ".join(example.columns)
-        log.warning("the row of %s with the events %s was not as the log says, in: %s", name, positions, columns)
+        logger.warning("the row of %s with the events %s was not as the log says, in: %s", name, positions, columns)

@@ -20,7 +20,7 @@ from projections.rows import select_by_key
 
 STREAM_PAGE = 500
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Refolded(NamedTuple):
@@ -75,7 +75,7 @@ def healed_events(stores: Stores, projection: Projection, generation: Generation
             raise
         if not isinstance(error, KNOWN_FAULTS):
             told_now = "a message with parked events could not be folded again into %s: %s"
-            log.error(told_now, generation.projection, told_with_place(error))  # noqa: TRY400 - a traceback quotes values
+            logger.error(told_now, generation.projection, told_with_place(error))  # noqa: TRY400 - a traceback quotes values
         return 0
 
 

@@ -48,7 +48,7 @@ RETRY_FIRST_S = 0.1
 RETRY_LAST_S = 1.0
 HEARTBEAT_S = 1.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Reached = Callable[[str, int, int], None]
 
@@ -85,7 +85,7 @@ class Runner:
         self._far_behind_since: float | None = None
         self._wake = threading.Event()
         self._is_over = threading.Event()
-        self._outage = Outage(log, "projecting works again")
+        self._outage = Outage(logger, "projecting works again")
         self._thread: threading.Thread | None = None
         self._heartbeat_due = 0.0
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -166,12 +166,12 @@ class Runner:
         """Says so where it is far behind, and once it is not any more."""
         if left > FAR_BEHIND_EVENTS and self._far_behind_since is None:
             self._far_behind_since = time.monotonic()
-            log.info(
+            logger.info(
                 "the read models are %s events behind the log: lists lack what came last until they have caught up",
                 f"{left:,}",
             )
         elif left == 0 and self._far_behind_since is not None:
-            log.info("the read models have caught up, after %.1f s", time.monotonic() - self._far_behind_since)
+            logger.info("the read models have caught up, after %.1f s", time.monotonic() - self._far_behind_since)
             self._far_behind_since = None
 
     def _project(self, partition: int, head: int, partitions: int) -> list[Step]:

@@ -21,7 +21,7 @@ from projections.tables import metadata
 CONTRADICTS_ITSELF = "already exists"
 """What SQLite says of a table that the register of read models does not know."""
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def set_damaged_aside(ledger_url: str) -> None:
@@ -37,7 +37,7 @@ def set_damaged_aside(ledger_url: str) -> None:
     for end in ("-wal", "-shm", ""):
         with suppress(FileNotFoundError):
             file.with_name(file.name + end).rename(aside.with_name(aside.name + end))
-    log.warning(
+    logger.warning(
         "the read models' file is damaged (%s): it is %s now, and they are made again from the log", found, aside
     )
 
@@ -75,9 +75,9 @@ def _words_of(error: DBAPIError) -> str | None:
 @contextmanager
 def _damage_untold() -> Iterator[None]:
     """Whoever meets damage tells an operator to move the file away, which is what is done here."""
-    before = damage.log.disabled
-    damage.log.disabled = True
+    before = damage.logger.disabled
+    damage.logger.disabled = True
     try:
         yield
     finally:
-        damage.log.disabled = before
+        damage.logger.disabled = before

@@ -64,14 +64,14 @@ def misspelt_before(error: Exception) -> Sequence[str]:
 @contextmanager
 def damage_said_once() -> Iterator[None]:
     """Leaves damage, and a file that fails, to the line with which a command ends; `lasting` commands log it, as they may go on."""
-    told = (damage.log, database.log)
-    for log in told:
-        log.disabled = True
+    told = (damage.logger, database.logger)
+    for logger in told:
+        logger.disabled = True
     try:
         yield
     finally:
-        for log in told:
-            log.disabled = False
+        for logger in told:
+            logger.disabled = False
 
 
 def wants_tracebacks() -> bool:

@@ -11,14 +11,14 @@ from api.logs import configure_logs, is_for_people
 from api.settings import read_log_settings
 from ledger.store import damage, database
 
-log = structlog.get_logger("api.ended")
+logger = structlog.get_logger("api.ended")
 
 
 @contextmanager
 def lasting() -> Iterator[None]:
     """Sets up log output as the settings say. Where programs read it, what goes wrong in the block is its last line."""
     as_json: bool | None = None
-    damage.log.disabled = database.log.disabled = False
+    damage.logger.disabled = database.logger.disabled = False
     configure_logs("info", as_json=as_json)
     try:
         level, as_json = read_log_settings()
@@ -28,6 +28,6 @@ def lasting() -> Iterator[None]:
         if is_for_people(as_json):
             raise
         for told in misspelt_before(error):
-            log.warning(told)
-        log.critical(line_of(error), exc_info=error if wants_tracebacks() else None)
+            logger.warning(told)
+        logger.critical(line_of(error), exc_info=error if wants_tracebacks() else None)
         raise typer.Exit(status_of(error)) from error

@@ -12,7 +12,7 @@ from api.command_line.opening import opened_read_models
 from api.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 
-log = structlog.get_logger("api.project")
+logger = structlog.get_logger("api.project")
 
 
 def project(
@@ -38,6 +38,6 @@ def project(
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         read_models.start()
-        log.info("projecting")
+        logger.info("projecting")
         ended.wait()
-    log.info("stopped")
+    logger.info("stopped")

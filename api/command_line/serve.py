@@ -27,7 +27,7 @@ NEW_TRAIL = (
     " it back (docs/RUNBOOK.md)"
 )
 
-log = structlog.get_logger("api.serve")
+logger = structlog.get_logger("api.serve")
 
 
 def serve() -> None:
@@ -64,34 +64,34 @@ def _serve(settings: Settings) -> None:
         set_damaged_aside(settings.database_url)
         service = Service.open(settings, traces, writer)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
-    log.info("stopped; everything that was acknowledged is on disk")
+    logger.info("stopped; everything that was acknowledged is on disk")
 
 
 def warn(settings: Settings) -> None:
     """Says what is open that should be closed before anybody relies on it, and what was probably spelled wrongly."""
     for said in unknown_settings():
-        log.warning(said)
+        logger.warning(said)
     if settings.secrets is None:
-        log.warning(
+        logger.warning(
             "LEDGER_ALLOW_UNSIGNED=1: whoever reaches this port can record webhooks; nothing proves who sent them"
         )
     if not settings.api_keys:
-        log.warning(
+        logger.warning(
             "LEDGER_API_KEYS is not set: reading works without a key, and from this machine alone; set keys before a proxy"
             " on this machine forwards to it, because what a proxy forwards comes from this machine too"
         )
     for warning in warnings_of(settings.api_keys, now_us()):
-        log.warning(warning)
+        logger.warning(warning)
 
 
 def _announce(service: Service, url: str) -> None:
     """Where it listens; in a terminal also what to do next. Programs look for the line with `url`."""
     reload_on_hangup(service)
     if service.trail.is_new and any(head.position for head in service.ledger.heads()):
-        log.warning(NEW_TRAIL, file=str(service.trail.database.file))
+        logger.warning(NEW_TRAIL, file=str(service.trail.database.file))
     for warning in verification_warnings(service.trail):
-        log.warning(warning)
-    log.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)
+        logger.warning(warning)
+    logger.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)
     tell_that_it_listens()
     if service.settings.log_json is None and (console := to_stderr()).is_terminal:
         _advise(console, service.settings, url)

@@ -49,7 +49,7 @@ ASKED = (
 WAY_ON: Mapping[type[Exception], tuple[str, str]] = {RebuildRunning: ("/console/operations", "Operations")}
 """Where a refusal leads to, and what that is called."""
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 Handler = Callable[[Visit], Response] | Callable[[Visit], Awaitable[Response]]
 
@@ -93,7 +93,7 @@ def route_of(console: Console, way: Page | Action | Door) -> Route:
         except (LedgerError, SQLAlchemyError) as error:
             response = refusal(visit, error)
         except Exception as error:
-            log.exception("a page of the console could not be made")
+            logger.exception("a page of the console could not be made")
             response = refusal(visit, error)
         response.headers["Server-Timing"] = f"app;dur={(time.perf_counter() - began_s) * 1_000:.1f}"
         return response

@@ -33,7 +33,7 @@ TITLES = {kind.slug: kind.title for kind in KINDS.values()}
 END_OF_HEAD = b"\r\n\r\n"
 UPGRADE = re.compile(rb"(?<=\r\n)upgrade(?=[ \t]*:)", re.IGNORECASE)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class TakenEnough(Exception):
@@ -43,7 +43,7 @@ class TakenEnough(Exception):
 class Connection(HttpToolsProtocol):
     """A client's connection."""
 
-    _malformed = Outage(log, "")
+    _malformed = Outage(logger, "")
     _head_is_open = True
     _head_is_with_the_parser = False
     _body_is_open = False

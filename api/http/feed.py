@@ -22,7 +22,7 @@ from api.service import Service
 from ledger.errors import LedgerError, MalformedQuestion
 from ledger.positions import Cursor
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 STREAM_PAGE_EVENTS = 200
 STREAMS_MAX = 64
@@ -116,7 +116,7 @@ async def _events(service: Service, caller: Caller, cursor: Cursor) -> AsyncIter
 
 
 def _tell_end(error: Exception) -> None:
-    log.error("a stream of the feed ended early", problem=kind_of(error).slug, error=type(error).__name__)
+    logger.error("a stream of the feed ended early", problem=kind_of(error).slug, error=type(error).__name__)
 
 
 def _event(event_id: str, content: bytes) -> bytes:

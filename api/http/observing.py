@@ -17,7 +17,7 @@ NO_ROUTE = "none"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Any other word is counted as `other`: a method is whatever a client writes."""
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 _is_told = logging.getLogger(__name__).isEnabledFor
 
 
@@ -46,4 +46,4 @@ def _note(metrics: Metrics, scope: Scope, status: int, seconds: float) -> None:
     route = found.path if isinstance(found, Route) else NO_ROUTE
     metrics.request_answered(method, route, status, seconds)
     if _is_told(logging.DEBUG):  # a line that nobody wants would cost a tenth of a request
-        log.debug("answered", method=method, route=route, status=status, milliseconds=round(seconds * 1_000, 1))
+        logger.debug("answered", method=method, route=route, status=status, milliseconds=round(seconds * 1_000, 1))

@@ -24,7 +24,7 @@ RECORDED = 202
 FOUND = 200
 STOPPED = "the server is shutting down and could not finish this in time; send it again"
 
-log = structlog.get_logger()
+logger = structlog.get_logger()
 
 
 class WebhookEndpoint:
@@ -93,7 +93,7 @@ class WebhookEndpoint:
             elif isinstance(error, SenderMustFix):
                 self._warn("a delivery was refused", request_id, reason=kind_of(error).slug)
             elif not isinstance(error, LedgerError):
-                log.error("a delivery could not be received", exc_info=error)
+                logger.error("a delivery could not be received", exc_info=error)
         answer = problem_of(error)
         answer.headers["x-request-id"] = request_id.decode("ascii")
         return answer

@@ -13,7 +13,7 @@ EVERY_S = 1.0
 Kind = tuple[str, str]
 """An event, and the reason for it."""
 
-log = structlog.get_logger(__name__)
+logger = structlog.get_logger(__name__)
 
 
 def on_the_event_loop(seconds: float, call: Callable[[], None]) -> None:
@@ -43,7 +43,7 @@ class Seldom:
 
     def _write(self, kind: Kind, **told: str | int) -> None:
         event, reason = kind
-        getattr(log, self._level)(event, **({"reason": reason} if reason else {}), **told)
+        getattr(logger, self._level)(event, **({"reason": reason} if reason else {}), **told)
         self._left_out[kind] = 0
         self._later(EVERY_S, partial(self._end, kind))
 

@@ -22,7 +22,7 @@ BATCH_MAX = 512
 
 NOT_WRITTEN = "answers refused, because their entries of the audit trail were not written: %d"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class EntryWriter:
@@ -39,7 +39,7 @@ class EntryWriter:
         """Why the last entries were not written; None where they were."""
         self._thread = ThreadPoolExecutor(1, "ledger-audit")
         self._thread.submit(int)  # begins it now: later there may be no more threads to have
-        self._outage = Outage(log, "the audit trail is written again")
+        self._outage = Outage(logger, "the audit trail is written again")
 
     def write(self, entry: AuditEntry) -> Future[None]:
         """Done once an entry is on disk; written here, unless somebody writes just then. QueueFull or ShuttingDown at once."""

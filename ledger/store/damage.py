@@ -12,7 +12,7 @@ from ledger.store.sqlite import DAMAGED, SQLITE
 
 TELL_EVERY_S = 60.0
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class StoreDamaged(DatabaseError):
@@ -41,7 +41,7 @@ class Damage:
         self.told = f"{found}; {todo}"
         if time.monotonic() > self._silent_until_s:
             self._silent_until_s = time.monotonic() + TELL_EVERY_S
-            log.error("the file is damaged: %s", self.told)
+            logger.error("the file is damaged: %s", self.told)
         # Without what else SQLite says, which may be the text that is stored there.
         damaged = StoreDamaged(error.statement, None, SQLITE.DatabaseError(found), hide_parameters=True)
         damaged.add_note(todo)

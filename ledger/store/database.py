@@ -26,7 +26,7 @@ from ledger.store.place import why_unwritable
 
 WAL_ERRORS = (sqlite.SQLITE.Error, SQLAlchemyError, StoreUnavailable)
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 class Database:
@@ -42,7 +42,7 @@ class Database:
         # Who reads evidence tells it: what is read may be a copy that is under way, under another name.
         self.damage = Damage(Path(self.url.database or ""), is_logged=not evidence) if self.is_sqlite else None
         self._suspect = Event()
-        self._outage = Outage(log, "")
+        self._outage = Outage(logger, "")
         self._proving = Lock()
         self._held = HeldFile(Path(self.url.database or ""))
         self._moving = Lock()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ledger.errors import StoreUnavailable
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 Identity = tuple[int, int]
 """Device and inode: another file has others."""
@@ -35,7 +35,7 @@ class HeldFile:
             return
         reason = f"{self._path} is gone, or is another file than the one that was opened: put it back, or restart"
         if not self._is_missed:
-            log.error("nothing more is written, because it would be lost: %s", reason)
+            logger.error("nothing more is written, because it would be lost: %s", reason)
         self._is_missed = True
         raise StoreUnavailable(reason)
 

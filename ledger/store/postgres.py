@@ -27,7 +27,7 @@ KEEPALIVES = {
 }
 WARNED = "warned"
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
@@ -103,4 +103,4 @@ def _expect_durable(connection: Any) -> None:  # noqa: ANN401 - a DBAPI connecti
     if synchronous_commit != "on":
         raise StoreUnavailable(f"PostgreSQL refused synchronous_commit=on: it answered {synchronous_commit}")
     if fsync != "on":
-        log.warning("PostgreSQL runs with fsync=off: a power cut can take back what was acknowledged; set fsync=on")
+        logger.warning("PostgreSQL runs with fsync=off: a power cut can take back what was acknowledged; set fsync=on")

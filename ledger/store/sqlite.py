@@ -55,7 +55,7 @@ EMPTYING_TRIES, EMPTYING_AGAIN_S = 3, 0.02
 BUSY_TIMEOUT_MS = 10_000
 BUSY_AGAIN_S = 0.01
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 def has_the_wal_bug(module: ModuleType) -> bool:
@@ -73,7 +73,7 @@ def damages_in(told: Iterable[str]) -> list[str]:
 def warn_of_the_wal_bug(module: ModuleType) -> None:
     """Says so where the SQLite at hand has that bug."""
     if has_the_wal_bug(module):
-        log.warning(
+        logger.warning(
             "SQLite %s can corrupt a WAL database when connections checkpoint at once (fixed in 3.51.3): install pysqlite3",
             module.sqlite_version,
         )

@@ -7,7 +7,7 @@ import pytest
 from ledger import outage
 from ledger.outage import TELL_EVERY_S, Outage
 
-log = logging.getLogger("tests.outage")
+logger = logging.getLogger("tests.outage")
 
 
 class Clock:
@@ -29,7 +29,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_failures_are_a_line_at_once_and_one_in_ten_seconds_with_how_many(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failing = Outage(log, "it works again")
+    failing = Outage(logger, "it works again")
     for _ in range(1_000):
         failing.failed("OSError", "it failed: %s", "the disk is full")
     clock.now_s += TELL_EVERY_S
@@ -43,7 +43,7 @@ def test_failures_are_a_line_at_once_and_one_in_ten_seconds_with_how_many(
 
 
 def test_its_end_is_told_once_and_only_after_a_failure_that_was(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
-    failing = Outage(log, "it works again")
+    failing = Outage(logger, "it works again")
     failing.worked()
     for _ in range(500):  # a disk that is full lets every second commit through
         failing.failed("OSError", "it failed")
@@ -61,7 +61,7 @@ def test_its_end_is_told_once_and_only_after_a_failure_that_was(clock: Clock, ca
 def test_a_failure_of_another_kind_is_told_in_between_and_an_unexpected_one_with_its_traceback(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    failing = Outage(log, "it works again")
+    failing = Outage(logger, "it works again")
     failing.failed("StoreUnavailable", "it failed: %s", "locked")
     try:
         dict[str, str]()["missing"]
