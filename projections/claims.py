@@ -21,7 +21,7 @@ from projections.generations import drop_all_but_those_kept
 from projections.lease import Stores
 from projections.projection import Projection
 from projections.rebuild import OnSwitch, Rebuild
-from projections.register import Entry, change, entry, new_generation
+from projections.register import RegisterEntry, change, new_generation, register_entry
 from projections.tables import read_models
 
 LEASE_S = 15
@@ -53,7 +53,7 @@ def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) 
     RebuildRunning, NothingToRollBackTo.
     """
     with stores.rows.writing() as connection:
-        registered = entry(connection, projection.name)
+        registered = register_entry(connection, projection.name)
         if registered.previous is None:
             raise NothingToRollBackTo(
                 f"no earlier generation of {projection.name} is kept, as of one that was never rebuilt"
@@ -77,7 +77,7 @@ def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) 
 def cancel_rebuild(rows: Database, projection: Projection) -> Cancelled:
     """Asks whoever rebuilds to end, and drop what was built; where nobody does, what a cut-off rebuild had built is dropped here."""
     with rows.writing() as connection:
-        registered = entry(connection, projection.name)
+        registered = register_entry(connection, projection.name)
         if is_running(registered):
             change(connection, projection.name, rebuild_cancelled=1)
             return Cancelled.RUNNING
@@ -86,7 +86,7 @@ def cancel_rebuild(rows: Database, projection: Projection) -> Cancelled:
     return Cancelled.NOTHING if registered.shadow is None else Cancelled.CUT_OFF
 
 
-def is_running(registered: Entry) -> bool:
+def is_running(registered: RegisterEntry) -> bool:
     """Whether whoever claimed the rebuild is alive, as far as can be told from here."""
     if registered.rebuilder is None:
         return False
@@ -98,8 +98,8 @@ def is_running(registered: Entry) -> bool:
     return abs(now_us() - registered.rebuilder_seen_us) < LEASE_S * SECOND_US
 
 
-def _claim(connection: Connection, name: str) -> tuple[str, Entry]:
-    registered = entry(connection, name)
+def _claim(connection: Connection, name: str) -> tuple[str, RegisterEntry]:
+    registered = register_entry(connection, name)
     if is_running(registered):
         seen_s = (now_us() - registered.rebuilder_seen_us) / SECOND_US
         host, pid, _ = str(registered.rebuilder).rsplit(":", 2)

@@ -8,7 +8,7 @@ from ledger.store.database import Database
 from ledger.store.driver import fetch, placeholder_of, run
 from projections.checkpoints import Generation
 from projections.projection import Projection
-from projections.register import entry
+from projections.register import register_entry
 from projections.tables import checkpoints, parked_events
 
 DROP_ROWS_A_TIME = 5_000
@@ -19,14 +19,14 @@ def drop_all_but_those_kept(
 ) -> None:
     """Drops what belongs to no generation that is kept; what a pause leaves is found by its name the next time."""
     with rows.reading() as connection:
-        dropped = table_names(connection, projection, entry(connection, projection.name).kept)
+        dropped = table_names(connection, projection, register_entry(connection, projection.name).kept)
     for name in dropped:
         _drop_bit_by_bit(rows, name, is_pausing)
     if is_pausing():
         return
     with rows.writing() as connection:
         # Asked again: after a switch the next rebuild may have begun, and its generation is not ours to forget.
-        _forget_all_but(connection, projection.name, entry(connection, projection.name).kept)
+        _forget_all_but(connection, projection.name, register_entry(connection, projection.name).kept)
 
 
 def table_names(connection: Connection, projection: Projection, kept: Sequence[int]) -> list[str]:

@@ -18,7 +18,7 @@ from projections.heartbeats import seen_s
 from projections.lease import RebuildProgress, progress_of
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
-from projections.register import Entry, entry
+from projections.register import RegisterEntry, register_entry
 
 LIVE, REBUILDING, STOPPED = "live", "rebuilding", "stopped"
 RUNNER_SILENT_S_MAX = 5.0
@@ -70,7 +70,7 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
     """The state of a projection, from any process."""
     # The rows first: a head that is read later can only be further on, so the lag is never shown too small.
     with rows.reading() as connection:
-        registered = entry(connection, projection.name)
+        registered = register_entry(connection, projection.name)
         at = checkpoints_of(connection, registered.live_generation)
         runner_seen_s = seen_s(connection, projection.name)
         built = _built(connection, registered, projection)
@@ -129,7 +129,7 @@ def lag_in_words(events: int, seconds: float) -> str:
     return f"{behind}, the first of them received {took(round(seconds * SECOND_US))} ago"
 
 
-def _built(connection: Connection, registered: Entry, projection: Projection) -> int | None:
+def _built(connection: Connection, registered: RegisterEntry, projection: Projection) -> int | None:
     """How many events a rebuild that did not come to its end has folded; None where there is none that can be gone on with."""
     if registered.shadow is None or registered.shadow_version != projection.version:
         return None

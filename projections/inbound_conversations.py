@@ -42,7 +42,7 @@ ENTRIES_A_TIME = 32
 _NAMESPACE = uuid5(NAMESPACE_URL, "urn:lifecycle-ledger:conversation")
 
 
-class Entry(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class ConversationEntry(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """What is kept of an inbound message: as claimed, and the exact body, which is read when it is shown."""
 
     conversation_id: str
@@ -75,7 +75,7 @@ class Summary(msgspec.Struct, frozen=True, array_like=True, gc=False):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_entry = msgspec.msgpack.Decoder(Entry).decode
+decode_entry = msgspec.msgpack.Decoder(ConversationEntry).decode
 decode_summary = msgspec.msgpack.Decoder(Summary).decode
 
 
@@ -185,7 +185,7 @@ class InboundConversationsProjection:
         if not isinstance(created, InboundMessageReceived) or created.conversation_id is None:
             return
         receipt = created.receipt
-        entry = Entry(
+        entry = ConversationEntry(
             created.conversation_id,
             created.number_id,
             created.sender,
@@ -277,13 +277,13 @@ class InboundConversationsProjection:
         return self._home(key), key
 
 
-def place_of(entry: Entry, partition: int, position: int) -> Place:
+def place_of(entry: ConversationEntry, partition: int, position: int) -> Place:
     """Where a message stands in its conversation: by its time of occurrence, or else of receipt; then by position."""
     time_us = entry.received_at_us if entry.occurred_at_us is None else entry.occurred_at_us
     return Place(time_us, partition, position)
 
 
-def summary_of(entry: Entry, partition: int, position: int) -> Summary:
+def summary_of(entry: ConversationEntry, partition: int, position: int) -> Summary:
     """What one message says of its conversation."""
     place = place_of(entry, partition, position)
     parties: Iterable[str] = {party for party in (entry.sender, entry.recipient) if party is not None}

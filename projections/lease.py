@@ -16,7 +16,7 @@ from projections.checkpoints import Generation, checkpoints_of
 from projections.errors import RebuildCancelled, RebuildPaused
 from projections.generations import drop_all_but_those_kept
 from projections.projection import Projection
-from projections.register import Entry, change, entry
+from projections.register import RegisterEntry, change, register_entry
 from projections.spans import Spans, unseen
 
 TELL_EVERY_S = 0.25
@@ -88,7 +88,7 @@ class Lease:
         self._told_at = now
         progress = progress_of(self.done(), self.events(), self.events_built / max(self.seconds, 0.001))
         with self._stores.rows.writing() as connection:
-            self.expect_ours(entry(connection, self._projection.name))
+            self.expect_ours(register_entry(connection, self._projection.name))
             change(
                 connection,
                 self._projection.name,
@@ -100,7 +100,7 @@ class Lease:
         if self._on_progress is not None:
             self._on_progress(progress)
 
-    def expect_ours(self, registered: Entry) -> None:
+    def expect_ours(self, registered: RegisterEntry) -> None:
         """RebuildCancelled, RebuildPaused as the register has it."""
         if registered.rebuilder != self._owner:
             raise RebuildPaused(f"another process took over the rebuild of {self._projection.name}")
@@ -120,7 +120,7 @@ class Lease:
     def release(self) -> None:
         """Gives the lease back; what was built stays for the next claim, unless it was cancelled."""
         with self._stores.rows.writing() as connection:
-            registered = entry(connection, self._projection.name)
+            registered = register_entry(connection, self._projection.name)
             if registered.rebuilder != self._owner:
                 return
             change(connection, self._projection.name, rebuilder=None, rebuild_cancelled=0)

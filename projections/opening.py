@@ -15,7 +15,7 @@ from projections.checkpoints import Checkpoint, Generation, checkpoints_of
 from projections.generations import drop, drop_all_but_those_kept, table_names
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
-from projections.register import change, entry, open_register
+from projections.register import change, open_register, register_entry
 from projections.tables import checkpoints, parked_events, read_models
 
 ONE_EVENT = Bounds(1, 1)
@@ -52,7 +52,7 @@ def _forget(rows: Database, projection: Projection) -> None:
 
 def _why_of_another(ledger: Ledger, rows: Database, projection: Projection) -> str | None:
     with rows.reading() as connection:
-        registered = entry(connection, projection.name)
+        registered = register_entry(connection, projection.name)
         at = checkpoints_of(connection, registered.live_generation)
     if registered.ledger_id != ledger.identity.ledger_id or len(at) != ledger.partitions:
         return "that of another ledger"
@@ -65,7 +65,7 @@ def _forget_what_ran_ahead_of_another(ledger: Ledger, rows: Database, projection
     What is no further than these is of the same log as they, whose hash is of all events before it.
     """
     with rows.reading() as connection:
-        registered = entry(connection, projection.name)
+        registered = register_entry(connection, projection.name)
         live = checkpoints_of(connection, registered.live_generation)
         built = {
             name: checkpoints_of(connection, Generation(projection.name, number))

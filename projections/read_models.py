@@ -41,7 +41,7 @@ from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageStatus, Page
 from projections.rebuild import Rebuild, RebuildReport
 from projections.refolding import healed_events, refold
-from projections.register import entry, live
+from projections.register import live, register_entry
 from projections.runner import Runner
 from projections.spans import Spans, unseen
 from projections.waiting import ASK_AGAIN_BESIDE_OUR_RUNNER_S, ASK_AGAIN_S, Waiters
@@ -128,7 +128,7 @@ class ReadModels:
         self._runner.start()
         for name, projection in self._projections.items():
             with self.stores.rows.reading() as connection:
-                is_other_version = entry(connection, name).version != projection.version
+                is_other_version = register_entry(connection, name).version != projection.version
             if is_other_version:
                 self._rebuild_unless_somebody_does(name)
 

@@ -17,7 +17,7 @@ from projections.projection import Projection, create_tables, indexes_of
 from projections.tables import metadata, read_models
 
 
-class Entry(NamedTuple):
+class RegisterEntry(NamedTuple):
     """The register's row of a projection."""
 
     name: str
@@ -58,13 +58,14 @@ def open_register(connection: Connection, projections: Sequence[Projection], led
             _enter(connection, projection, ledger_id, partitions)
 
 
-def entry(connection: Connection, name: str) -> Entry:
+def register_entry(connection: Connection, name: str) -> RegisterEntry:
     """The register's row of a projection, or NotFound."""
     place = placeholder_of(connection)
-    found = fetch(connection, f"SELECT {', '.join(Entry._fields)} FROM read_models WHERE name = {place}", (name,))  # noqa: S608 - no value in it
+    columns = ", ".join(RegisterEntry._fields)
+    found = fetch(connection, f"SELECT {columns} FROM read_models WHERE name = {place}", (name,))  # noqa: S608 - no value in it
     if not found:
         raise NotFound(f"there is no projection {name[:64]!r}")
-    return Entry(*found[0])
+    return RegisterEntry(*found[0])
 
 
 class Live(NamedTuple):
@@ -91,7 +92,7 @@ def new_generation(connection: Connection, projection: Projection, partitions: i
 
     That locks nothing of the generation that is live. On SQLite it would hold the one lock that everybody writes with.
     """
-    number = entry(connection, projection.name).newest + 1
+    number = register_entry(connection, projection.name).newest + 1
     generation = Generation(projection.name, number)
     change(connection, projection.name, newest=number)
     create_tables(connection, projection, generation)

@@ -30,7 +30,7 @@ from projections.log_batches import LIVE, Batch, is_of_the_log, reading_log
 from projections.projecting import Projector, is_poison
 from projections.projection import Projection
 from projections.recent import RECENT_BYTES_MAX
-from projections.register import entry
+from projections.register import register_entry
 from projections.spans import Attributes, Spans, unseen
 
 LOOK_FIRST_S = 0.25
@@ -147,7 +147,7 @@ class Runner:
             at = [
                 [each.position for each in checkpoints_of(connection, registered.live_generation)]
                 for projection in self._projections
-                if (registered := entry(connection, projection.name)).version == projection.version
+                if (registered := register_entry(connection, projection.name)).version == projection.version
             ]
         return [min(positions) for positions in zip(heads, *at, strict=True)]
 
@@ -203,7 +203,7 @@ class Runner:
         batches: dict[int, Batch] = {}
         steps: list[Step] = []
         for projection in self._projections:
-            registered = entry(connection, projection.name)
+            registered = register_entry(connection, projection.name)
             if registered.version != projection.version:
                 continue  # another version's rows are left alone until the rebuild has replaced them
             projector = self._projector(

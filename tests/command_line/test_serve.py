@@ -28,7 +28,7 @@ from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.place import READ_MODELS, TRAIL
 from projections.read_models import MESSAGE_STATUS, ReadModels
-from projections.register import entry
+from projections.register import register_entry
 from tests import forks
 from tests.api.running import until
 from tests.builders import body, signed_headers
@@ -262,7 +262,7 @@ def test_a_rebuild_is_ordered_from_the_writer_and_refused_where_it_cannot_begin(
 
         def live() -> int:
             with read_models.stores.rows.reading() as connection:
-                return entry(connection, MESSAGE_STATUS).live
+                return register_entry(connection, MESSAGE_STATUS).live
 
         other = read_models.claim_rebuild(MESSAGE_STATUS)
         while_another_runs, unknown = ordered(MESSAGE_STATUS), ordered("nothing")

@@ -17,7 +17,7 @@ from ledger.facts import partition_of
 from ledger.json_values import parse_object
 from ledger.times import write_time
 from projections import inbound_conversations
-from projections.inbound_conversations import Entry
+from projections.inbound_conversations import ConversationEntry
 from projections.queries_conversations import said_in
 from projections.read_models import INBOUND_CONVERSATIONS, conversation_json, conversation_message_json
 from tests.engines import PrivatePostgres
@@ -170,7 +170,7 @@ def test_a_message_that_arrives_while_another_is_folded_again_stays_in_their_con
     runner = Thread(target=scene.read_models.catch_up)
     decode = inbound_conversations.decode_entry
 
-    def decode_and_let_one_arrive(encoded: bytes) -> Entry:
+    def decode_and_let_one_arrive(encoded: bytes) -> ConversationEntry:
         """Called once it was read what is left."""
         if left.encode() in encoded and runner.ident is None:
             scene.deliver(inbound(new))

@@ -40,7 +40,7 @@ def filled(sqlite_scene: Scene) -> Scene:
     return sqlite_scene
 
 
-@pytest.mark.parametrize("failing", ["runner.entry", "runner.beat"])
+@pytest.mark.parametrize("failing", ["runner.register_entry", "runner.beat"])
 def test_a_fault_of_the_read_models_is_told_to_them_alone(
     filled: Scene, monkeypatch: pytest.MonkeyPatch, failing: str
 ) -> None:
@@ -55,7 +55,7 @@ def test_a_fault_of_the_log_is_told_to_it_alone(filled: Scene, monkeypatch: pyte
 def test_whoever_reads_of_a_damaged_file_of_read_models_is_told_to_move_it_away(
     filled: Scene, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    blamed(filled, monkeypatch, "runner.entry", "database disk image is malformed")
+    blamed(filled, monkeypatch, "runner.register_entry", "database disk image is malformed")
 
     file = filled.read_models.stores.rows.file
     assert file is not None

@@ -5,7 +5,7 @@ import pytest
 from projections import claims, heartbeats
 from projections.heartbeats import CLOCKS_APART_US_MAX, beat, seen_s
 from projections.read_models import MESSAGE_STATUS
-from projections.register import entry
+from projections.register import register_entry
 from tests.projections.scene import START_US, Scene
 
 S = 1_000_000
@@ -59,7 +59,7 @@ def test_every_clock_that_is_not_too_far_ahead_is_believed(scene: Scene, clock: 
 def test_a_rebuilder_that_was_seen_in_the_future_is_not_alive_for_long(scene: Scene, clock: list[int]) -> None:
     scene.read_models.claim_rebuild(MESSAGE_STATUS)
     with scene.read_models.stores.rows.reading() as connection:
-        claimed = entry(connection, MESSAGE_STATUS)._replace(rebuilder="another-host:1:00000000")
+        claimed = register_entry(connection, MESSAGE_STATUS)._replace(rebuilder="another-host:1:00000000")
 
     assert claims.is_running(claimed)
     clock[0] -= HOUR_US

@@ -31,7 +31,7 @@ from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_
 from projections.log_batches import Bounds
 from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, Rebuild, RebuildProgress
-from projections.register import Entry, entry
+from projections.register import RegisterEntry, register_entry
 from projections.rows import upsert
 from tests import forks
 from tests.engines import PrivatePostgres
@@ -79,7 +79,7 @@ def test_a_rebuild_gives_the_same_rows_and_says_so(any_scene: Scene) -> None:
         assert (report.events, report.rows_compared, report.rows_differing) == (120, rows, 0)
     assert [scene.live_rows(name) for name in NAMES] == before
     with scene.read_models.stores.rows.reading() as connection:
-        assert entry(connection, MESSAGE_STATUS).live == 2
+        assert register_entry(connection, MESSAGE_STATUS).live == 2
 
 
 def test_a_rebuild_tells_which_rows_differed_and_which_events_explain_them(scene: Scene) -> None:
@@ -461,8 +461,8 @@ def test_of_two_that_claim_at_once_one_is_refused(postgres: PrivatePostgres, mon
     """Only on PostgreSQL do two sessions look at the register before either writes into it."""
     both_have_looked = threading.Barrier(2)
 
-    def entry_and_the_other_looks(connection: Connection, name: str) -> Entry:
-        found = entry(connection, name)
+    def entry_and_the_other_looks(connection: Connection, name: str) -> RegisterEntry:
+        found = register_entry(connection, name)
         both_have_looked.wait(60)
         return found
 
@@ -479,7 +479,7 @@ def test_whether_a_process_is_dead_is_asked_only_where_its_id_was_counted(scene:
     """A container that has its host's network has its name as well, and other processes."""
     scene.read_models.claim_rebuild(MESSAGE_STATUS)
     with scene.read_models.stores.rows.reading() as connection:
-        claimed = entry(connection, MESSAGE_STATUS)
+        claimed = register_entry(connection, MESSAGE_STATUS)
     host, pid, namespace_and_token = str(claimed.rebuilder).split(":")
     assert int(pid) == os.getpid()
 
@@ -549,7 +549,7 @@ def test_a_rollback_brings_the_previous_generation_back_caught_up(any_scene: Sce
     scene.read_models.rollback(MESSAGE_STATUS)
 
     with scene.read_models.stores.rows.reading() as connection:
-        registered = entry(connection, MESSAGE_STATUS)
+        registered = register_entry(connection, MESSAGE_STATUS)
     assert (registered.live, registered.previous) == (1, 2)
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
@@ -564,7 +564,7 @@ def test_a_second_rollback_never_brings_back_what_the_first_took_away(scene: Sce
     scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
     scene.read_models.rollback(MESSAGE_STATUS)
     with scene.read_models.stores.rows.reading() as connection:
-        assert entry(connection, MESSAGE_STATUS).live == 1
+        assert register_entry(connection, MESSAGE_STATUS).live == 1
 
 
 def test_a_cancelled_rollback_drops_nothing_of_a_rebuild_that_was_cut_off_before(scene: Scene) -> None:
@@ -711,7 +711,7 @@ def test_old_generations_are_dropped_and_one_is_kept(scene: Scene) -> None:
         scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
 
     with scene.read_models.stores.rows.reading() as connection:
-        registered = entry(connection, MESSAGE_STATUS)
+        registered = register_entry(connection, MESSAGE_STATUS)
         assert (registered.live, registered.previous, registered.shadow) == (4, 3, None)
     for gone in (1, 2):
         with pytest.raises(Exception, match="message_status_g"):

@@ -27,7 +27,7 @@ from projections.checkpoints import OvertakenByAnother
 from projections.health import lag_in_words
 from projections.log_batches import Bounds
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
-from projections.register import Entry, change, entry
+from projections.register import RegisterEntry, change, register_entry
 from projections.runner import REST_S_MIN, Runner
 from projections.spans import Attributes
 from tests.api.running import until
@@ -220,13 +220,13 @@ def test_a_runner_folds_on_from_the_rows_that_its_checkpoint_belongs_to(
     quick.pass_once()
     others_turn = iter([quick.pass_once])
 
-    def entry_and_then_the_other(connection: Connection, name: str) -> Entry:
-        found = entry(connection, name)  # from here on the slow one sees the rows as they are now
+    def entry_and_then_the_other(connection: Connection, name: str) -> RegisterEntry:
+        found = register_entry(connection, name)  # from here on the slow one sees the rows as they are now
         for pass_once in others_turn:
             pass_once()
         return found
 
-    monkeypatch.setattr("projections.runner.entry", entry_and_then_the_other)
+    monkeypatch.setattr("projections.runner.register_entry", entry_and_then_the_other)
     with suppress(OvertakenByAnother):
         slow.pass_once()
     monkeypatch.undo()
@@ -243,7 +243,7 @@ def test_what_is_no_event_s_fault_is_no_silent_end_of_a_pass(scene: Scene, monke
     def fail(*_: object) -> NoReturn:
         raise TypeError("a bug")
 
-    monkeypatch.setattr("projections.runner.entry", fail)
+    monkeypatch.setattr("projections.runner.register_entry", fail)
     with pytest.raises(TypeError):
         runner.pass_once()
     monkeypatch.undo()

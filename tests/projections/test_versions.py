@@ -8,7 +8,7 @@ from ledger.provider import Status
 from projections.checkpoints import Generation
 from projections.message_status import MESSAGES, encode_message
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters
-from projections.register import entry
+from projections.register import register_entry
 from projections.tables import read_models
 from tests.api.running import until
 from tests.projections.scene import Scene, inbound, outbound
@@ -25,7 +25,7 @@ def made_by(scene: Scene, version: int) -> None:
 
 def versions(scene: Scene) -> list[int]:
     with scene.read_models.stores.rows.reading() as connection:
-        return [entry(connection, name).version for name in NAMES]
+        return [register_entry(connection, name).version for name in NAMES]
 
 
 @pytest.mark.parametrize("version", [OLDER, NEWER])
@@ -42,7 +42,7 @@ def test_a_new_version_of_a_read_model_is_built_beside_the_old_one_at_the_start(
 
     assert scene.live_rows(MESSAGE_STATUS)[0] == scene.folded_rows()
     with scene.read_models.stores.rows.reading() as connection:
-        assert [entry(connection, name).previous_version for name in NAMES] == [version, version]
+        assert [register_entry(connection, name).previous_version for name in NAMES] == [version, version]
 
 
 def test_a_program_that_runs_leaves_rows_alone_that_a_newer_one_has_switched_to_and_tells_a_status_from_the_log(
