@@ -1,17 +1,10 @@
 """What deliveries tell about our clock: when all of them seem to come from another day, it is rarely they that are wrong."""
 
-import time
-
 import structlog
 
 LATE_IN_A_ROW_MAX = 10
 
 logger = structlog.get_logger(__name__)
-
-
-def now_us() -> int:
-    """The wall clock, in microseconds since 1970: the one that a service asks unless it is given another."""
-    return time.time_ns() // 1_000
 
 
 class ClockWatch:
