@@ -15,6 +15,7 @@ from threading import Lock
 import pytest
 from sqlalchemy import Connection
 
+from ledger.clock import now_us
 from ledger.errors import NotFound
 from ledger.positions import Position
 from ledger.store.driver import Row, fetch, run
@@ -502,7 +503,7 @@ def test_a_clock_that_steps_during_a_rebuild_lets_one_of_two_rebuilders_end_it(
         if outcome:
             return
         with scene.read_models.stores.rows.writing() as connection:
-            seen_us = register_module.now_us() - off_s * 1_000_000
+            seen_us = now_us() - off_s * 1_000_000
             register_module.change(connection, MESSAGE_STATUS, rebuilder_seen_us=seen_us)
         scene.deliver(outbound("delivery", "msg_1", 3))
         try:
