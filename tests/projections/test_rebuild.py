@@ -467,7 +467,7 @@ def test_of_two_that_claim_at_once_one_is_refused(postgres: PrivatePostgres, mon
         both_have_looked.wait(60)
         return found
 
-    monkeypatch.setattr(claims, "entry", entry_and_the_other_looks)
+    monkeypatch.setattr(claims, "register_entry", entry_and_the_other_looks)
     with postgres.fresh_database() as url, Scene(url) as scene, ThreadPoolExecutor(2) as threads:
         claimed = [threads.submit(scene.read_models.claim_rebuild, MESSAGE_STATUS) for _ in range(2)]
         (refused,) = [error for each in claimed if (error := each.exception()) is not None]

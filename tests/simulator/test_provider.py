@@ -7,9 +7,11 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+import uvloop
 
 from api.simulator import Plan, Progress, Summary, simulate
 from api.simulator.audit import Verdict
+from api.simulator.exchange import stopped_within
 from api.simulator.lifecycles import traffic
 from api.simulator.plan import RETRY_AFTER_S
 from ledger.json_values import canonical, parse_object
@@ -40,6 +42,16 @@ def test_every_fact_is_signed_delivered_and_recorded_once() -> None:
     assert summary.statuses == {"202": len(FACTS)}
     assert (summary.audit.verdict, summary.audit.messages) == (Verdict.YES, PLAN.messages)
     assert summary.fine
+
+
+def test_nothing_is_told_before_it_is_due() -> None:
+    async def waited_s() -> float:
+        began_s = time.perf_counter()
+        assert not await stopped_within(asyncio.Event(), 0.0014)
+        return time.perf_counter() - began_s
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert min(runner.run(waited_s()) for _ in range(20)) >= 0.0014
 
 
 def test_a_secret_without_its_id_signs_the_same() -> None:
