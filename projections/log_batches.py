@@ -11,7 +11,7 @@ from ledger.store.driver import fetch, placeholder_of
 
 FETCH_ROWS_FIRST = 64
 FETCH_ROWS_MAX = 512
-LIVE_EVENTS_MAX = 500
+LIVE_EVENTS_MAX = 4_000
 LIVE_BYTES_MAX = 4 * 1024 * 1024
 READING_THE_LOG = "while reading the log"
 _COLUMNS = "position, stream_id, version, topic, state, hash"

@@ -35,11 +35,12 @@ from projections.spans import Attributes, Spans, unseen
 
 LOOK_FIRST_S = 0.25
 LOOK_LAST_S = 1.0
-REST_OF_A_PASS = 2
-REST_S_MIN, REST_S_MAX = 0.01, 0.05
-"""After a pass it rests twice as long as that took, within these bounds, and takes together what came meanwhile. So it has a third
-of the time at most while it keeps up, a pass grows with the load, and its transactions, which cost as much as many events, are few.
-What is left over in a pass is gone on with at once."""
+PASS_S_USUAL = 0.0025
+REST_S_MIN, REST_S_MAX = 0.01, 0.25
+"""After a pass it rests, and takes together what came meanwhile. The rest grows with the square of the pass, which grows with the load:
+a usual pass rests as long as it took, one of ten times that ten times as long. So lists are fresh while there is time for it, and
+webhooks have the machine when there is not: few large passes cost half of what many small ones do. What is left over in a pass is gone
+on with at once."""
 
 FAR_BEHIND_EVENTS = 10_000
 """So far behind, projecting takes seconds, and people wonder."""
@@ -308,4 +309,4 @@ class Runner:
 
 
 def _rest_s(pass_s: float) -> float:
-    return min(max(REST_OF_A_PASS * pass_s, REST_S_MIN), REST_S_MAX)
+    return min(max(pass_s * pass_s / PASS_S_USUAL, REST_S_MIN), REST_S_MAX)

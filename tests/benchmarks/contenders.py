@@ -58,6 +58,21 @@ def without_store(bench: Bench) -> Contender:
     return ceiling(bench, "without_store", "the ledger without its store")
 
 
+def standing_still(bench: Bench, engine: Engine) -> Contender:
+    """`ledger serve` without the runner of the projections."""
+
+    @contextmanager
+    def start() -> Iterator[list[Server]]:
+        command = ["-m", "tests.benchmarks.rivals.standing_still", "serve"]
+        with (
+            bench.place(engine) as url,
+            serving(command, ledger_environment(url), bench.folder, port_name="LEDGER_PORT") as server,
+        ):
+            yield [server]
+
+    return Contender(f"the ledger, {TITLE[engine]}, no projections", start)
+
+
 def without_projections(bench: Bench, engine: Engine) -> Contender:
     """The ledger as `create_app` gives it: threads of one process commit; the runner of the projections is left out."""
 
