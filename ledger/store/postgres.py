@@ -11,7 +11,9 @@ from sqlalchemy.exc import InvalidatePoolError
 from ledger.errors import StoreUnavailable
 
 CONNECTIONS_MAX = 16
-CONNECTIONS_KEPT = 4
+READERS_KEPT = 4
+"""Of those who only read, so many connections stay open. Of those who write all do: each partition has a thread that commits at any
+time, and to connect for each commit would cost ten times as much as the commit."""
 TIMEOUTS_MS = {"statement_timeout": 60_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
 WRITER_IDLE_MS_MAX = 8_000
 """Shorter than others wait for a lock: a server that is stopped in the middle of an append or a projection (a frozen machine,
@@ -47,8 +49,8 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
     engine = create_engine(
         url,
         hide_parameters=True,  # values are personal data, and errors are shown
-        pool_size=CONNECTIONS_KEPT,
-        max_overflow=CONNECTIONS_MAX - CONNECTIONS_KEPT,
+        pool_size=CONNECTIONS_MAX if writes else READERS_KEPT,
+        max_overflow=0 if writes else CONNECTIONS_MAX - READERS_KEPT,
         pool_timeout=CONNECT_TIMEOUT_S,
         connect_args=connect_args,
     )

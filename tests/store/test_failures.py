@@ -20,7 +20,7 @@ from ledger.store.damage import StoreDamaged
 from ledger.store.database import Database
 from ledger.store.driver import said
 from ledger.store.log import Head, lock_head
-from ledger.store.postgres import TIMEOUTS_MS, WRITER_IDLE_MS_MAX
+from ledger.store.postgres import CONNECTIONS_MAX, TIMEOUTS_MS, WRITER_IDLE_MS_MAX
 from ledger.store.reads import heads
 from ledger.store.registers import keep_unreadable, register_send
 from ledger.store.sqlite import SQLITE
@@ -228,6 +228,19 @@ def test_who_reads_does_not_notice_that_postgresql_was_restarted_meanwhile(postg
 
         with ledger.database.reading() as one, ledger.database.reading() as another:
             assert [each.position for each in (*heads(one), *heads(another))] == [1, 1]
+
+
+def test_partitions_that_are_written_at_once_keep_their_connections(postgres: PrivatePostgres) -> None:
+    def sessions() -> set[int]:
+        with ExitStack() as at_once:
+            writers = [at_once.enter_context(ledger.database.writing()) for _ in range(CONNECTIONS_MAX)]
+            return {each.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() for each in writers}
+
+    with postgres.fresh_database() as url, Ledger.open(url, partitions=CONNECTIONS_MAX) as ledger:
+        first = sessions()
+
+        assert len(first) == CONNECTIONS_MAX
+        assert sessions() == first
 
 
 def test_of_several_hosts_the_primary_is_written_and_read_although_a_standby_is_named_first(
