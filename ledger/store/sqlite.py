@@ -44,7 +44,7 @@ WAL_PAGES_MAX, WAL_PAGES_MAX_ALONE = 8_000, 1_000
 """When the write-ahead log has so many pages, the commits themselves move what is left of it into the file; the second where they do
 all of it: see `backfill.py`."""
 
-WRITER_CACHE_KIB, READER_CACHE_KIB = 32_768, 1_024
+WRITER_CACHE_KIB, READER_CACHE_KIB = 20_480, 1_024
 """A reader's is for the inner pages of the trees: the kernel has the others, and a server has a reader a thread and file."""
 
 WAL_PAGES_MIN = 32
