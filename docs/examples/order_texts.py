@@ -25,8 +25,9 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 JSON = dict[str, Any]
-# 401 tells of our key, and nothing of what was asked with it: once the key is mended, what is left is done.
-TRY_AGAIN = {401, 408, 429, 500, 502, 503, 504}
+# 401 and the ledger's 403 tell of our key, and nothing of what was asked with it: once it is mended, what is left is done.
+TRY_AGAIN = frozenset({401, 408, 429, 500, 502, 503, 504})
+LEDGER_TRY_AGAIN = TRY_AGAIN | {403}
 PAUSE_S = 1.0
 PAGE_EVENTS = 500
 
@@ -94,7 +95,7 @@ def settle(red_cloud: Service, ledger: Service, database: sqlite3.Connection) ->
 def hand_over(ledger: Service, key: str, request: str, response: str) -> str:
     """Tells the ledger what Red Cloud answered: `recorded` or `duplicate`, and both mean that it is on disk."""
     content = {"idempotencyKey": key, "request": json.loads(request), "response": json.loads(response)}
-    return str(json.loads(post(ledger, "/sends", json.dumps(content)))["outcome"])
+    return str(json.loads(post(ledger, "/sends", json.dumps(content), try_again=LEDGER_TRY_AGAIN))["outcome"])
 
 
 def note(database: sqlite3.Connection, key: str, state: str, response: str | None, task: str | None = None) -> None:
@@ -148,27 +149,33 @@ def put_down(database: sqlite3.Connection, about: str, what: str) -> None:
         print(what, flush=True)  # noqa: T201 - in place of whatever tells your people
 
 
-def post(service: Service, path: str, body: str, headers: dict[str, str] | None = None) -> str:
+def post(
+    service: Service,
+    path: str,
+    body: str,
+    headers: dict[str, str] | None = None,
+    try_again: frozenset[int] = TRY_AGAIN,
+) -> str:
     """What a service answers to JSON. Away, or Refused."""
     all_headers = {"Content-Type": "application/json", **_key(service), **(headers or {})}
-    return _answer_to(Request(service.url + path, body.encode(), all_headers))
+    return _answer_to(Request(service.url + path, body.encode(), all_headers), try_again)
 
 
-def get(service: Service, path: str) -> str:
-    """What a service answers to a question. Away, or Refused."""
-    return _answer_to(Request(service.url + path, headers=_key(service)))
+def get(ledger: Service, path: str) -> str:
+    """What the ledger answers to a question. Away, or Refused."""
+    return _answer_to(Request(ledger.url + path, headers=_key(ledger)), LEDGER_TRY_AGAIN)
 
 
 def _key(service: Service) -> dict[str, str]:
     return {"Authorization": f"Bearer {service.key}"} if service.key else {}
 
 
-def _answer_to(request: Request) -> str:
+def _answer_to(request: Request, try_again: frozenset[int]) -> str:
     try:
         with urlopen(request, timeout=10) as answer:
             return str(answer.read().decode())
     except HTTPError as error:
-        kind = Away if error.code in TRY_AGAIN else Refused
+        kind = Away if error.code in try_again else Refused
         raise kind(f"{request.full_url} answered {error.code}: {error.read().decode(errors='replace')}") from None
     except (OSError, HTTPException) as error:  # no connection, or one that broke off
         raise Away(f"{request.full_url} did not answer: {error}") from None

@@ -289,16 +289,20 @@ def test_whatever_an_error_of_red_cloud_looks_like_it_stops_nothing(
     ]
 
 
-def test_a_key_that_is_wrong_refuses_no_text(
-    app: ModuleType, red_cloud: str, orders: sqlite3.Connection, tmp_path: Path
+@pytest.mark.parametrize("key, status", [("expired", 401), (key_of("reader"), 403)])
+def test_a_key_that_is_wrong_or_lacks_the_scope_refuses_no_text(
+    app: ModuleType, red_cloud: str, orders: sqlite3.Connection, tmp_path: Path, key: str, status: int
 ) -> None:
     want(app, orders, "789")
     (tmp_path / "with-keys").mkdir()
     with running(settings_at(tmp_path / "with-keys")) as ledger:
-        with pytest.raises(app.Away, match="answered 401"):
-            app.settle(app.Service(red_cloud), app.Service(url_of(ledger), "expired"), orders)
+        with pytest.raises(app.Away, match=f"answered {status}"):
+            app.settle(app.Service(red_cloud), app.Service(url_of(ledger), key), orders)
         then = states(orders)
         app.settle(app.Service(red_cloud), app.Service(url_of(ledger), key_of("writer")), orders)
+
+        with pytest.raises(app.Away, match="answered 403"):
+            app.follow_failures(app.Service(url_of(ledger), key_of("writer")), orders)
 
     assert (then, states(orders), tasks(orders)) == (["sent"], ["settled"], [])
 
