@@ -1,7 +1,7 @@
 """The hash chains, of each partition and of the audit trail: what makes an edit, a deletion or a reordering visible.
 
 Each event's hash covers the hash before it and everything stored of the event: its place, its stream and version, its
-topic, its dedupe key and its state. It covers stored bytes, not what they mean, so it can be checked without decoding.
+topic, its fact key and its state. It covers stored bytes, not what they mean, so it can be checked without decoding.
 """
 
 import hashlib

@@ -53,7 +53,7 @@ def parse(body: bytes) -> Webhook:
 
 
 def fact_key(source: str, claimed: JSONObject) -> bytes:
-    """The dedupe key: 128 bits of SHA-256 over the canonical JSON, so headers, white space and member order never count."""
+    """The fact key: 128 bits of SHA-256 over the canonical JSON, so headers, white space and member order never count."""
     return hashlib.sha256(source.encode("ascii") + b"\n" + canonical(claimed)).digest()[:FACT_KEY_BYTES]
 
 
