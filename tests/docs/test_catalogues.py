@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from api.audit.acts import LEAVES, Act, Leaves
+from api.http import shapes
 from ledger.events import MessageEvent
 from ledger.mapper import EVENT_CLASSES
 from ledger.message import missing_sequences
@@ -14,6 +15,7 @@ from ledger.provider import STATUS_OF, Effect, Status
 from ledger.webhooks import OCCURRENCE_MEMBERS
 from projections.failures import CODE_PATHS, NOT_DETAILS
 from tests.builders import body, event, given
+from tests.pages import block
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -107,3 +109,16 @@ def test_every_act_is_explained_once_with_when_it_leaves_an_entry() -> None:
     documented = [(code(row[0]), row[2]) for row in rows("HTTP.md", "act")]
 
     assert documented == [(act.value, words[LEAVES[act]]) for act in Act]
+
+
+@pytest.mark.parametrize(
+    "marker, shape",
+    [
+        ("a-status", shapes.Message),
+        ("an-event", shapes.FeedEvent),
+        ("a-send-answered", shapes.SendRecorded),
+        ("a-problem", shapes.Problem),
+    ],
+)
+def test_an_example_of_an_answer_has_the_shape_of_one(marker: str, shape: type) -> None:
+    msgspec.json.decode(block("docs/HTTP.md", marker), type=shape)
