@@ -27,6 +27,8 @@ BODY_PIECES_MAX = 8_192
 """Each costs about what a small request does: bodies in chunks of a byte would keep everybody else waiting."""
 PIPELINED_MAX = 16
 """How many requests behind the one that is answered are taken. Each keeps a hundred times what it takes to send it."""
+LINGERS_S_MAX, LINGERS_BYTES_MAX = 2.0, 1024 * 1024
+"""How long, and for how much of it, the rest of a body is read that was refused."""
 UNREAD_S_MAX = 5.0
 """How long an answer that nobody reads may keep a server that ends: uvicorn waits for it a few seconds longer, and then complains."""
 TITLES = {kind.slug: kind.title for kind in KINDS.values()}
@@ -48,6 +50,7 @@ class Connection(HttpToolsProtocol):
     _head_is_with_the_parser = False
     _body_is_open = False
     _takes_no_more = False
+    _is_lingering = _ends = False
     _framing_bytes = 0
     _body_pieces = 0
     _unwanted_bytes = 0
@@ -56,7 +59,7 @@ class Connection(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Gives a new connection some time to say what it wants."""
-        super().connection_made(cast("asyncio.Transport", PairedWrites(transport, self.loop)))
+        super().connection_made(cast("asyncio.Transport", PairedWrites(transport, self.loop, self._begins_to_linger)))
         self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -67,6 +70,9 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Reads on; neither a head nor what frames a body may grow for ever, and neither may last for ever."""
         if self._takes_no_more:
+            self._unwanted_bytes += len(data)
+            if self._is_lingering and self._unwanted_bytes > LINGERS_BYTES_MAX:
+                self.transport.close()
             return
         self._framing_bytes += len(data)
         if self._body_is_open or self._head_is_with_the_parser:
@@ -199,7 +205,10 @@ class Connection(HttpToolsProtocol):
             self._refuse(408, "body-too-slow", detail)
 
     def shutdown(self) -> None:
-        """The server ends: what is written is still read, or the connection is cut."""
+        """The server ends: what is written is still read, or the connection is cut. Nobody lingers any more."""
+        self._ends = True
+        if self._is_lingering:
+            self.transport.close()
         super().shutdown()
         self.loop.call_later(UNREAD_S_MAX, self._cut_if_unread)
 
@@ -211,6 +220,15 @@ class Connection(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+    def _begins_to_linger(self) -> bool:
+        """Whether somebody still sends a body that was refused: closed at once, the connection is reset, and the answer lost."""
+        if self._ends or self._takes_no_more or not self._body_is_open:
+            return False
+        self._takes_no_more = self._is_lingering = True
+        self._end_deadline()
+        self._deadline = self.loop.call_later(LINGERS_S_MAX, self.transport.close)
+        return True
 
     def _take_no_more(self) -> None:
         """What was taken is still answered, as the last of this connection."""

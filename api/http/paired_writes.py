@@ -1,6 +1,7 @@
 """What is written to one connection, as few system calls."""
 
 import asyncio
+from collections.abc import Callable
 
 
 class PairedWrites:
@@ -10,8 +11,12 @@ class PairedWrites:
     piece is held, so that whoever writes much is told to pause in time.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, is_read_on: Callable[[], bool]
+    ) -> None:
+        """`is_read_on` says, where it is to be closed, whether what still comes is read first."""
         self._transport = transport
+        self._is_read_on = is_read_on
         self._loop = loop
         self._held: bytes | None = None
         self.get_extra_info = transport.get_extra_info
@@ -30,9 +35,12 @@ class PairedWrites:
             self._transport.writelines((held, piece))
 
     def close(self) -> None:
-        """Closes, once everything is sent."""
+        """Closes, once everything is sent; at first the way out alone, where what still comes is read."""
         self._send_held()
-        self._transport.close()
+        if self._is_read_on():
+            self._transport.write_eof()
+        else:
+            self._transport.close()
 
     def _send_held(self) -> None:
         if self._held is not None:

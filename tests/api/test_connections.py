@@ -1,6 +1,7 @@
 """Attacks 12, 13, 15, 22, 23 of the attack table, and the odd sides of HTTP/1.1, over raw sockets."""
 
 import asyncio
+import contextlib
 import math
 import time
 from collections.abc import Iterator
@@ -55,6 +56,27 @@ def test_case_12_an_announced_body_that_is_too_large_is_refused_before_it_is_sen
         wire.send(request("POST", WEBHOOKS, {"Content-Length": str(10**12), "Expect": "100-continue"}))
         answer = wire.answer()
         assert (answer.status, wire.is_closed()) == (413, True)
+
+
+def test_whoever_still_sends_a_body_that_was_refused_is_read_for_a_while_and_not_reset(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.http.connection.LINGERS_S_MAX", 0.5)
+    with server.wire() as wire:
+        wire.send(request("POST", WEBHOOKS, {"Content-Length": str(10**9)}))
+        assert wire.answer().status == 413
+        for _ in range(10):
+            wire.send(CHUNK)
+            time.sleep(0.01)
+        assert wire.is_closed()  # in one direction: a connection that was reset would not have taken the pieces
+
+        def is_cut() -> bool:
+            with contextlib.suppress(OSError):
+                wire.send(b"x")
+                return False
+            return True
+
+        until(is_cut)
 
 
 def test_case_13_a_body_shorter_than_announced_is_refused_and_the_connection_closed(server: Running) -> None:
@@ -451,7 +473,7 @@ class Sent(list[str]):
 async def what_is_sent(*turns: tuple[str, ...]) -> list[str]:
     """What goes out where this is written, and the connection closed in the last turn of the event loop."""
     sent = Sent()
-    writer = PairedWrites(cast("Any", sent), asyncio.get_running_loop())
+    writer = PairedWrites(cast("Any", sent), asyncio.get_running_loop(), lambda: False)
     for turn in turns:
         for piece in turn:
             writer.write(piece.encode())
