@@ -308,11 +308,10 @@ class ReadModels:
     def retry(self, name: str) -> tuple[int, int]:
         """Folds every message with parked events again from the log: (events healed, events still parked)."""
         projection = self._projection(name)
-        generation = self._ask(name, _itself)
         healed, after = 0, (-1, 0)
         while streams := self._ask(name, some_parked_streams, after, RETRY_PAGE):
             for partition, stream, position in streams:
-                healed += healed_events(self.stores, projection, generation, partition, stream)
+                healed += healed_events(self.stores, projection, partition, stream)
                 after = (partition, position)
         left = sum(each.parked for each in self._ask(name, checkpoints_of))
         return healed, left
@@ -323,7 +322,7 @@ class ReadModels:
         self._ledger.history(message_id, limit=1)
         stream = stream_key(message_id)
         partition = partition_of(stream, self._ledger.partitions)
-        folded = refold(self.stores, projection, self._ask(name, _itself), partition, stream)
+        folded = refold(self.stores, projection, partition, stream)
         return folded.after != folded.before
 
     def _how_far(self, name: str) -> list[int]:

@@ -16,6 +16,7 @@ from projections.parked import told_with_place, unpark
 from projections.projecting import KNOWN_FAULTS, is_poison
 from projections.projection import Projection, Sources
 from projections.recent import RECENT_BYTES_MAX, Recent
+from projections.register import live
 from projections.rows import select_by_key
 
 STREAM_PAGE = 500
@@ -35,9 +36,10 @@ class Refolded(NamedTuple):
     healed: int
 
 
-def refold(stores: Stores, projection: Projection, generation: Generation, partition: int, stream: bytes) -> Refolded:
-    """Folds a message again up to the checkpoint, which nobody moves meanwhile. Any error leaves everything as it was."""
+def refold(stores: Stores, projection: Projection, partition: int, stream: bytes) -> Refolded:
+    """Folds a message again up to the live checkpoint, which nobody moves meanwhile. Any error leaves everything as it was."""
     with stores.rows.writing() as connection:
+        generation = live(connection, projection.name).generation
         at = lock(connection, generation, partition)
         before = _rows(connection, stores, projection, generation, partition, stream)
         _fold_again(connection, stores, projection, generation, partition, stream, at.position)
@@ -66,16 +68,16 @@ def _fold_again(
         after_version = page[-1][2]
 
 
-def healed_events(stores: Stores, projection: Projection, generation: Generation, partition: int, stream: bytes) -> int:
+def healed_events(stores: Stores, projection: Projection, partition: int, stream: bytes) -> int:
     """Folds a message with parked events again; how many of them are healed: all or, where one still cannot be projected, none."""
     try:
-        return refold(stores, projection, generation, partition, stream).healed
+        return refold(stores, projection, partition, stream).healed
     except Exception as error:
         if not is_poison(error):
             raise
         if not isinstance(error, KNOWN_FAULTS):
             told_now = "a message with parked events could not be folded again into %s: %s"
-            logger.error(told_now, generation.projection, told_with_place(error))  # noqa: TRY400 - a traceback quotes values
+            logger.error(told_now, projection.name, told_with_place(error))  # noqa: TRY400 - a traceback quotes values
         return 0
 
 

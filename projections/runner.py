@@ -126,20 +126,31 @@ class Runner:
         return self._thread is not None and self._thread.is_alive()
 
     def pass_once(self) -> bool:
-        """Projects one batch of each partition where there is something new; whether there was."""
+        """Projects one batch of each partition where there is something new; whether there was.
+
+        One that fails keeps nobody from the others, and its error is raised in the end; two say that it is not theirs.
+        """
         with reading_log(self._log) as connection:
             heads = [head.position for head in reads.heads(connection)]
         if self._done is None:
             self._done = self._how_far(heads)
-        left, done = 0, self._done
+        left, done, failed = 0, self._done, None
         moved = [partition for partition, head in enumerate(heads) if done[partition] < head]
         for partition in moved:
-            left_here = self._advance(partition, heads[partition], len(heads))
+            try:
+                left_here = self._advance(partition, heads[partition], len(heads))
+            except Exception as error:
+                if failed is not None:
+                    raise
+                failed = error
+                continue
             if left_here == 0:
                 done[partition] = heads[partition]
             left += left_here
         self._tell_of_lag(left)
         self._is_left = left > 0
+        if failed is not None:
+            raise failed
         return bool(moved)
 
     def _how_far(self, heads: Sequence[int]) -> list[int]:

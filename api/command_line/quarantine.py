@@ -26,15 +26,16 @@ quarantine = typer.Typer(
 def list_quarantine(*, as_json: AsJson = False) -> None:
     """List what is in quarantine, oldest first."""
     with opened() as ledger:
-        deliveries = list(_all(ledger))
-    note(Act.LIST_QUARANTINE, items=len(deliveries))
+        # Without the bodies, each of up to 256 KiB: there may be many.
+        shown = [(quarantine_answer(each), _row(each)) for each in _all(ledger)]
+    note(Act.LIST_QUARANTINE, items=len(shown))
     if as_json:
-        print_json({"items": [quarantine_answer(delivery) for delivery in deliveries], "next": None})
+        print_json({"items": [answer for answer, _ in shown], "next": None})
         return
-    if not deliveries:
+    if not shown:
         to_stderr().print("The quarantine is empty.")
     columns = ("quarantineId", "received (UTC)", "attempts", "bytes", "replayed (UTC)", "reason")
-    print_table(columns, map(_row, deliveries))
+    print_table(columns, [row for _, row in shown])
 
 
 @quarantine.command("show")

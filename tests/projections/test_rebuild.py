@@ -627,16 +627,16 @@ def test_a_row_is_not_said_to_have_been_wrong_because_webhooks_arrive(
 ) -> None:
     scene = filled(any_scene)
     rows, sequences = scene.read_models.stores.rows, count(3)
-    read, arriving = rows.reading, Lock()
+    write, arriving = rows.writing, Lock()
 
-    def let_one_arrive_and_read() -> AbstractContextManager[Connection]:
+    def let_one_arrive_and_write() -> AbstractContextManager[Connection]:
         if arriving.acquire(blocking=False):
             scene.deliver(outbound("sent", "msg_7", next(sequences)))
             scene.read_models.catch_up()
             arriving.release()
-        return read()
+        return write()
 
-    monkeypatch.setattr(rows, "reading", let_one_arrive_and_read)
+    monkeypatch.setattr(rows, "writing", let_one_arrive_and_write)
 
     assert not scene.read_models.rebuild_message(MESSAGE_STATUS, "msg_7")
     assert next(sequences) > 3

@@ -14,7 +14,7 @@ from typing import NoReturn
 import pytest
 from sqlalchemy import Connection
 
-from ledger.errors import NotFound
+from ledger.errors import NotFound, StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.mapper import EventCodec
 from ledger.positions import Position
@@ -25,7 +25,8 @@ from projections import log_batches
 from projections import runner as runner_module
 from projections.checkpoints import OvertakenByAnother
 from projections.health import lag_in_words
-from projections.log_batches import Bounds
+from projections.log_batches import Batch, Bounds
+from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
 from projections.register import RegisterEntry, change, register_entry
 from projections.runner import REST_S_MIN, Runner
@@ -233,6 +234,24 @@ def test_a_runner_folds_on_from_the_rows_that_its_checkpoint_belongs_to(
     scene.read_models.catch_up()
 
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+
+
+def test_a_partition_that_fails_keeps_no_other_from_its_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = Projector.batch
+
+    def fail_in_the_first(self: Projector, after: int, bounds: Bounds, up_to: int | None = None) -> Batch:
+        if self.partition == 0:
+            raise StoreUnavailable("a page is damaged")
+        return batch(self, after, bounds, up_to)
+
+    with Scene(f"sqlite:///{tmp_path}/ledger.db", partitions=3) as scene:
+        positions = scene.deliver(*[outbound("sent", f"msg_{number}", 1) for number in range(30)])
+        assert {position.partition for position in positions} == {0, 1, 2}
+        monkeypatch.setattr(Projector, "batch", fail_in_the_first)
+        with pytest.raises(StoreUnavailable, match="a page is damaged"):
+            scene.read_models.new_runner().pass_once()
+
+        assert {row[0] for rows in scene.live_rows(MESSAGE_STATUS) for row in rows} == {1, 2}
 
 
 def test_what_is_no_event_s_fault_is_no_silent_end_of_a_pass(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
