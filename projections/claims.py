@@ -21,7 +21,7 @@ from projections.generations import drop_all_but_those_kept
 from projections.lease import Stores
 from projections.projection import Projection
 from projections.rebuild import OnSwitch, Rebuild
-from projections.register import RegisterEntry, change, new_generation, register_entry
+from projections.register import RegisterEntry, change, locked_entry, new_generation, register_entry
 from projections.tables import read_models
 
 LEASE_S = 15
@@ -77,7 +77,7 @@ def claim_rollback(stores: Stores, projection: Projection, on_switch: OnSwitch) 
 def cancel_rebuild(rows: Database, projection: Projection) -> Cancelled:
     """Asks whoever rebuilds to end, and drop what was built; where nobody does, what a cut-off rebuild had built is dropped here."""
     with rows.writing() as connection:
-        registered = register_entry(connection, projection.name)
+        registered = locked_entry(connection, projection.name)
         if is_running(registered):
             change(connection, projection.name, rebuild_cancelled=1)
             return Cancelled.RUNNING

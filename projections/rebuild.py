@@ -32,7 +32,7 @@ from projections.lease import TELL_EVERY_S, Lease, OnProgress, Stores
 from projections.log_batches import Bounds
 from projections.projecting import Projector, is_poison
 from projections.projection import Projection, indexes_of
-from projections.register import change, register_entry
+from projections.register import change, locked_entry, register_entry
 from projections.spans import Attributes
 
 BATCH = Bounds(events_max=20_000, bytes_max=16 * 1024 * 1024)
@@ -254,7 +254,8 @@ class Rebuild:
         raise RebuildPaused(f"the rebuild did not catch up with the live rows in {CATCH_UPS_MAX:,} tries")
 
     def _switch_within(self, connection: Connection, report: RebuildReport) -> None:
-        registered = register_entry(connection, self._projection.name)
+        # Locked: a cancel comes before it, and is obeyed, or after it, and finds nothing to cancel.
+        registered = locked_entry(connection, self._projection.name)
         self._lease.expect_ours(registered)
         for projector in self._projectors:
             # Locked, so that nobody reads a newer row from the live generation than the one that takes its place has.

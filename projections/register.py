@@ -60,9 +60,18 @@ def open_register(connection: Connection, projections: Sequence[Projection], led
 
 def register_entry(connection: Connection, name: str) -> RegisterEntry:
     """The register's row of a projection, or NotFound."""
+    return _entry(connection, name, "")
+
+
+def locked_entry(connection: Connection, name: str) -> RegisterEntry:
+    """The same, which nobody changes until the transaction ends (on SQLite BEGIN IMMEDIATE has locked everything)."""
+    return _entry(connection, name, "" if connection.dialect.name == "sqlite" else " FOR UPDATE")
+
+
+def _entry(connection: Connection, name: str, lock: str) -> RegisterEntry:
     place = placeholder_of(connection)
     columns = ", ".join(RegisterEntry._fields)
-    found = fetch(connection, f"SELECT {columns} FROM read_models WHERE name = {place}", (name,))  # noqa: S608 - no value in it
+    found = fetch(connection, f"SELECT {columns} FROM read_models WHERE name = {place}{lock}", (name,))  # noqa: S608 - no value in it
     if not found:
         raise NotFound(f"there is no projection {name[:64]!r}")
     return RegisterEntry(*found[0])

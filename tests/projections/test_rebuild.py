@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import count
 from pathlib import Path
@@ -32,7 +32,7 @@ from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_
 from projections.log_batches import Bounds
 from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, Rebuild, RebuildProgress
-from projections.register import RegisterEntry, register_entry
+from projections.register import RegisterEntry, locked_entry, register_entry
 from projections.rows import upsert
 from tests import forks
 from tests.engines import PrivatePostgres
@@ -474,6 +474,27 @@ def test_of_two_that_claim_at_once_one_is_refused(postgres: PrivatePostgres, mon
 
     assert isinstance(refused, RebuildRunning)
     assert str(refused) == "another rebuild of message-status was started at the same moment"
+
+
+def test_a_cancel_that_meets_the_switch_waits_for_it_and_is_told_that_nothing_is_rebuilt(
+    postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with postgres.fresh_database() as url, Scene(url) as scene, ThreadPoolExecutor(1) as threads:
+        filled(scene)
+        cancelled: list[Future[Cancelled]] = []
+
+        def entry_and_somebody_cancels(connection: Connection, name: str) -> RegisterEntry:
+            found = locked_entry(connection, name)
+            cancelled.append(threads.submit(scene.read_models.cancel_rebuild, MESSAGE_STATUS))
+            wait(cancelled, 0.3)
+            return found
+
+        monkeypatch.setattr("projections.rebuild.locked_entry", entry_and_somebody_cancels)
+        scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+        assert [each.result() for each in cancelled] == [Cancelled.NOTHING]
+        with scene.read_models.stores.rows.reading() as connection:
+            assert register_entry(connection, MESSAGE_STATUS).live == 2
 
 
 def test_whether_a_process_is_dead_is_asked_only_where_its_id_was_counted(scene: Scene) -> None:
