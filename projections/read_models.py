@@ -355,7 +355,3 @@ class ReadModels:
             self.claim_rebuild(name).start()
         except RebuildRunning:
             return  # in another process, which will switch for all of us
-
-
-def _itself(_connection: Connection, generation: Generation) -> Generation:
-    return generation
