@@ -60,7 +60,7 @@ def event_answer(entry: Entry, *, masked: bool) -> JSON:
     event = entry.event
     receipt = event.receipt
     occurred_at_us = occurred_at_us_of(event)
-    return {
+    answer = {
         "version": entry.version,
         "position": str(entry.position),
         "eventType": event_type_of(event),
@@ -74,6 +74,7 @@ def event_answer(entry: Entry, *, masked: bool) -> JSON:
         "bodySha256": hashlib.sha256(receipt.body).hexdigest(),
         "hash": entry.hash.hex(),
     }
+    return answer if receipt.replayed_at_us is None else answer | {"replayedAt": write_time(receipt.replayed_at_us)}
 
 
 def send_answer(idempotency_key: str, send: RecordedSend, *, masked: bool) -> JSON:

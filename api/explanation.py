@@ -259,6 +259,9 @@ def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
             f"Late: event {listed(late)} came long after (or before) the time that its signature carries."
             " A retry of Red Cloud's, or a clock that is wrong."
         )
+    replayed = [entry.version for entry in entries if entry.event.receipt.replayed_at_us is not None]
+    if replayed:
+        yield f"Replayed: event {listed(replayed)} had been received before, and waited in quarantine until it could be read."
     repeated = sum(entry.effect is Effect.REPEATED for entry in entries)
     if repeated:
         yield f"Repeated: {repeated} of the events came with the kind and sequence of one before, in another body. The first one holds."

@@ -22,6 +22,7 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """How a fact reached us: when (microseconds since 1970), the exact bytes, and what proves who sent them.
 
     The three parts of the signature are None where the provider's signing is switched off, and for request acceptances.
+    `replayed_at_us` is None but for what waited in quarantine: of that, when it was recorded.
     """
 
     received_at_us: int
@@ -30,6 +31,12 @@ class Receipt(msgspec.Struct, frozen=True, array_like=True, gc=False):
     secret_id: str | None = None
     timestamp: str | None = None
     digest: bytes | None = None
+    replayed_at_us: int | None = None
+
+    @property
+    def recorded_at_us(self) -> int:
+        """When the log took it, as near as a receipt tells: from then on the ledger knew of it."""
+        return self.received_at_us if self.replayed_at_us is None else self.replayed_at_us
 
 
 def receipt_of(body: bytes, signature: Signature | None, received_at_us: int) -> Receipt:

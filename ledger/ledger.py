@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Self, cast
 
+import msgspec
 from eventsourcing.persistence import EventStore
 
 from ledger import clock
@@ -251,18 +252,18 @@ class Ledger:
         """Records what this version can read by now; (how many were replayed, how many remain).
 
         An event is recorded before its delivery is marked, and recording finds what is recorded already: a replay that is
-        cut off anywhere can be repeated.
+        cut off anywhere can be repeated. The event keeps when its delivery was received, and gets when it was replayed.
         """
         reception = Reception(None, partitions=self.partitions, codec=self.codec)
         replayed = 0
         for delivery in self._waiting_deliveries():
-            item = reception.read(delivery.receipt)
+            replayed_at_us = clock.now_us() if now_us is None else now_us
+            item = reception.read(msgspec.structs.replace(delivery.receipt, replayed_at_us=replayed_at_us))
             if isinstance(item, UnreadableDelivery):
                 continue
             self.commit([item])
             with self.database.writing() as connection:
-                marked_at_us = clock.now_us() if now_us is None else now_us
-                registers.mark_replayed(connection, bytes.fromhex(delivery.quarantine_id), marked_at_us)
+                registers.mark_replayed(connection, bytes.fromhex(delivery.quarantine_id), replayed_at_us)
             replayed += 1
         with self.database.reading() as connection:
             return replayed, registers.waiting_in_quarantine(connection)

@@ -205,10 +205,10 @@ class Fold:
         One of the other direction changes neither status nor direction; of an outbound one, what it refers to and that its
         sequence conflicts are shown all the same.
         """
-        received_at_us = event.receipt.received_at_us
+        recorded_at_us = event.receipt.recorded_at_us
         if self.event_count == 0:
             self.message_id = event.message_id
-            self.first_recorded_at_us = self.status_changed_at_us = received_at_us
+            self.first_recorded_at_us = self.status_changed_at_us = recorded_at_us
         status_before = self.status
         # Nearly all events are outbound. A match on classes would cost as much again as the rule itself, because the
         # metaclass of msgspec's structs answers isinstance in Python.
@@ -219,10 +219,10 @@ class Fold:
             effect = self._effect_of_other(event)
             self._take_other(event, effect)
         if self.status is not status_before:
-            self.status_changed_at_us = max(self.status_changed_at_us, received_at_us)
+            self.status_changed_at_us = max(self.status_changed_at_us, recorded_at_us)
         self.event_count += 1
         # The log is in the order of committing, so what was received earlier may come later: no change goes back in time.
-        self.updated_at_us = max(self.updated_at_us, received_at_us)
+        self.updated_at_us = max(self.updated_at_us, recorded_at_us)
         return effect
 
     def _effect_of_outbound(self, event: OutboundEvent) -> Effect:
@@ -292,7 +292,7 @@ class Fold:
                 event.status,
                 event.recipient,
                 event.idempotency_key,
-                event.receipt.received_at_us,
+                event.receipt.recorded_at_us,
                 event.number_id,
                 event.external_reference,
             )

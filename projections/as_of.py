@@ -49,7 +49,7 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
     """The status as the ledger knew it at a position, or at a time in microseconds since 1970, folded from the log.
 
     NotFound before the first event, MalformedQuestion for a position that the log has not reached. Events are known in the
-    order of the log, however our clock was set: one that was received by a clock that had gone back is known with the one
+    order of the log, however our clock was set: one that was recorded by a clock that had gone back is known with the one
     before it, and one from the future with the next whose time has come.
     UnreadableEvent where one that cannot be read was known then, or may have been: without it the answer could be wrong.
     """
@@ -71,7 +71,7 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
                 event = ledger.codec.decode(row.topic, bytes(row.state))
             except UnreadableEvent as error:
                 raise _untold(Position(partition, row.position), known, str(error)) from error
-            was_known = _was_known(as_of, event.receipt.received_at_us, asked_at_us)
+            was_known = _was_known(as_of, event.receipt.recorded_at_us, asked_at_us)
             if was_known is False:
                 break
             folded.add(event)
@@ -90,11 +90,11 @@ def _expect_reached(as_of: Position, end: int) -> None:
         )
 
 
-def _was_known(as_of: Position | int, received_at_us: int, asked_at_us: int) -> bool | None:
+def _was_known(as_of: Position | int, recorded_at_us: int, asked_at_us: int) -> bool | None:
     """Whether an event up to the position was in the log then; None where its time does not tell, because it is still to come."""
     if isinstance(as_of, Position) or as_of >= asked_at_us:
         return True
-    return None if received_at_us > asked_at_us else received_at_us <= as_of
+    return None if recorded_at_us > asked_at_us else recorded_at_us <= as_of
 
 
 def _untold(position: Position, known: MessageStatus | None, reason: str) -> UnreadableEvent:

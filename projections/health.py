@@ -126,7 +126,7 @@ def lag_in_words(events: int, seconds: float) -> str:
     if not events:
         return "up to date with the log"
     behind = f"{events:,} {'event' if events == 1 else 'events'} behind the log"
-    return f"{behind}, the first of them received {took(round(seconds * SECOND_US))} ago"
+    return f"{behind}, the first of them recorded {took(round(seconds * SECOND_US))} ago"
 
 
 def _built(connection: Connection, registered: RegisterEntry, projection: Projection) -> int | None:
@@ -137,13 +137,13 @@ def _built(connection: Connection, registered: RegisterEntry, projection: Projec
 
 
 def _waiting_s(log: Database, codec: EventCodec, partition: int, at: Checkpoint) -> float:
-    """How long ago the first event that is not projected yet was received."""
+    """How long ago the first event that is not projected yet was recorded."""
     for event in batch_after(log, partition, at.position, FIRST_WAITING).events:
         try:
-            received_at_us = codec.decode(event[3], event[4]).receipt.received_at_us
+            recorded_at_us = codec.decode(event[3], event[4]).receipt.recorded_at_us
         except UnreadableEvent:
             return 0.0  # it will be parked at once
-        return round(max((now_us() - received_at_us) / SECOND_US, 0.0), 3)
+        return round(max((now_us() - recorded_at_us) / SECOND_US, 0.0), 3)
     return 0.0
 
 

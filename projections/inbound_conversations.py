@@ -71,7 +71,7 @@ class Summary(msgspec.Struct, frozen=True, array_like=True, gc=False):
     message_count: int
     first_at_us: int
     last_at_us: int
-    recorded_last: Place
+    received_last: Place
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -89,7 +89,7 @@ def joined(one: Summary, other: Summary) -> Summary:
         one.message_count + other.message_count,
         min(one.first_at_us, other.first_at_us),
         max(one.last_at_us, other.last_at_us),
-        max(one.recorded_last, other.recorded_last),
+        max(one.received_last, other.received_last),
     )
 
 

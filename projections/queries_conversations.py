@@ -28,7 +28,7 @@ from projections.queries_messages import Page
 
 
 class Conversation(NamedTuple):
-    """A conversation; `position` is that of the message that was recorded last. Times are microseconds since 1970."""
+    """A conversation; `position` is that of the message that was received last. Times are microseconds since 1970."""
 
     conversation_id: str
     number_id: str | None
@@ -76,7 +76,7 @@ def conversation(connection: Connection, generation: Generation, conversation_id
 
 def conversation_of(summary: Summary) -> Conversation:
     """A conversation as people see it."""
-    last = summary.recorded_last
+    last = summary.received_last
     return Conversation(
         summary.conversation_id,
         summary.first_number[1] if summary.first_number else None,

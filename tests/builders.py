@@ -5,6 +5,7 @@
 Every builder goes the real way: it writes the body that Red Cloud would send, and reads it as a delivery is read.
 """
 
+import hashlib
 import hmac
 import json
 from collections.abc import Iterable, Sequence
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from eventsourcing.persistence import StoredEvent
 
 from ledger.events import MessageEvent, OutboundReported, Receipt, RequestAccepted, event_of, stream_id
-from ledger.facts import Fact, Outcome, Placed, fact_of
+from ledger.facts import Fact, Outcome, Placed, UnreadableDelivery, fact_of
 from ledger.json_values import parse_object
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
@@ -21,6 +22,7 @@ from ledger.mapper import EventCodec
 from ledger.message import Message, Step, fold, steps
 from ledger.positions import Cursor
 from ledger.provider import Effect, Status
+from ledger.reception import QUARANTINE_ID_BYTES
 from ledger.sends import acceptances_of, parse_send
 from ledger.signatures import Secret, Signature
 from ledger.store.recorder import LogRecorder
@@ -103,6 +105,12 @@ def fact(of: MessageEvent, *, partitions: int = 1) -> Fact:
 def facts(events: Iterable[MessageEvent], *, partitions: int = 1) -> list[Fact]:
     """Events on their way into the log."""
     return [fact(each, partitions=partitions) for each in events]
+
+
+def kept_unread(raw: bytes, *, received_at_us: int = NOW_US) -> UnreadableDelivery:
+    """A delivery that an older version could not read, and this one can, on its way into the quarantine of one partition."""
+    quarantine_id = hashlib.sha256(raw).digest()[:QUARANTINE_ID_BYTES]
+    return UnreadableDelivery(quarantine_id, 0, "an older version could not read it", Receipt(received_at_us, raw))
 
 
 def signed_headers(raw: bytes, timestamp: str = "1732377600", secret: Secret = SECRET) -> list[tuple[bytes, bytes]]:

@@ -165,7 +165,7 @@ def _print_happenings(happenings: Sequence[Happening]) -> None:
 def _recorded(happening: Happening) -> str:
     """When; empty where that cannot be read."""
     entry = happening.entry
-    return "" if isinstance(entry, UnreadableEntry) else when(entry.event.receipt.received_at_us)
+    return "" if isinstance(entry, UnreadableEntry) else when(entry.event.receipt.recorded_at_us)
 
 
 def _print_points(lines: Sequence[str]) -> None:

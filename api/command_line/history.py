@@ -57,17 +57,19 @@ def history(
     elif sys.stdout.isatty():
         _print_for_people(message_id, entries)
     else:
-        print_table((*COLUMNS, "bodySha256", "hash", "body"), ((*_row(entry), *_proof(entry)) for entry in entries))
+        columns = (*COLUMNS, "bodySha256", "hash", "body", REPLAYED)
+        print_table(columns, ((*_row(entry), *_proof(entry), _replayed(entry)) for entry in entries))
 
 
 COLUMNS = ("version", "position", "event", "sequence", "effect", "received (UTC)", "signed by", "late")
-SPARED = ("signed by", "version", "late")
+REPLAYED = "replayed (UTC)"
+SPARED = ("signed by", "version", "late", REPLAYED)
 
 
 def _print_for_people(message_id: str, entries: Sequence[Entry]) -> None:
     console = to_stdout()
     console.print(said(message_id, "bold"), said(f"· {counted(len(entries), 'event')}, in the order of recording"))
-    print_table(COLUMNS, map(_row, entries), SPARED)
+    print_table((*COLUMNS, REPLAYED), ((*_row(entry), _replayed(entry)) for entry in entries), SPARED)
     effects = {entry.effect for entry in entries}
     for effect, line in EXPLANATIONS.items():
         if effect in effects:
@@ -89,6 +91,12 @@ def _row(entry: Entry) -> tuple[object, ...]:
         "(our own)" if isinstance(event, RequestAccepted) else receipt.secret_id or "(unsigned)",
         "late" if receipt.late else None,
     )
+
+
+def _replayed(entry: Entry) -> str | None:
+    """When it was recorded, where it had waited in quarantine."""
+    replayed_at_us = None if isinstance(entry, UnreadableEntry) else entry.event.receipt.replayed_at_us
+    return None if replayed_at_us is None else when(replayed_at_us)
 
 
 def _proof(entry: Entry) -> tuple[object, ...]:

@@ -115,7 +115,7 @@ def _told(entry: Entry) -> tuple[str, ...]:
     event = entry.event
     sequence = sequence_of(event)
     return (
-        when(event.receipt.received_at_us),
+        when(event.receipt.recorded_at_us),
         f"{entry.position!s:>9}",
         f"{event_type_of(event):<17}",
         f"{'' if sequence is None else sequence:>4}",

@@ -52,6 +52,7 @@ class Event(NamedTuple):
     effect: Effect
     late: bool
     received_at_us: int | None
+    replayed_at_us: int | None
     occurred_at_us: int | None
     remark: str
 
@@ -146,6 +147,7 @@ def _event(visit: Visit, happening: Happening) -> Event:
             effect=entry.effect,
             late=False,
             received_at_us=None,
+            replayed_at_us=None,
             occurred_at_us=None,
             remark=f"at {entry.position}: {happening.remark}",
         )
@@ -156,6 +158,7 @@ def _event(visit: Visit, happening: Happening) -> Event:
         entry.effect,
         entry.event.receipt.late,
         entry.event.receipt.received_at_us,
+        entry.event.receipt.replayed_at_us,
         occurred_at_us_of(entry.event),
         visit.said(_more(happening)),
     )
@@ -172,6 +175,7 @@ def _more(happening: Happening) -> str:
 def _day(entries: Sequence[LogEntry]) -> str | None:
     """The day of all times of a history, where it is one."""
     times = [entry.event.receipt.received_at_us for entry in entries]
+    times += [entry.event.receipt.recorded_at_us for entry in entries]
     times += [at_us for entry in entries if (at_us := occurred_at_us_of(entry.event)) is not None]
     days = {day_of(time_us) for time_us in times}
     return days.pop() if len(days) == 1 else None

@@ -197,7 +197,10 @@ class Signature(Shape):
 
 
 class HistoryEvent(Shape):
-    """One event of a message. Of one whose effect is `unreadable`, nothing is known but version, position, hash and `topic`."""
+    """One event of a message. Of one whose effect is `unreadable`, nothing is known but version, position, hash and `topic`.
+
+    `replayedAt` is there for what waited in quarantine: when it was recorded.
+    """
 
     version: Annotated[int, Meta(ge=1)]
     position: PositionText
@@ -212,6 +215,7 @@ class HistoryEvent(Shape):
     body_sha256: Sha256 | None
     hash: Sha256
     topic: str | UnsetType = UNSET
+    replayed_at: Time | UnsetType = UNSET
 
 
 class History(Shape):

@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ledger.events import Receipt
-from ledger.facts import UnreadableDelivery
 from ledger.ledger import Ledger
 from ledger.store.registers import QuarantinedDelivery
 from tests.api.running import Running, running, settings_at
-from tests.builders import body
+from tests.builders import body, kept_unread
 
 QUARANTINED = Ledger.quarantined
 NOT_FOUND = {
@@ -88,20 +86,19 @@ def test_a_long_page_holds_few_bodies_at_a_time(fresh: Running, monkeypatch: pyt
 def test_what_this_version_can_read_by_now_is_replayed_once(tmp_path: Path) -> None:
     """As after an upgrade: an older version could not read what this one can."""
     raw = body("message.sent", "msg_1", sequence=1)
-    receipt = Receipt(1, raw)
     with running(settings_at(tmp_path)) as server:
-        server.service.ledger.commit(
-            [UnreadableDelivery(b"\x01" * 16, 0, "an older version could not read it", receipt)]
-        )
+        server.service.ledger.commit([kept_unread(raw, received_at_us=1)])
         server.deliver(b"garbage")
 
         first, second = (server.post("/quarantine/replay", key="admin").json() for _ in range(2))
         (event,) = server.get("/messages/msg_1/history").json()["events"]
+        status = server.get("/messages/msg_1").json()
         replayed_at = [item["replayedAt"] for item in server.get("/quarantine", "admin").json()["items"]]
 
     assert (first, second) == ({"replayed": 1, "remaining": 1}, {"replayed": 0, "remaining": 1})
     assert (event["effect"], event["bodySha256"]) == ("applied", hashlib.sha256(raw).hexdigest())
-    assert (replayed_at[0] is None, replayed_at[1]) == (False, None)
+    assert (event["receivedAt"], replayed_at) == ("1970-01-01T00:00:00.000001Z", [event["replayedAt"], None])
+    assert (status["firstRecordedAt"], status["updatedAt"]) == (event["replayedAt"], event["replayedAt"])
 
 
 def test_an_id_that_nothing_is_kept_under_is_not_found(server: Running) -> None:

@@ -8,7 +8,7 @@ from subprocess import PIPE
 from api.command_line.history import COLUMNS
 from ledger.ledger import Ledger
 from tests import forks
-from tests.builders import append_unreadable, body
+from tests.builders import NOW_US, append_unreadable, body, kept_unread
 from tests.command_line.conftest import Run, in_a_terminal, record
 
 QUEUED = body("message.queued", sequence=1)
@@ -31,6 +31,35 @@ def test_a_history_is_every_event_in_the_order_of_recording(run: Run, store_url:
     assert [line[len(COLUMNS)] for line in ended.lines] == [
         hashlib.sha256(each).hexdigest() for each in (QUEUED, FAILED, SENT)
     ]
+
+
+def test_what_was_replayed_is_shown_with_when_it_was_received_and_when_it_was_recorded(
+    run: Run, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, QUEUED)
+    with Ledger.open_existing(url) as ledger:
+        ledger.commit([kept_unread(SENT)])
+        ledger.replay_quarantine(now_us=NOW_US + 90_000_000)
+
+    history = run("history", "msg_1", LEDGER_DATABASE_URL=url)
+    as_json = run("history", "msg_1", "--json", LEDGER_DATABASE_URL=url).json["events"]
+    tail = run("tail", "--no-follow", LEDGER_DATABASE_URL=url)
+    explained = run("explain", "msg_1", LEDGER_DATABASE_URL=url)
+
+    assert history.stdout.split("\n", 1)[0].split("\t")[-1] == "replayed (UTC)"
+    assert [(line[5], line[-1]) for line in history.lines] == [
+        ("2024-11-23 16:00:00.000", ""),
+        ("2024-11-23 16:00:00.000", "2024-11-23 16:01:30.000"),
+    ]
+    assert [(each["receivedAt"], each.get("replayedAt")) for each in as_json] == [
+        ("2024-11-23T16:00:00.000000Z", None),
+        ("2024-11-23T16:00:00.000000Z", "2024-11-23T16:01:30.000000Z"),
+    ]
+    assert tail.stdout.splitlines()[1].split("\t")[0] == "2024-11-23 16:01:30.000"
+    assert "  16:01:30.000  Red Cloud took it into its send path." in explained.stdout
+    assert "Replayed: event 2 had been received before, and waited in quarantine" in explained.stdout
+    assert "2024-11-23 16:01:30.000" in in_a_terminal(tmp_path, "history", "msg_1", columns=160)
 
 
 def test_json_has_the_shape_of_http(run: Run, store_url: str) -> None:

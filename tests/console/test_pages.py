@@ -18,7 +18,7 @@ from ledger.times import read_rfc3339
 from tests.api.running import Running, running, settings_at, until
 from tests.benchmarks.subjects.console import EXPORT
 from tests.benchmarks.subjects.console import PAGES as MEASURED
-from tests.builders import append_unreadable, body, send_body
+from tests.builders import NOW_US, append_unreadable, body, kept_unread, send_body
 from tests.console.visitors import (
     CUSTOMER,
     NASTY_TEXTS,
@@ -235,6 +235,18 @@ def test_a_failure_without_details_is_asked_after_and_not_read(tmp_path: Path) -
 
     assert "Red Cloud gave no details." in words
     assert "Ask Red Cloud why, as it gave no details; then correct the cause" in words
+
+
+def test_what_was_replayed_is_shown_with_when_it_was_received_and_when_it_was_recorded(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        server.service.ledger.commit([kept_unread(body("message.sent", sequence=1))])
+        server.service.ledger.replay_quarantine(now_us=NOW_US + 90_000_000)
+        visitor = signed_in(server, "reader")
+        page, event = (visitor.text(message_path("msg_1") + path) for path in ("", "/events/1"))
+
+    assert "16:00:00.000 replayed 16:01:30.000" in page
+    assert "Replayed: event 1 had been received before, and waited in quarantine" in page
+    assert "Received 23 Nov 2024, 16:00:00 UTC Replayed 23 Nov 2024, 16:01:30 UTC" in event
 
 
 def test_an_event_shows_its_bytes_its_signature_and_its_place_in_the_chain(

@@ -101,7 +101,7 @@ def test_while_the_read_models_are_far_behind_no_page_says_that_nothing_is_there
     assert "Not found yet" in unknown
     assert "nothing under that name yet" in unknown
     assert "Nothing found" not in unknown
-    assert re.search(r"1 event behind the log, the first of them received \d+\.\d s ago", operations)
+    assert re.search(r"1 event behind the log, the first of them recorded \d+\.\d s ago", operations)
     assert found.headers["location"] == "/console/messages/msg_1"
     assert "0 stuck as far as is known" in front
     assert re.findall(r'data-is="([a-z ]+)"', operations) == ["catching up", "catching up"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ledger.events import MessageEvent
+from ledger.events import MessageEvent, Receipt, event_of
 from ledger.message import (
     Fold,
     Message,
@@ -17,6 +17,7 @@ from ledger.message import (
     steps,
 )
 from ledger.provider import Direction, Effect, Status
+from ledger.webhooks import parse
 from tests.builders import (
     NOW_US,
     Lifecycle,
@@ -251,6 +252,16 @@ def test_a_status_never_changes_before_its_message_is_recorded_nor_before_an_ear
     changed_at_us = [step.message.status_changed_at_us for step in steps([first, second, third, fourth])]
 
     assert changed_at_us == [20, 20, 30, 30]
+
+
+def test_an_event_that_was_replayed_counts_from_when_it_was_recorded() -> None:
+    raw = body("message.sent", sequence=2)
+    replayed = event_of(parse(raw), Receipt(10, raw, replayed_at_us=30))
+    alone = given(replayed).message
+    after = given(event(body("message.queued", sequence=1), received_at_us=5)).when(replayed).message
+
+    assert (alone.first_recorded_at_us, alone.status_changed_at_us, alone.updated_at_us) == (30, 30, 30)
+    assert (after.first_recorded_at_us, after.status_changed_at_us, after.updated_at_us) == (5, 30, 30)
 
 
 def test_before_its_first_event_nothing_is_known_of_a_message() -> None:

@@ -9,9 +9,11 @@ from ledger.positions import Position
 from ledger.provider import Direction, Status
 from ledger.times import write_time
 from projections.read_models import MESSAGE_STATUS, MessageFilters, status_json
+from tests.builders import body, kept_unread
 from tests.projections.scene import START_US, Scene, inbound, outbound
 
-YEAR_US = 365 * 86_400 * 1_000_000
+DAY_US = 86_400 * 1_000_000
+YEAR_US = 365 * DAY_US
 
 
 def status_of(scene: Scene, message_id: str) -> dict[str, object]:
@@ -192,6 +194,22 @@ def test_after_a_clock_that_was_years_ahead_what_was_known_then_is_in_the_order_
     assert [known_as_of(scene, each) for each in times_us] == [None, "0-2", "0-3", "0-3", "0-3"]
     scene.deliver(outbound("delivery", "msg_1", 4), at_us=ahead_us)
     assert [known_as_of(scene, each) for each in (now_us, time.time_ns() // 1_000 + 1_000_000)] == ["0-3", "0-4"]
+
+
+def test_what_waited_in_quarantine_was_not_known_before_it_was_replayed(scene: Scene) -> None:
+    received_us, replayed_us = START_US + 1_000_000, START_US + 7 * DAY_US
+    scene.deliver(outbound("queued", "msg_1", 1), at_us=START_US)
+    scene.ledger.commit([kept_unread(body("message.sent", sequence=2), received_at_us=received_us)])
+    times_us = (START_US, received_us, replayed_us - 1, replayed_us, replayed_us + DAY_US)
+    before = [known_as_of(scene, each) for each in times_us[:3]]
+
+    scene.ledger.replay_quarantine(now_us=replayed_us)
+    scene.deliver(outbound("delivery", "msg_1", 3), at_us=replayed_us + DAY_US)
+
+    assert before == ["0-1", "0-1", "0-1"]
+    assert [known_as_of(scene, each) for each in times_us] == [*before, "0-2", "0-3"]
+    sent = scene.read_models.status_as_of("msg_1", replayed_us).message
+    assert (sent.status, sent.updated_at_us) == (Status.SENT, replayed_us)
 
 
 def test_every_filter_finds_what_it_names_and_nothing_else(any_scene: Scene) -> None:

@@ -24,7 +24,7 @@ from ledger.store.damage import StoreDamaged
 from projections import log_batches
 from projections import runner as runner_module
 from projections.checkpoints import OvertakenByAnother
-from projections.health import lag_in_words
+from projections.health import LAG_S_MAX, lag_in_words
 from projections.log_batches import Batch, Bounds
 from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
@@ -32,6 +32,7 @@ from projections.register import RegisterEntry, change, register_entry
 from projections.runner import REST_S_MIN, Runner
 from projections.spans import Attributes
 from tests.api.running import until
+from tests.builders import body, kept_unread
 from tests.projections.scene import START_US, Scene, inbound, outbound, projection_of
 
 SCENE_RECEPTION = Reception(None, 1)
@@ -380,6 +381,16 @@ def test_lag_is_told_in_events_and_in_seconds(scene: Scene) -> None:
     assert status.lag_seconds > 0
 
 
+def test_what_is_replayed_from_quarantine_is_not_behind_since_it_was_received(scene: Scene) -> None:
+    scene.ledger.commit([kept_unread(body("message.sent", sequence=1), received_at_us=START_US)])
+    scene.ledger.replay_quarantine()
+
+    status = scene.read_models.projection_status(MESSAGE_STATUS)
+
+    assert (status.lag_events, status.lag_seconds < LAG_S_MAX) == (1, True)
+    assert [reason for reason in scene.read_models.readiness(None).reasons if "behind" in reason] == []
+
+
 def test_read_models_of_another_log_are_made_again(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Scene(f"sqlite:///{tmp_path}/ledger.db") as scene:
         scene.deliver(outbound("sent", "msg_1", 1))
@@ -465,6 +476,6 @@ def test_lag_is_told_with_what_its_seconds_are() -> None:
 
     assert told == [
         "up to date with the log",
-        "1 event behind the log, the first of them received 0.3 s ago",
-        "12,345 events behind the log, the first of them received 31 min ago",
+        "1 event behind the log, the first of them recorded 0.3 s ago",
+        "12,345 events behind the log, the first of them recorded 31 min ago",
     ]

@@ -3,6 +3,7 @@
 import tracemalloc
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from ledger.errors import NotFound
@@ -24,6 +25,7 @@ from tests.builders import (
     fact,
     facts,
     inbound,
+    kept_unread,
     placed,
     queued,
     send_body,
@@ -178,16 +180,24 @@ def test_facts_and_unreadable_deliveries_of_one_commit_are_answered_in_their_ord
 
 
 def test_replay_records_what_can_be_read_by_now_and_can_be_repeated(ledger: Ledger) -> None:
-    # As if an older version had not been able to read the first of these.
-    readable = body("message.queued", sequence=1)
-    older = unreadable(b"?")
-    ledger.commit([UnreadableDelivery(b"\1" * 16, 0, "not yet", event(readable).receipt), older])
+    ledger.commit([kept_unread(body("message.queued", sequence=1)), unreadable(b"?")])
 
-    assert ledger.replay_quarantine(now_us=7) == (1, 1)
-    assert ledger.replay_quarantine(now_us=8) == (0, 1)
-    assert ledger.entry("msg_1", 1).event == queued(1)
-    assert len(ledger.history("msg_1")) == 1
-    assert [each.replayed_at_us for each in ledger.quarantined(limit=5)] == [7, None]
+    assert ledger.replay_quarantine(now_us=NOW_US + 7) == (1, 1)
+    assert ledger.replay_quarantine(now_us=NOW_US + 8) == (0, 1)
+    assert {each.replayed_at_us for each in ledger.quarantined(limit=5)} == {NOW_US + 7, None}
+    (entry,) = readable(ledger.history("msg_1"))
+    receipt = entry.event.receipt
+    assert (receipt.received_at_us, receipt.recorded_at_us) == (NOW_US, NOW_US + 7)
+    assert receipt == msgspec.structs.replace(queued(1).receipt, replayed_at_us=NOW_US + 7)
+    assert verify(ledger, deep=True).findings == ()
+
+
+def test_what_is_recorded_already_is_not_recorded_again_by_a_replay(ledger: Ledger) -> None:
+    ledger.commit([kept_unread(queued(1).receipt.body), fact(queued(1))])
+
+    assert ledger.replay_quarantine(now_us=NOW_US + 7) == (1, 0)
+    assert ledger.commit([fact(queued(1))]) == [Placed(Position(0, 1), 1, is_new=False)]
+    assert [entry.event for entry in readable(ledger.history("msg_1"))] == [queued(1)]
 
 
 def test_a_send_is_registered_once_and_other_content_is_told(ledger: Ledger) -> None:
