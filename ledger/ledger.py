@@ -25,7 +25,7 @@ from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
 from ledger.store.commit import commit
 from ledger.store.database import Database, opening
-from ledger.store.log import Head, latest_versions, positions_of_facts
+from ledger.store.log import Head, find_facts, latest_versions
 from ledger.store.recorder import LogRecorder
 from ledger.store.registers import QuarantinedDelivery
 from ledger.store.schema import Identity, open_existing, open_or_create
@@ -225,7 +225,7 @@ class Ledger:
         facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
         with self.database.reading() as connection:
             found = {
-                partition: positions_of_facts(connection, partition, [fact.fact_key for fact in facts])
+                partition: find_facts(connection, partition, [f for f in facts if f.partition == partition]).positions
                 for partition in {fact.partition for fact in facts}
             }
         places = [(fact.partition, found[fact.partition].get(fact.fact_key)) for fact in facts]

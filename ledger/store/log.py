@@ -14,7 +14,7 @@ from ledger.chain import event_hash
 from ledger.facts import Fact, Placed
 from ledger.positions import Position
 from ledger.store.driver import fetch, placeholder_of, run
-from ledger.store.statements import find, insert_rows
+from ledger.store.statements import Found, find, insert_rows
 from ledger.store.tables import events
 
 
@@ -45,9 +45,7 @@ def append(connection: Connection, partition: int, facts: Sequence[Fact], *, aga
     is found exactly as we hand it over is then ours, and new.
     """
     head = lock_head(connection, partition)
-    positions, versions = find(
-        connection, partition, [fact.fact_key for fact in facts], list({fact.stream for fact in facts})
-    )
+    versions, positions = find_facts(connection, partition, facts)
     places = _known_facts(connection, partition, facts, positions, again=again) if positions else {}
     rows: list[LogRow] = []
     placed: list[Placed] = []
@@ -78,12 +76,13 @@ def lock_head(connection: Connection, partition: int) -> Head:
 
 def latest_versions(connection: Connection, partition: int, streams: Iterable[bytes]) -> dict[bytes, int]:
     """The latest version of each of those streams that exists."""
-    return find(connection, partition, (), list(streams)).versions
+    return find(connection, partition, set(streams)).versions
 
 
-def positions_of_facts(connection: Connection, partition: int, fact_keys: Sequence[bytes]) -> dict[bytes, int]:
-    """The position of each of those facts that the log holds."""
-    return find(connection, partition, fact_keys, ()).positions
+def find_facts(connection: Connection, partition: int, facts: Iterable[Fact]) -> Found:
+    """What the log holds of some facts of one partition, and of their streams."""
+    keys = {fact.fact_key: fact.stream for fact in facts}
+    return find(connection, partition, set(keys.values()), keys)
 
 
 def next_row(head: Head, fact: Fact, version: int) -> LogRow:

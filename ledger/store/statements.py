@@ -1,11 +1,11 @@
-"""The two statements of the append whose text depends on how many rows there are, in a few sizes only.
+"""The statements of the append whose text depends on how many rows there are, in a few sizes only.
 
 One statement with many rows crosses into the driver once: a driver that runs row by row gives up and retakes Python's
 global lock for every row, which under load costs the append more than the database does. Sizes are powers of two and the few
 below eight, so that both engines meet the same texts again and keep them prepared.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,16 +13,17 @@ import msgspec
 from sqlalchemy import Connection
 
 from ledger.store.driver import fetch, placeholder_of, run
+from ledger.store.tables import LOOKED_THROUGH
 
 ROWS_MAX = 256
 SIZES_BELOW = 8
 
 
 class Found(NamedTuple):
-    """What the log holds of some facts and streams: the positions of those facts, and the latest versions of those streams."""
+    """What a partition holds of some streams: the latest version of each, and the positions of the facts that were asked for."""
 
-    positions: dict[bytes, int]
     versions: dict[bytes, int]
+    positions: dict[bytes, int]
 
 
 def insert_rows(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -37,34 +38,54 @@ def insert_rows(connection: Connection, table: str, columns: Sequence[str], rows
         start += size
 
 
-def find(connection: Connection, partition: int, facts: Sequence[bytes], streams: Sequence[bytes]) -> Found:
-    """What a partition holds of the facts with these keys and of the streams with these ids, where it holds anything.
+def find(connection: Connection, partition: int, streams: Collection[bytes], facts: Iterable[bytes] = ()) -> Found:
+    """What a partition holds of the streams with these ids; the facts (their keys) are looked for in these streams alone.
 
-    Each key is looked up by itself: so a planner that has no statistics of a young table cannot choose to read a whole
-    partition instead.
+    A fact names its message, so it can be in no other stream.
     """
-    found = Found({}, {})
-    for start in range(0, max(len(facts), len(streams)), ROWS_MAX):
-        some_facts, some_streams = _padded(facts[start : start + ROWS_MAX]), _padded(streams[start : start + ROWS_MAX])
-        text = _find_text(len(some_facts), len(some_streams), placeholder_of(connection))
-        values = (*some_facts, *some_streams, partition, partition)
-        if connection.dialect.name == "sqlite":
-            _add_together(found, fetch(connection, _TOGETHER.format(text), values)[0][0])
-        else:
-            for is_stream, key, number in fetch(connection, text, values):
-                found[is_stream][bytes(key)] = number
+    found, wanted = Found({}, {}), frozenset(facts)
+    for keys in _some_at_a_time(streams):
+        for stream, version, fact_key, position in _first_events(connection, partition, keys):
+            found.versions[stream] = max(version, found.versions.get(stream, version))
+            if fact_key in wanted:
+                found.positions[fact_key] = position
+    long = [stream for stream, version in found.versions.items() if version == LOOKED_THROUGH]
+    if long:
+        found.versions.update(_look_up(connection, partition, long, _LATEST_VERSION))
+        found.positions.update(_look_up(connection, partition, wanted, _POSITION_OF_A_LATE_FACT))
     return found
 
 
-def _padded(keys: Sequence[bytes]) -> Sequence[bytes]:
+def _first_events(
+    connection: Connection, partition: int, streams: Sequence[bytes]
+) -> Iterable[tuple[bytes, int, bytes, int]]:
+    """The events of some streams up to the version LOOKED_THROUGH: (stream, version, fact key, position)."""
+    text, values = first_events_text(len(streams), connection.dialect.name), (*streams, partition)
+    if connection.dialect.name == "sqlite":
+        told = _decode_together(fetch(connection, text, values)[0][0])
+        return [(bytes.fromhex(stream), version, bytes.fromhex(key), at) for stream, version, key, at in told]
+    return [
+        (bytes(stream), version, bytes(key or b""), at) for stream, version, key, at in fetch(connection, text, values)
+    ]
+
+
+def _look_up(connection: Connection, partition: int, keys: Collection[bytes], question: str) -> dict[bytes, int]:
+    """The answer to a question for each key that has one."""
+    found: dict[bytes, int] = {}
+    placeholder = placeholder_of(connection)
+    for some in _some_at_a_time(keys):
+        places = ", ".join([f"({placeholder})"] * len(some))
+        text = _LOOK_UP.format(keys=places, question=question.format(placeholder=placeholder))
+        found.update({bytes(key): number for key, number in fetch(connection, text, (*some, partition))})
+    return found
+
+
+def _some_at_a_time(keys: Collection[bytes]) -> Iterable[Sequence[bytes]]:
     """The keys, the last of them repeated until they are a power of two."""
-    size = 1 << (len(keys) - 1).bit_length()
-    return [*keys, *[keys[-1]] * (size - len(keys))] if keys else keys
-
-
-def _add_together(found: Found, together: str) -> None:
-    for is_stream, key, number in _decode_together(together):
-        found[is_stream][bytes.fromhex(key)] = number
+    every = [*keys]
+    for start in range(0, len(every), ROWS_MAX):
+        some = every[start : start + ROWS_MAX]
+        yield [*some, *some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))]
 
 
 @lru_cache(maxsize=256)
@@ -73,20 +94,34 @@ def _insert_text(table: str, columns: tuple[str, ...], size: int, placeholder: s
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)}"  # noqa: S608 - no value in it
 
 
-@lru_cache(maxsize=256)
-def _find_text(facts: int, streams: int, placeholder: str) -> str:
-    keys = ", ".join([f"(0, {placeholder})"] * facts + [f"(1, {placeholder})"] * streams)
-    return _FIND.format(keys=keys, placeholder=placeholder)
+@lru_cache(maxsize=64)
+def first_events_text(streams: int, dialect: str) -> str:
+    """The statement that finds the first events of so many streams; its values are their ids and the partition."""
+    if dialect == "sqlite":
+        return _TOGETHER.format(_FIRST_EVENTS.format(keys=", ".join(["(?)"] * streams)))
+    return _FIRST_EVENTS_OF_EACH.format(keys=", ".join(["(%s)"] * streams))
 
 
-_FIND = (
-    "WITH keys(is_stream, key) AS (VALUES {keys}) SELECT is_stream, key, found FROM ("
-    "SELECT is_stream, key, CASE is_stream"
-    " WHEN 0 THEN (SELECT position FROM events WHERE partition = {placeholder} AND fact_key = key)"
-    " ELSE (SELECT max(version) FROM events WHERE partition = {placeholder} AND stream_id = key)"
-    " END AS found FROM keys) AS looked_up WHERE found IS NOT NULL"
+# Each key is looked up by itself, so that a planner that has no statistics of a young table cannot choose to read a whole
+# partition instead: docs/decisions/look-up-statements.md.
+_FIRST_EVENTS = (
+    "WITH keys(key) AS (VALUES {keys}) SELECT stream_id, version, fact_key, position FROM keys CROSS JOIN events"
+    f" WHERE stream_id = key AND partition = ? AND version <= {LOOKED_THROUGH}"
+)
+_FIRST_EVENTS_OF_EACH = (
+    "WITH keys(key) AS (VALUES {keys}) SELECT key, version, fact_key, position FROM keys CROSS JOIN LATERAL"
+    " (SELECT version, fact_key, position FROM events"
+    f" WHERE stream_id = key AND partition = %s AND version <= {LOOKED_THROUGH} OFFSET 0) AS first_events"
+)
+_LOOK_UP = (
+    "WITH keys(key) AS (VALUES {keys}) SELECT key, found FROM (SELECT key, ({question}) AS found FROM keys) AS looked_up"
+    " WHERE found IS NOT NULL"
+)
+_LATEST_VERSION = "SELECT max(version) FROM events WHERE stream_id = key AND partition = {placeholder}"
+_POSITION_OF_A_LATE_FACT = (
+    f"SELECT position FROM events WHERE fact_key = key AND partition = {{placeholder}} AND version > {LOOKED_THROUGH}"  # noqa: S608 - as above
 )
 
 # SQLite's driver gives up Python's lock for every row that it fetches: so all of them come as one.
-_TOGETHER = "SELECT json_group_array(json_array(is_stream, hex(key), found)) FROM ({})"
-_decode_together = msgspec.json.Decoder(list[tuple[int, str, int]]).decode
+_TOGETHER = "SELECT json_group_array(json_array(hex(stream_id), version, hex(fact_key), position)) FROM ({})"
+_decode_together = msgspec.json.Decoder(list[tuple[str, int, str, int]]).decode

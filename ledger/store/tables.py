@@ -3,7 +3,10 @@
 `ledger/store/migrations/` makes these tables; a test holds the two equal.
 """
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, text
+
+LOOKED_THROUGH = 32
+"""The first versions of a stream are looked through for a fact; those beyond have an index of facts: docs/decisions/look-up-statements.md."""
 
 metadata = MetaData()
 
@@ -37,8 +40,15 @@ events = Table(
     Column("state", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),
     # The selective column leads: a planner without statistics of a young table would else walk a whole partition.
-    Index("events_by_stream", "stream_id", "version", "partition", unique=True),
-    Index("events_by_fact", "fact_key", "partition", unique=True),
+    Index("events_by_stream", "stream_id", "partition", "version", "fact_key"),
+    Index(
+        "events_by_fact",
+        "fact_key",
+        "partition",
+        unique=True,
+        sqlite_where=text(f"version > {LOOKED_THROUGH}"),
+        postgresql_where=text(f"version > {LOOKED_THROUGH}"),
+    ),
 )
 """The log. Rows are inserted and never changed. `fact_key` is null only for events put by the eventsourcing library itself."""
 

@@ -80,7 +80,7 @@ def uneven_streams(database: Database, partition: int, events: int, limit: int) 
 
 
 def repeated_facts(database: Database, partition: int, events: int, limit: int) -> Iterator[RawRow]:
-    """Facts that are stored more than once: (fact_key, how often, first position)."""
+    """Facts that a stream has more than once: (fact_key, how often, first position)."""
     return _sliced(database, _REPEATED_FACTS, partition, events, limit)
 
 
@@ -150,10 +150,10 @@ _UNEVEN_STREAMS = (
     " HAVING min(version) <> 1 OR max(version) <> count(*) ORDER BY stream_id LIMIT {0}"
 )
 _REPEATED_FACTS = (
-    "SELECT fact_key, count(*), (SELECT min(position) FROM events AS held WHERE held.fact_key = events.fact_key"
-    " AND held.partition = events.partition) FROM events"
-    " WHERE +partition = {0} AND fact_key >= {0} AND fact_key < {0} GROUP BY fact_key, partition"
-    " HAVING count(*) > 1 ORDER BY fact_key LIMIT {0}"
+    "SELECT fact_key, count(*), (SELECT min(position) FROM events AS held WHERE held.stream_id = events.stream_id"
+    " AND held.partition = events.partition AND held.fact_key = events.fact_key) FROM events"
+    " WHERE +partition = {0} AND stream_id >= {0} AND stream_id < {0} AND fact_key IS NOT NULL"
+    " GROUP BY stream_id, fact_key, partition HAVING count(*) > 1 ORDER BY stream_id, fact_key LIMIT {0}"
 )
 _QUARANTINE = (
     "SELECT quarantine_id, receipt FROM quarantine"

@@ -15,7 +15,7 @@ CHECK_CACHE_KIB = 65_536
 
 
 def damages(database: Database) -> list[Finding]:
-    """What SQLite says of damaged pages, the indices of the log that are gone (they keep a fact from being stored twice), strangers."""
+    """What SQLite says of damaged pages, the indices of the log that are gone (by them an append knows what is there), strangers."""
     try:
         with database.reading() as connection:
             pages = damaged_pages(connection) if database.is_sqlite else []
@@ -34,9 +34,9 @@ def damaged_pages(connection: Connection) -> list[Finding]:
 
 
 def _missing_indices(connection: Connection) -> list[Finding]:
-    held = {index["name"] for index in inspect(connection).get_indexes(events.name) if index["unique"]}
-    missing = sorted(str(index.name) for index in events.indexes if index.name not in held)
-    return [Finding(None, f"the unique index {name} of the log is gone; {RESTORE}") for name in missing]
+    held = {(index["name"], bool(index["unique"])) for index in inspect(connection).get_indexes(events.name)}
+    missing = sorted(str(index.name) for index in events.indexes if (index.name, bool(index.unique)) not in held)
+    return [Finding(None, f"the index {name} of the log is gone; {RESTORE}") for name in missing]
 
 
 def strangers(connection: Connection) -> list[Finding]:

@@ -18,6 +18,7 @@ from api.keys import read_keys
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.ledger import Ledger
+from ledger.store.migrations import NEWEST
 from projections.read_models import MESSAGE_STATUS, ReadModels, Rebuild, RebuildReport
 from tests.builders import body
 from tests.command_line.conftest import Run, record
@@ -49,7 +50,7 @@ LEAVES: list[tuple[str, str, str | None, dict[str, object], dict[str, object]]] 
     ("rebuild message-status", "rebuild", "message-status", {}, {"events": 1, "rowsDiffering": 0}),
     ("rebuild message-status --rollback", "rollback", "message-status", {}, {}),
     ("rebuild message-status --cancel", "cancel-rebuild", "message-status", {}, {"cancelled": False}),
-    ("upgrade", "upgrade", None, {}, {"before": "0001", "after": "0001"}),
+    ("upgrade", "upgrade", None, {}, {"before": NEWEST, "after": NEWEST}),
     (f"audit --about {QUARANTINE_ID}", "read-audit", None, {"subject": QUARANTINE_ID[:23] + "…"}, {"items": 1}),
 ]
 NOTHING_TO_TELL = {"demo", "simulate", "serve", "project", "key", "stuck"}

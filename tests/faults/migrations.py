@@ -28,7 +28,7 @@ def upgrade() -> None:
 def upgrade() -> None:
     op.create_index("quarantine_by_time", "quarantine", ["received_at_us"])
     op.drop_index("events_by_stream", "events")
-    op.create_index("events_by_stream", "events", ["stream_id", "version", "partition"], unique=True)
+    op.create_index("events_by_stream", "events", ["stream_id", "partition", "version", "fact_key"])
 """,
 )
 

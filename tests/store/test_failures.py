@@ -310,7 +310,7 @@ def test_a_database_that_cannot_be_reached_is_try_again() -> None:
         Ledger.open("postgresql://nobody@127.0.0.1:1/nothing?connect_timeout=2")
 
 
-@pytest.mark.parametrize("words", ["BEGIN", "partition_heads", "fact_key = key", "INSERT INTO events", "UPDATE"])
+@pytest.mark.parametrize("words", ["BEGIN", "partition_heads", "stream_id = key", "INSERT INTO events", "UPDATE"])
 def test_after_an_io_error_nothing_is_half_stored_and_the_ledger_goes_on(embedded: Ledger, words: str) -> None:
     with failing_statement(writer_of(embedded), words), pytest.raises(StoreUnavailable, match="disk I/O error"):
         embedded.commit(facts([sent(2), delivered(3)]))

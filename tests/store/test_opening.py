@@ -23,6 +23,7 @@ from sqlalchemy.exc import DBAPIError
 import ledger.store
 from ledger.audit.trail import AuditTrail
 from ledger.errors import SchemaMismatch, SettingRefused, StoreUnavailable
+from ledger.facts import Placed
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
 from ledger.store.backup import back_up
@@ -31,8 +32,9 @@ from ledger.store.restore import restore
 from ledger.store.schema import newest_version, upgrade
 from ledger.store.sqlite import SQLITE
 from ledger.store.tables import metadata
+from ledger.verification import verify
 from projections.read_models import ReadModels
-from tests.builders import fact, queued, sent
+from tests.builders import fact, facts, queued, sent
 
 NEXT_MIGRATION = '''
 """A later version."""
@@ -191,6 +193,40 @@ def test_a_schema_that_is_too_old_is_refused_until_it_is_upgraded(
     with Ledger.open(store_url) as after:
         after.commit([fact(sent())])
         assert [entry.event for entry in readable(after.history("msg_1"))] == [queued(), sent()]
+
+
+def test_a_ledger_of_the_first_schema_is_upgraded_and_knows_its_facts(store_url: str) -> None:
+    events = [queued(), sent(), *(queued(number, "msg_long") for number in range(40))]
+    with Ledger.open(store_url) as before:
+        placed = before.commit(facts(events))
+    to_the_first_schema(store_url)
+
+    database = Database(store_url)
+    assert upgrade(database) == ("0001", newest_version())
+    with database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    database.close()
+    with Ledger.open(store_url) as after:
+        again = after.commit(facts(events))
+        assert again == [
+            Placed(each.position, each.version, is_new=False) for each in placed if isinstance(each, Placed)
+        ]
+        assert verify(after).findings == ()
+
+
+def to_the_first_schema(url: str) -> None:
+    """What the first version made of the indices of the log."""
+    database = Database(url)
+    with database.writing() as connection:
+        for statement in (
+            "DROP INDEX events_by_fact",
+            "DROP INDEX events_by_stream",
+            "CREATE UNIQUE INDEX events_by_stream ON events (stream_id, version, partition)",
+            "CREATE UNIQUE INDEX events_by_fact ON events (fact_key, partition)",
+        ):
+            connection.execute(text(statement))
+    database.close()
+    set_version(url, "0001")
 
 
 def test_who_reads_cannot_write(store_url: str) -> None:

@@ -1,0 +1,64 @@
+"""What an append looks up: a fact is found wherever in its stream it stands, and nothing else is read for it."""
+
+from random import Random
+
+import pytest
+
+from ledger.events import MessageEvent
+from ledger.facts import Placed
+from ledger.ledger import Ledger
+from ledger.store.statements import find, first_events_text
+from ledger.store.tables import LOOKED_THROUGH
+from tests.builders import fact, facts, placed, queued
+
+LENGTHS = [1, LOOKED_THROUGH - 1, LOOKED_THROUGH, LOOKED_THROUGH + 1, 3 * LOOKED_THROUGH]
+
+
+def stream_of(length: int) -> list[MessageEvent]:
+    return [queued(number, f"msg_{length}") for number in range(length)]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_facts_of_streams_of_any_length_are_stored_once_however_they_are_batched(store_url: str, seed: int) -> None:
+    """Each delivered three times, shuffled, in batches of which many lie across the end of what is looked through."""
+    dice = Random(seed)
+    events = [event for length in LENGTHS for event in stream_of(length)] * 3
+    dice.shuffle(events)
+    first: dict[bytes, Placed] = {}
+    with Ledger.open(store_url) as ledger:
+        while events:
+            some = facts([events.pop() for _ in range(min(dice.randrange(1, 70), len(events)))])
+            for each, outcome in zip(some, map(placed, ledger.commit(some)), strict=True):
+                known = first.setdefault(each.fact_key, outcome)
+                assert outcome == Placed(known.position, known.version, is_new=known is outcome)
+        versions = [[entry.version for entry in ledger.whole_history(f"msg_{length}")] for length in LENGTHS]
+
+    assert [len(each) for each in versions] == LENGTHS
+    assert all(each == list(range(1, len(each) + 1)) for each in versions)
+
+
+def test_a_key_that_another_stream_has_is_not_found(store_url: str) -> None:
+    one, other = fact(queued(1, "msg_1")), fact(queued(1, "msg_2"))
+    with Ledger.open(store_url) as ledger:
+        ledger.commit([one])
+        with ledger.database.reading() as connection:
+            assert find(connection, 0, [other.stream], [one.fact_key]) == ({}, {})
+            assert find(connection, 0, [one.stream, other.stream], [one.fact_key]) == (
+                {one.stream: 1},
+                {one.fact_key: 1},
+            )
+
+
+def test_no_planner_without_statistics_reads_a_partition_for_a_batch(store_url: str) -> None:
+    with Ledger.open(store_url) as ledger:
+        for begin in range(0, 4_000, 500):
+            ledger.commit(facts([queued(1, f"msg_{number}") for number in range(begin, begin + 500)]))
+        streams = [fact(queued(1, f"msg_{number}")).stream for number in range(64)]
+        with ledger.database.reading() as connection:
+            explain = "EXPLAIN QUERY PLAN " if ledger.database.is_sqlite else "EXPLAIN "
+            asked = explain + first_events_text(len(streams), connection.dialect.name)
+            plan = "\n".join(str(row) for row in connection.exec_driver_sql(asked, (*streams, 0)))
+
+    assert "events_by_stream" in plan
+    assert "Seq Scan on events" not in plan
+    assert "SCAN events" not in plan
