@@ -2,7 +2,8 @@
 
 All messages are those of every status, a direction is a set of statuses, a phone number is either end; of a reference or a number
 there may be very many, so these are read status by status as well. So no statement reads more of a table than it shows, nor
-sorts it, save where several filters beside a status are given: there one of them drives, and the others are looked for in its range.
+sorts it, save where several filters beside a status are given: there one of them drives, and the others are looked for in its range;
+and what has one reference of the provider's, which is one message, is sorted.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,6 +35,9 @@ DRIVING = (*BESIDE, "status")
 
 ONE_BY_ONE = ("provider_message_ref", "failure_code")
 """Those whose index does not go on with the status: the first names one message, and whatever has the second has failed."""
+
+UNSORTED = "provider_message_ref"
+"""The one whose index is not in the order of the list. Should it be that of very many, `narrowest` takes the statuses instead."""
 
 
 @dataclass(frozen=True, slots=True)

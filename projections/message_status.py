@@ -25,6 +25,7 @@ STATES_BYTES_MAX = 16 * 1024 * 1024
 STATES_A_TIME = 128
 """What one statement finds is held in memory whole, whatever room there is."""
 
+PROVIDER_REF = "provider_message_ref"
 COLUMNS = (
     "partition",
     "stream_id",
@@ -32,7 +33,7 @@ COLUMNS = (
     "message_id",
     "status",
     "external_reference",
-    "provider_message_ref",
+    PROVIDER_REF,
     "number_id",
     "sender",
     "recipient",
@@ -56,7 +57,7 @@ def _message_status(name: str, metadata: MetaData) -> Table:
         Column("message_id", Text, nullable=False),
         Column("status", Text, nullable=False),
         Column("external_reference", Text),
-        Column("provider_message_ref", Text),
+        Column(PROVIDER_REF, Text),
         Column("number_id", Text),
         Column("sender", Text),
         Column("recipient", Text),
@@ -66,16 +67,18 @@ def _message_status(name: str, metadata: MetaData) -> Table:
         # All messages, those of a direction, a number's and a reference's are read status by status: see message_ranges.py.
         Index(f"{name}_by_status", "status", *newest_first),
     )
-    for column in ("external_reference", "provider_message_ref", "number_id", "sender", "recipient", "failure_code"):
-        first = (column,) if column in ("provider_message_ref", "failure_code") else (column, "status")
-        held = table.c[column].is_not(None)
-        Index(
-            f"{name}_by_{column}",
-            *(table.c[each] for each in (*first, *newest_first)),
-            sqlite_where=held,
-            postgresql_where=held,
-        )
+    for column in ("external_reference", "number_id", "sender", "recipient"):
+        _index_where_held(table, column, "status", *newest_first)
+    _index_where_held(table, "failure_code", *newest_first)
+    # It names one message, at random: with more columns each later event of the message would change a page of its own.
+    _index_where_held(table, PROVIDER_REF)
     return table
+
+
+def _index_where_held(table: Table, column: str, *others: str) -> None:
+    held = table.c[column].is_not(None)
+    columns = (table.c[each] for each in (column, *others))
+    Index(f"{table.name}_by_{column}", *columns, sqlite_where=held, postgresql_where=held)
 
 
 MESSAGES = TableKind("message_status", COLUMNS, 2, _message_status, "message_id")
@@ -89,10 +92,12 @@ class MessageStatusProjection:
     tables: Sequence[TableKind] = (MESSAGES,)
 
     def changes(self, sources: Sources, batch: Batch) -> list[Row]:
-        """The rows of all messages of a batch after its last event; TooMuchAtOnce."""
-        folds: dict[bytes, Fold] = {
-            stream: Fold(message) for stream, message in _messages_before(sources, batch).items()
-        }
+        """The rows of all messages of a batch after its last event; TooMuchAtOnce.
+
+        Before the columns of each stands whether its message has a row already, with the same PROVIDER_REF.
+        """
+        before = _messages_before(sources, batch)
+        folds: dict[bytes, Fold] = {stream: Fold(message) for stream, message in before.items()}
         last: dict[bytes, int] = {}
         decode = sources.codec.decode
         for position, stream, _version, topic, state, _hash in batch.events:
@@ -104,16 +109,24 @@ class MessageStatusProjection:
         messages = {stream: folded.message() for stream, folded in folds.items()}
         rows = [row_of(batch.partition, stream, last[stream], message) for stream, message in messages.items()]
         sources.recent.remember((row[1], messages[row[1]], len(row[-1])) for row in rows)
-        return rows
+        refs = {stream: _provider_ref(message) for stream, message in before.items()}
+        return [(row[1] in refs and refs[row[1]] == _provider_ref(messages[row[1]]), *row) for row in rows]
 
     def write(self, connection: Connection, generation: Generation, changed: list[Row]) -> None:
         """Puts the rows in place of what was there."""
-        upsert(connection, MESSAGES.of(generation), COLUMNS, MESSAGES.keys, changed)
+        table = MESSAGES.of(generation)
+        upsert(connection, table, COLUMNS, MESSAGES.keys, [row for keeps_its_ref, *row in changed if not keeps_its_ref])
+        keeping = [row for keeps_its_ref, *row in changed if keeps_its_ref]
+        upsert(connection, table, COLUMNS, MESSAGES.keys, keeping, unchanged=(PROVIDER_REF,))
 
     def forget(self, connection: Connection, generation: Generation, partition: int, stream: bytes) -> None:
         """Takes the message's row away."""
         table = MESSAGES.table(generation)
         connection.execute(delete(table).where(table.c.partition == partition, table.c.stream_id == stream))
+
+
+def _provider_ref(message: Message) -> str | None:
+    return message.provider_message_ref.text if message.provider_message_ref else None
 
 
 def row_of(partition: int, stream: bytes, position: int, message: Message) -> Row:
@@ -124,7 +137,7 @@ def row_of(partition: int, stream: bytes, position: int, message: Message) -> Ro
         number, sender, recipient = inbound.number_id, inbound.sender, inbound.recipient
     elif acceptance is not None:
         number, recipient = acceptance.number_id, acceptance.recipient
-    reference, provider_ref = external_reference(message), message.provider_message_ref
+    reference, provider_ref = external_reference(message), _provider_ref(message)
     body = message.failure_body
     return (
         partition,
@@ -133,7 +146,7 @@ def row_of(partition: int, stream: bytes, position: int, message: Message) -> Ro
         message.message_id,
         str(message.status),
         reference and indexed(reference),
-        provider_ref and indexed(provider_ref.text),
+        provider_ref and indexed(provider_ref),
         number and indexed(number),
         sender and indexed(sender),
         recipient and indexed(recipient),

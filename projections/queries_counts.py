@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from ledger.provider import Status
 from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Generation
-from projections.message_ranges import MessageFilters, count_statement_of, ranges_of
+from projections.message_ranges import UNSORTED, MessageFilters, count_statement_of, ranges_of
 from projections.message_status import MESSAGES
 
 FEW = 2_000
@@ -45,13 +45,16 @@ def count_messages(connection: Connection, generation: Generation, filters: Mess
 
 
 def narrowest(connection: Connection, generation: Generation, filters: MessageFilters, *, few: int = FEW) -> str | None:
-    """Of several filters the first that few messages match, to read a list by; None: the usual one will do."""
+    """Of several filters the first that few messages match, to read a list by; None: the usual one will do.
+
+    What a reference of the provider's names is sorted, so it has to be few as well.
+    """
     alone = filters.each_alone
-    if len(alone) > 1:
+    if len(alone) > 1 or UNSORTED in alone:
         for name, each in alone.items():
             if count_messages(connection, generation, each, at_most=few) < few:
                 return name
-    return None
+    return "status" if next(iter(alone), None) == UNSORTED else None
 
 
 def failures_by_code(

@@ -22,11 +22,23 @@ COPIED_ROWS_MIN = 256
 STAGED = "staged_"
 
 
-def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: int, rows: Sequence[Row]) -> None:
-    """Writes rows (each in the order of `columns`, of which the first `keys` are the key), in place of those that are there."""
+def upsert(
+    connection: Connection,
+    table: str,
+    columns: tuple[str, ...],
+    keys: int,
+    rows: Sequence[Sequence[object]],
+    *,
+    unchanged: tuple[str, ...] = (),
+) -> None:
+    """Writes rows (each in the order of `columns`, of which the first `keys` are the key), in place of those that are there.
+
+    `unchanged` are columns in which those that are there have the same value already: SQLite then leaves their indexes alone.
+    """
+    in_place = _in_place(columns, keys, unchanged)
     if connection.dialect.name == "postgresql" and len(rows) >= COPIED_ROWS_MIN:
         _copy(connection, table, columns, rows)
-        run(connection, f"INSERT INTO {table} SELECT * FROM {STAGED}{table} {_in_place(columns, keys)}")  # noqa: S608 - no value in it
+        run(connection, f"INSERT INTO {table} SELECT * FROM {STAGED}{table} {in_place}")  # noqa: S608 - no value in it
         return
     placeholder = placeholder_of(connection)
     start = 0
@@ -35,11 +47,11 @@ def upsert(connection: Connection, table: str, columns: tuple[str, ...], keys: i
         while size > 1 and _long_bytes(rows[start : start + size]) > STATEMENT_BYTES_MAX:
             size //= 2
         values = tuple(chain.from_iterable(rows[start : start + size]))
-        run(connection, _upsert_text(table, columns, keys, size, placeholder), values)
+        run(connection, _upsert_text(table, columns, size, placeholder, in_place), values)
         start += size
 
 
-def _copy(connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Row]) -> None:
+def _copy(connection: Connection, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[object]]) -> None:
     """Puts rows into a table of this session alone, which has its columns: PostgreSQL takes them three times as fast that way."""
     run(connection, f"CREATE TEMPORARY TABLE IF NOT EXISTS {STAGED}{table} (LIKE {table}) ON COMMIT DELETE ROWS")
     run(connection, f"TRUNCATE {STAGED}{table}")
@@ -61,19 +73,20 @@ def select_by_key(
         yield from fetch(connection, _in_text(table, columns, key, size, placeholder), padded)
 
 
-def _long_bytes(rows: Sequence[Row]) -> int:
+def _long_bytes(rows: Sequence[Sequence[object]]) -> int:
     """How long the rows are, about: what may be long, a state or a body, is the last column of a table."""
     return sum([len(row[-1]) for row in rows if type(row[-1]) is bytes])
 
 
 @lru_cache(maxsize=512)
-def _upsert_text(table: str, columns: tuple[str, ...], keys: int, size: int, placeholder: str) -> str:
+def _upsert_text(table: str, columns: tuple[str, ...], size: int, placeholder: str, in_place: str) -> str:
     row = f"({', '.join([placeholder] * len(columns))})"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)} {_in_place(columns, keys)}"  # noqa: S608 - no value in it
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * size)} {in_place}"  # noqa: S608 - no value in it
 
 
-def _in_place(columns: tuple[str, ...], keys: int) -> str:
-    changes = ", ".join(f"{column} = excluded.{column}" for column in columns[keys:])
+@lru_cache(maxsize=512)
+def _in_place(columns: tuple[str, ...], keys: int, unchanged: tuple[str, ...]) -> str:
+    changes = ", ".join(f"{column} = excluded.{column}" for column in columns[keys:] if column not in unchanged)
     return f"ON CONFLICT ({', '.join(columns[:keys])}) DO {f'UPDATE SET {changes}' if changes else 'NOTHING'}"
 
 

@@ -52,6 +52,33 @@ def test_a_list_is_read_by_the_filter_that_names_few_messages(any_scene: Scene) 
     assert chosen(1, external_reference="campaign", status=Status.FAILED, failure_code="x") == "external_reference"
 
 
+def test_a_reference_of_the_provider_s_that_very_many_have_is_not_sorted(any_scene: Scene) -> None:
+    any_scene.deliver(*(outbound("sent", f"msg_{number}", 1, providerMessageRef="none") for number in range(6)))
+    any_scene.read_models.catch_up()
+    filters = MessageFilters(provider_message_ref="none")
+    with any_scene.read_models.stores.rows.reading() as connection:
+        generation = live(connection, MESSAGE_STATUS).generation
+        chosen = {few: narrowest(connection, generation, filters, few=few) for few in (6, 7)}
+        table, place = MESSAGES.of(generation), placeholder_of(connection)
+        lists = {
+            driving: [
+                row[0]
+                for conditions in ranges_of(filters, driving)
+                for row in fetch(connection, *with_limit(statement_of(table, conditions, filters, None, place), 4))
+            ]
+            for driving in chosen.values()
+        }
+
+    assert chosen == {6: "status", 7: "provider_message_ref"}
+    assert lists["status"] == lists["provider_message_ref"] == sorted(lists["status"], reverse=True)
+    assert len(lists["status"]) == 4
+
+
+def with_limit(statement: tuple[str, tuple[object, ...]], limit: int) -> tuple[str, tuple[object, ...]]:
+    text, values = statement
+    return text, (*values, limit)
+
+
 def test_whichever_filter_drives_the_list_is_the_same(any_scene: Scene) -> None:
     for number in range(12):
         some = {"externalReference": f"order_{number % 2}", "providerMessageRef": f"SM{number % 3}"}

@@ -336,3 +336,23 @@ def test_a_status_is_told_from_the_log_where_the_read_models_are_damaged(scene: 
         connection.exec_driver_sql("DROP TABLE message_status_g1")
 
     assert scene.read_models.current_status("msg_1").position == at
+
+
+def test_a_row_follows_its_message_whether_the_provider_s_reference_is_new_the_same_or_another(
+    any_scene: Scene,
+) -> None:
+    refs = [None, "SM1", "SM1", "SM2", None, "SM2"]
+    found: list[list[str]] = []
+    for sequence, ref in enumerate(refs, start=1):
+        said = {} if ref is None else {"providerMessageRef": ref}
+        any_scene.deliver(outbound("sent", "msg_1", sequence, **said), outbound("sent", "other", sequence))
+        any_scene.read_models.catch_up()
+        lists = {
+            name: any_scene.read_models.messages(MessageFilters(provider_message_ref=name)) for name in ("SM1", "SM2")
+        }
+        found.append(
+            [name for name, page in lists.items() if [each.message.message_id for each in page.items] == ["msg_1"]]
+        )
+
+    assert found == [[], ["SM1"], ["SM1"], ["SM2"], ["SM2"], ["SM2"]]
+    assert any_scene.live_rows(MESSAGE_STATUS) == [any_scene.folded_rows()]

@@ -681,9 +681,17 @@ def test_small_events_on_large_rows_are_projected_a_few_at_a_time(
     scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
     scene.deliver(*(outbound("sent", f"msg_{number}", 1) for number in range(40)))
 
-    def told(connection: Connection, table: str, columns: tuple[str, ...], keys: int, rows: Sequence[Row]) -> None:
+    def told(
+        connection: Connection,
+        table: str,
+        columns: tuple[str, ...],
+        keys: int,
+        rows: Sequence[Row],
+        *,
+        unchanged: tuple[str, ...] = (),
+    ) -> None:
         written.append(sum(len(row[-1]) for row in rows))
-        upsert(connection, table, columns, keys, rows)
+        upsert(connection, table, columns, keys, rows, unchanged=unchanged)
 
     monkeypatch.setattr(message_status, "upsert", told)
     monkeypatch.setattr(message_status, "STATES_BYTES_MAX", 20_000)
