@@ -93,7 +93,8 @@ def test_lists_of_messages(filled: Scene, page: tuple[int, ...] | None) -> None:
         expect_index_and_order(found, is_sorted=name == "provider-reference")
         (at_once,) = plans(filled, iter([merged([(text, (*values, 50)) for text, values in statements])]))
         assert at_once.count("message_status_g1_by_") == len(statements)
-        expect_index_and_order([at_once], is_sorted=name == "provider-reference")
+        assert "Seq Scan" not in at_once
+        assert ("Sort" in at_once or "TEMP B-TREE" in at_once) == (name == "provider-reference")
         # PostgreSQL chooses among them by its statistics.
         expected = {"none": "by_status", "updated": "by_status", "stuck": "by_status", "number": "by_number_id"}
         if filled.read_models.stores.rows.is_sqlite:
