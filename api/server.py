@@ -17,7 +17,7 @@ from api.http.connection import Connection
 from api.interpreter import rare_collections, short_turns
 from api.open_files import OpenFiles
 from api.service import Service
-from api.writer_process import WriterProcess
+from api.workers import Workers
 from ledger.errors import SettingRefused, StoreUnavailable
 
 BACKLOG = 2_048
@@ -26,8 +26,8 @@ DRAIN_S = 8
 UNREAD_MS_MAX = 30_000
 """How long a client may take nothing of what is written to it, before the kernel ends its connection: else a reader that stands still
 would keep its answer, and its place among the streams, for ever."""
-WRITER_ENDS_WITHIN_S = 9.0
-"""How long the process that commits may take after SIGTERM, before it is killed."""
+WORKERS_END_WITHIN_S = 9.0
+"""How long the processes that commit and project may take after SIGTERM, before they are killed."""
 
 logger = structlog.get_logger(__name__)
 
@@ -36,31 +36,34 @@ class Server(uvicorn.Server):
     """uvicorn, with five differences.
 
     The service learns of the end before requests are waited for, because feed streams end only when they are told; a signal
-    that was obeyed is not raised again, so that SIGTERM ends with status 0; somebody is told when it listens; it ends where the
-    process that commits has ended; and it waits for that one's end only so long.
+    that was obeyed is not raised again, so that SIGTERM ends with status 0; somebody is told when it listens; it ends where one
+    of its workers has ended; and it waits for their end only so long.
     """
 
     def __init__(self, config: uvicorn.Config, service: Service, on_listening: Callable[[], None]) -> None:
         super().__init__(config)
         self._service = service
         self._on_listening = on_listening
-        self.lost_its_writer = False
+        self.lost: str | None = None
+        """What the worker did that has ended by itself."""
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Starts, and tells."""
         await super().startup(sockets)
         if self.started:
-            if self._service.writer_process is not None:
-                asyncio.get_running_loop().add_reader(self._service.writer_process.ended, self._lose_the_writer)
+            if self._service.workers is not None:
+                for each in self._service.workers.each:
+                    asyncio.get_running_loop().add_reader(each.ended, self._lose, each.what)
             self._on_listening()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Tells the service, then waits for what is under way."""
         self._service.closing.set()
         self._service.appended.tell()
-        if self._service.writer_process is not None:
-            asyncio.get_running_loop().remove_reader(self._service.writer_process.ended)
-            asyncio.get_running_loop().call_later(WRITER_ENDS_WITHIN_S, self._kill, self._service.writer_process)
+        if self._service.workers is not None:
+            for each in self._service.workers.each:
+                asyncio.get_running_loop().remove_reader(each.ended)
+            asyncio.get_running_loop().call_later(WORKERS_END_WITHIN_S, self._kill, self._service.workers)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -68,16 +71,17 @@ class Server(uvicorn.Server):
         del frame
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
-        if self.force_exit and self._service.writer_process is not None:
-            self._service.writer_process.kill()
+        if self.force_exit and self._service.workers is not None:
+            self._service.workers.kill()
 
-    def _lose_the_writer(self) -> None:
-        self.lost_its_writer = not self.force_exit
+    def _lose(self, what: str) -> None:
+        if not self.force_exit:
+            self.lost = self.lost or what
         self.should_exit = True
 
-    def _kill(self, writer: WriterProcess) -> None:
-        logger.warning("the process that commits has not ended in time and is killed; what was acknowledged is on disk")
-        writer.kill()
+    def _kill(self, workers: Workers) -> None:
+        logger.warning("who commits or projects has not ended in time and is killed; what was acknowledged is on disk")
+        workers.kill()
 
 
 def listening(host: str, port: int) -> socket.socket:
@@ -137,7 +141,7 @@ def run_server(server: Server, listener: socket.socket) -> None:
             runner.run(server.serve(sockets=[listener]))
         except SystemExit:  # uvicorn's way to say that the application could not be started
             raise StoreUnavailable("the server could not be started; the lines above say why") from None
-    if server.lost_its_writer:
+    if server.lost is not None:
         raise StoreUnavailable(
-            "the process that commits has ended, so the server did; what was acknowledged is on disk. Start it again"
+            f"the process that {server.lost} has ended, so the server did; what was acknowledged is on disk. Start it again"
         )

@@ -18,7 +18,7 @@ from api.readiness import Readiness
 from api.settings import Settings
 from api.threads import Threads
 from api.tracing import spans_of
-from api.writer_process import WriterProcess
+from api.workers import Workers
 from api.writing import Writing, pairs
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
@@ -94,7 +94,7 @@ class Service:
     wait_for_s_max: float = WAIT_FOR_S_MAX
     now_us: Callable[[], int] = now_us
     traces: "Traces | None" = None
-    writer_process: WriterProcess | None = None
+    workers: Workers | None = None
     health: Threads = field(default_factory=lambda: Threads(HEALTH_THREADS, "health"))
     monitoring: Threads = field(default_factory=lambda: Threads(1, "monitoring"))
     readiness: Readiness = field(init=False)
@@ -110,10 +110,8 @@ class Service:
         )
 
     @classmethod
-    def open(
-        cls, settings: Settings, traces: "Traces | None" = None, writer_process: WriterProcess | None = None
-    ) -> "Service":
-        """Opens the ledger, and creates it where there is none. Without a process that writes, threads of this one do."""
+    def open(cls, settings: Settings, traces: "Traces | None" = None, workers: Workers | None = None) -> "Service":
+        """Opens the ledger, and creates it where there is none. Without workers, threads of this process do their work."""
         with contextlib.ExitStack() as undo:
             ledger = undo.enter_context(Ledger.open(settings.database_url, partitions=settings.partitions))
             read_models = undo.enter_context(ReadModels.open(ledger, spans_of(traces)))
@@ -121,19 +119,17 @@ class Service:
             undo.pop_all()
         reception = Reception(settings.secrets, ledger.partitions, settings.replay_window_s, ledger.codec)
         access = Access(settings.api_keys)
-        return cls(
-            settings, ledger, read_models, trail, reception, access, traces=traces, writer_process=writer_process
-        )
+        return cls(settings, ledger, read_models, trail, reception, access, traces=traces, workers=workers)
 
     @property
     def projecting_error(self) -> str | None:
         """What projecting fails with, in whichever of our processes does it; None while it does not."""
-        return (self.writer_process or self.read_models).projecting_error
+        return self.read_models.projecting_error if self.workers is None else self.workers.projector.told.error
 
     @property
     def damages(self) -> list[str]:
         """What any of our processes met of damage in a file, each once."""
-        elsewhere = [] if self.writer_process is None else self.writer_process.damages
+        elsewhere = [] if self.workers is None else self.workers.damages
         trail = self.trail.database.damage
         ours = [] if trail is None or trail.told is None else [trail.told]
         return list(dict.fromkeys([*self.read_models.damages, *elsewhere, *ours]))
@@ -153,10 +149,11 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(ASKING_AT_ONCE_MAX, "asking"))
         ours, theirs = pairs(self.ledger.partitions)
-        if self.writer_process is None:
-            self._writing = Writing(self.ledger, self.read_models, theirs)
+        if self.workers is None:
+            self._writing = Writing(self.ledger, theirs, self.read_models.wake)
+            self.read_models.start()
         else:
-            self.writer_process.begin(theirs)
+            self.workers.begin(theirs)
         self.writers = [self._writer(CommitChannel(end)) for end in ours]
         self.trail.database.move_beside_commits()
         self.audit = EntryWriter(self._append_entries)
@@ -176,10 +173,10 @@ class Service:
 
     def rebuild(self, name: str) -> None:
         """Begins to build a read model again, where read models are projected. RebuildRunning, NotFound."""
-        if self.writer_process is None:
+        if self.workers is None:
             self.read_models.claim_rebuild(name).start()
         else:
-            self.writer_process.rebuild(name)
+            self.workers.projector.rebuild(name)
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item once it is on disk, by the writer of its partition."""
@@ -242,6 +239,6 @@ class Service:
             self.metrics.audited(time.perf_counter() - started_s, failed=failed)
 
     def _join(self) -> None:
-        for each in (self._writing, self.writer_process):
+        for each in (self._writing, self.workers):
             if each is not None:
                 each.join()

@@ -3,10 +3,10 @@
 import resource
 import sys
 
-from api import server, service, writer_process
+from api import projector_process, server, service
+from api.bell import Bell
 from api.command_line import demo, main, serve
 from ledger import commit_channel
-from projections.read_models import ReadModels
 from projections.runner import Runner
 
 DEMO_MESSAGES = 60
@@ -20,11 +20,11 @@ def short_demo() -> None:
 
 
 def main_with_little_patience() -> None:
-    """A server that soon gives its writer up."""
-    writer_process.ANSWERS_WITHIN_S = 0.2
+    """A server that soon gives its workers up."""
+    projector_process.ANSWERS_WITHIN_S = 0.2
     commit_channel.LOOK_EVERY_S = 0.02
     service.PROOF_S_MAX = 0.2
-    server.DRAIN_S, server.WRITER_ENDS_WITHIN_S = 1, 1.0
+    server.DRAIN_S, server.WORKERS_END_WITHIN_S = 1, 1.0
     main()
 
 
@@ -36,7 +36,7 @@ def main_with_few_open_files() -> None:
 
 
 def main_with_a_runner_that_dies() -> None:
-    """A server in whose writer nobody projects."""
+    """A server for which nobody projects."""
 
     def die(self: Runner) -> None:
         del self
@@ -48,10 +48,10 @@ def main_with_a_runner_that_dies() -> None:
 def main_with_a_thread_that_dies() -> None:
     """A server in whose writer the thread dies that has committed something."""
 
-    def die(self: ReadModels) -> None:
+    def die(self: Bell) -> None:
         raise MemoryError(self)
 
-    ReadModels.wake = die  # type: ignore[method-assign]
+    Bell.ring = die  # type: ignore[method-assign]
     main()
 
 

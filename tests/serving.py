@@ -36,8 +36,18 @@ class Serving:
     @property
     def writer_pid(self) -> int:
         """The id of the process that commits for it."""
-        (pid,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
-        return int(pid)
+        return self._workers[0]
+
+    @property
+    def projector_pid(self) -> int:
+        """The id of the process that projects for it."""
+        return self._workers[1]
+
+    @property
+    def _workers(self) -> list[int]:
+        """In the order in which they were begun."""
+        writer, projector = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        return [int(writer), int(projector)]
 
     @property
     def url(self) -> str:

@@ -17,7 +17,7 @@ from api.settings import Settings, read_settings, unknown_settings
 from api.supervisor import tell_that_it_listens
 from api.tracing import tracing
 from api.verifying import verification_warnings
-from api.writer_process import writer_process
+from api.workers import workers_of
 from ledger.clock import now_us
 from ledger.store.schema import shown
 from projections.setting_aside import set_damaged_aside
@@ -45,8 +45,8 @@ def serve() -> None:
     $ LEDGER_ENV_FILE=/etc/ledger.env ledger serve
 
     Exit status: 0 ended in order; 2 a setting makes no sense, the database
-    cannot be used, another server has this embedded ledger, or the process
-    that commits for this one has ended.
+    cannot be used, another server has this embedded ledger, or a process that
+    commits or projects for this one has ended.
     """
     with lasting():
         _serve(read_settings())
@@ -55,14 +55,14 @@ def serve() -> None:
 def _serve(settings: Settings) -> None:
     raise_open_files()
     with (
-        writer_process(settings.database_url) as writer,
+        workers_of(settings.database_url) as workers,
         tracing() as traces,
         claimed(file_of(settings.database_url)),
         listening(settings.host, settings.port) as listener,
     ):
         warn(settings)
         set_damaged_aside(settings.database_url)
-        service = Service.open(settings, traces, writer)
+        service = Service.open(settings, traces, workers)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
     logger.info("stopped; everything that was acknowledged is on disk")
 

@@ -13,7 +13,7 @@ from api.access import Forbidden, TooManyFailures, Unauthenticated
 from api.http.found import NotFoundYet
 from api.http.responses import FOR_THE_CALLER
 from api.http.seldom import Seldom
-from api.writer_process import WriterSilent
+from api.projector_process import ProjectorSilent
 from ledger import errors
 from ledger.store.damage import StoreDamaged
 from projections.errors import RebuildRunning
@@ -103,7 +103,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     NotReachedInTime: Kind(504, "read-model-behind", "The read model is behind"),
     NotFoundYet: Kind(503, "not-found-yet", "Nothing is found yet"),
     TooManyStreams: Kind(503, "too-many-streams", "Too many streams are open"),
-    WriterSilent: Kind(503, "writer-silent", "The process that writes does not answer"),
+    ProjectorSilent: Kind(503, "projector-silent", "The process that projects does not answer"),
     errors.TryAgain: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     SQLAlchemyError: Kind(503, "store-unavailable", "The store is unavailable", STORE_DETAIL),
     errors.UnreadableEvent: Kind(503, "unreadable-event", "A stored event cannot be read"),

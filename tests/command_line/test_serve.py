@@ -163,14 +163,15 @@ def test_a_server_that_was_killed_leaves_its_ledger_to_the_next_one(tmp_path: Pa
             assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
 
 
-def test_a_server_whose_writer_is_killed_ends_and_says_so(tmp_path: Path) -> None:
+@pytest.mark.parametrize("what", ["commits", "projects"])
+def test_a_server_whose_worker_is_killed_ends_and_says_so(tmp_path: Path, what: str) -> None:
     with serving(tmp_path) as server:
-        os.kill(server.writer_pid, signal.SIGKILL)
+        os.kill(server.writer_pid if what == "commits" else server.projector_pid, signal.SIGKILL)
         status = server.process.wait()
 
         said = server.said[-1]
         assert status == 2
-        assert "the process that commits has ended" in said
+        assert f"the process that {what} has ended" in said
         assert "Start it again" in said
     with serving(tmp_path) as following:
         assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
@@ -286,10 +287,10 @@ def test_a_rebuild_that_is_asked_for_over_http_runs_in_the_writer(tmp_path: Path
         httpx2.post(f"{server.url}/projections/{MESSAGE_STATUS}/rebuild", verify=False).raise_for_status()
         rebuilders = {rebuilder.rpartition(":")[0] for (rebuilder,) in rows.execute("SELECT rebuilder FROM seen")}
 
-        assert rebuilders == {f"{socket.gethostname()}:{server.writer_pid}"}
+        assert rebuilders == {f"{socket.gethostname()}:{server.projector_pid}"}
 
 
-def test_a_writer_that_does_not_answer_holds_no_request_and_no_answer_is_taken_for_another(tmp_path: Path) -> None:
+def test_a_projector_that_does_not_answer_holds_no_request_and_no_answer_is_taken_for_another(tmp_path: Path) -> None:
     with serving(tmp_path, LITTLE_PATIENCE) as server:
 
         def ordered(name: str) -> tuple[int, str]:
@@ -301,13 +302,14 @@ def test_a_writer_that_does_not_answer_holds_no_request_and_no_answer_is_taken_f
             return later[-1] != silent
 
         later: list[tuple[int, str]] = []
-        silent = (503, "writer-silent")
-        os.kill(server.writer_pid, signal.SIGSTOP)
+        silent = (503, "projector-silent")
+        os.kill(server.projector_pid, signal.SIGSTOP)
         given, not_given = ordered(MESSAGE_STATUS), ordered(MESSAGE_STATUS)
-        os.kill(server.writer_pid, signal.SIGCONT)
+        recorded = delivered(server, "msg_1")
+        os.kill(server.projector_pid, signal.SIGCONT)
         until(is_answered)
 
-        assert (given, not_given, later[-1]) == (silent, silent, (404, "not-found"))
+        assert (given, not_given, recorded, later[-1]) == (silent, silent, 202, (404, "not-found"))
         assert server.stop() == 0
 
 
@@ -350,16 +352,18 @@ def test_a_server_whose_own_runner_is_dead_is_not_ready_whoever_else_projects(tm
         until(lambda: asked(server, "/readyz")["reasons"] == [reason])
 
 
+@pytest.mark.parametrize("worker", ["writer_pid", "projector_pid"])
 @pytest.mark.parametrize(
     "program, signals", [(LITTLE_PATIENCE, [signal.SIGTERM]), (forks.LEDGER, [signal.SIGINT, signal.SIGINT])]
 )
-def test_a_writer_that_stands_still_keeps_no_server_from_its_end(
-    tmp_path: Path, program: str, signals: list[signal.Signals]
+def test_a_worker_that_stands_still_keeps_no_server_from_its_end(
+    tmp_path: Path, program: str, signals: list[signal.Signals], worker: str
 ) -> None:
     fact = body("message.queued", "msg_1", sequence=1)
     with serving(tmp_path, program) as server, socket.create_connection(("127.0.0.1", server.port)) as delivery:
-        writer = os.pidfd_open(server.writer_pid)
-        os.kill(server.writer_pid, signal.SIGSTOP)
+        pid: int = getattr(server, worker)
+        stopped = os.pidfd_open(pid)
+        os.kill(pid, signal.SIGSTOP)
         head = f"POST /webhooks/red-cloud HTTP/1.1\r\nHost: x\r\nContent-Length: {len(fact)}\r\n".encode()
         headers = b"".join(name + b": " + value + b"\r\n" for name, value in signed_headers(fact))
         delivery.sendall(head + headers + b"\r\n" + fact)
@@ -367,8 +371,8 @@ def test_a_writer_that_stands_still_keeps_no_server_from_its_end(
             server.process.send_signal(number)
             until(lambda: not is_listening(server))
         status = server.process.wait(DRAIN_S - 1)
-        is_gone = bool(select.select([writer], [], [], PATIENCE_S)[0])
-        os.close(writer)
+        is_gone = bool(select.select([stopped], [], [], PATIENCE_S)[0])
+        os.close(stopped)
 
         assert (status, is_gone) == (0, True)
 
@@ -387,19 +391,19 @@ def delivered(server: Serving, message_id: str) -> int:
     return httpx2.post(f"{server.url}/webhooks/red-cloud", content=fact, headers=headers, verify=False).status_code
 
 
-def test_of_several_orders_to_a_writer_that_does_not_answer_one_waits(tmp_path: Path) -> None:
+def test_of_several_orders_to_a_projector_that_does_not_answer_one_waits(tmp_path: Path) -> None:
     with serving(tmp_path) as server, ThreadPoolExecutor(5) as many:
         url = f"{server.url}/projections/{MESSAGE_STATUS}/rebuild"
 
         def ordered() -> int:
             return httpx2.post(url, verify=False, timeout=PATIENCE_S).status_code
 
-        os.kill(server.writer_pid, signal.SIGSTOP)
+        os.kill(server.projector_pid, signal.SIGSTOP)
         try:
             orders = [many.submit(ordered) for _ in range(5)]
             until(lambda: sum(order.done() for order in orders) == 4, at_most_s=PATIENCE_S / 2)
         finally:
-            os.kill(server.writer_pid, signal.SIGCONT)
+            os.kill(server.projector_pid, signal.SIGCONT)
 
         assert sorted(order.result() for order in orders) == [202, 503, 503, 503, 503]
 
