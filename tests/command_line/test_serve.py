@@ -424,23 +424,25 @@ def test_a_start_says_that_the_trail_of_a_log_with_events_begins_anew(tmp_path: 
         assert any("an audit trail begins, although the log has events" in line for line in server.said)
 
 
-def test_a_writer_does_not_outlive_its_server(tmp_path: Path) -> None:
+@pytest.mark.parametrize("worker", ["writer_pid", "projector_pid"])
+def test_a_worker_does_not_outlive_its_server(tmp_path: Path, worker: str) -> None:
     with serving(tmp_path) as server:
-        writer = os.pidfd_open(server.writer_pid)
+        opened = os.pidfd_open(getattr(server, worker))
         server.kill()
         try:
-            assert select.select([writer], [], [], PATIENCE_S)[0]  # it can be read once the process has ended
+            assert select.select([opened], [], [], PATIENCE_S)[0]  # it can be read once the process has ended
         finally:
-            os.close(writer)
+            os.close(opened)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_to_every_process_of_a_group_leaves_the_writer_to_its_server(
+def test_a_signal_to_every_process_of_a_group_leaves_the_workers_to_their_server(
     tmp_path: Path, number: signal.Signals
 ) -> None:
     fact = body("message.queued", "msg_1", sequence=1)
     with serving(tmp_path) as server:
-        os.kill(server.writer_pid, number)
+        for worker in (server.writer_pid, server.projector_pid):
+            os.kill(worker, number)
         headers = {name.decode(): value.decode() for name, value in signed_headers(fact)}
         answer = httpx2.post(f"{server.url}/webhooks/red-cloud", content=fact, headers=headers, verify=False)
 

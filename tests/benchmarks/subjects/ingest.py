@@ -2,9 +2,10 @@
 
 from tests.benchmarks.bench import Bench, Mix
 from tests.benchmarks.contenders import best, no_op, one_inserts, ours, standing_still, textbooks, without_projections
-from tests.benchmarks.databases import ENGINES
+from tests.benchmarks.databases import ENGINES, TITLE, Engine
 from tests.benchmarks.measuring import Ingest, rounds, under_load
 from tests.benchmarks.section import INGEST_HEADER, Section, ingest_row
+from tests.benchmarks.subjects.ceilings import raw_commits_per_second
 
 CONNECTIONS = 64
 SWEEP = (1, 8, 32, 64, 128, 256)
@@ -66,7 +67,22 @@ def by_connections(bench: Bench) -> Section:
         found = rounds(contenders, measure, count=bench.rounds)
         base = found[contenders[0].name]
         section.rows.extend(ingest_row(f"{connections}: {name}", each, base) for name, each in found.items())
+        if connections == 1:
+            section.notes.extend(
+                _alone(bench, engine, found[contender.name].per_second.median, base.per_second.median)
+                for engine, contender in zip(ENGINES, contenders[1:], strict=True)
+            )
     return section
+
+
+def _alone(bench: Bench, engine: Engine, ledger: float, no_op_route: float) -> str:
+    commits = raw_commits_per_second(bench, engine, 1)
+    one_then_the_other = 1 / (1 / no_op_route + 1 / commits)
+    return (
+        f"One client alone on {TITLE[engine]} gets {ledger / commits:.2f} of the {commits:,.0f} single commits/s that the database"
+        " does with nothing else to do (a row of the log each). The no-op route and after it such a commit would be"
+        f" {one_then_the_other / commits:.2f}."
+    )
 
 
 def by_processes(bench: Bench) -> Section:
