@@ -14,7 +14,7 @@ from ledger.store.driver import Row
 from projections.checkpoints import Generation
 from projections.failures import failure_code, failure_details
 from projections.log_batches import Batch, Event
-from projections.projection import Sources, TableKind, TooMuchAtOnce, indexed
+from projections.projection import IS_RANDOM, Sources, TableKind, TooMuchAtOnce, indexed
 from projections.rows import select_by_key, upsert
 
 MESSAGE_STATUS = "message-status"
@@ -70,15 +70,15 @@ def _message_status(name: str, metadata: MetaData) -> Table:
     for column in ("external_reference", "number_id", "sender", "recipient"):
         _index_where_held(table, column, "status", *newest_first)
     _index_where_held(table, "failure_code", *newest_first)
-    # It names one message, at random: with more columns each later event of the message would change a page of its own.
-    _index_where_held(table, PROVIDER_REF)
+    # It names one message: with more columns each later event of the message would change a page of its own.
+    _index_where_held(table, PROVIDER_REF, info={IS_RANDOM: True})
     return table
 
 
-def _index_where_held(table: Table, column: str, *others: str) -> None:
+def _index_where_held(table: Table, column: str, *others: str, info: dict[str, object] | None = None) -> None:
     held = table.c[column].is_not(None)
     columns = (table.c[each] for each in (column, *others))
-    Index(f"{table.name}_by_{column}", *columns, sqlite_where=held, postgresql_where=held)
+    Index(f"{table.name}_by_{column}", *columns, info=info, sqlite_where=held, postgresql_where=held)
 
 
 MESSAGES = TableKind("message_status", COLUMNS, 2, _message_status, "message_id")

@@ -98,6 +98,10 @@ def indexed(text: str | None) -> str | None:
     return f"{text[: INDEXED_CHARACTERS_MAX // 2]}…{uuid5(_LONG_TEXT, text).hex}"
 
 
+IS_RANDOM = "is_random"
+"""In the `info` of an index: that hardly any two keys of a batch are on one of its pages. A rebuild makes it after the rows."""
+
+
 def create_tables(connection: Connection, projection: Projection, generation: Generation) -> None:
     """Makes the empty tables of a generation, without their indexes."""
     for kind in projection.tables:

@@ -22,7 +22,7 @@ from sqlalchemy import Connection
 
 from ledger.clock import now_us
 from ledger.store.damage import StoreDamaged
-from ledger.store.driver import said
+from ledger.store.driver import fetch, said
 from projections.ahead import Prepare, preparing
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, lock
 from projections.comparison import Comparison, Difference, compare, total
@@ -42,6 +42,9 @@ write lock, waits some 150 ms."""
 SWITCH_EVENTS_MAX = 500
 CATCH_UPS_MAX = 1_000
 INDEXES_AT_ONCE = 2
+LATE_ROWS_MAX = 2_000_000
+"""On SQLite an index is made within a second for each million rows, and nobody writes meanwhile. So it is not left for later than
+this: who projects is missed after five."""
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +86,7 @@ class Rebuild:
         self._lease = Lease(stores, projection, target, owner)
         self._compares = compares
         self.is_over = False
+        self._is_indexed = False
         self._thread: threading.Thread | None = None
         self._projectors = [
             Projector(stores.rows, stores.log, stores.codec, projection, target, partition)
@@ -189,6 +193,7 @@ class Rebuild:
                     break
                 projector.commit(prepared)
                 before = prepared.after
+                self._index_in_time()
             except Exception as error:
                 if not is_poison(error):
                     raise
@@ -207,6 +212,14 @@ class Rebuild:
         with self._stores.rows.reading() as connection:
             return projector.position(connection)
 
+    def _index_in_time(self) -> None:
+        rows = self._stores.rows
+        if rows.is_sqlite and not self._is_indexed:
+            with rows.reading() as connection:
+                ((count,),) = fetch(connection, f"SELECT max(rowid) FROM {self._projection.tables[0].of(self._target)}")  # noqa: S608 - a name of ours
+            if (count or 0) >= LATE_ROWS_MAX:
+                self._index()
+
     def _index(self) -> None:
         """Makes the indexes that are not there yet; some at the same time, because the database makes each on a core of its own."""
         made = partial(create_index, self._stores.rows)
@@ -221,6 +234,7 @@ class Rebuild:
             finally:
                 for each in waiting:
                     each.cancel()
+        self._is_indexed = True
 
     def _compare(self) -> Comparison:
         stores = self._stores

@@ -13,7 +13,7 @@ from ledger.errors import NotFound
 from ledger.store.driver import fetch, placeholder_of
 from ledger.store.schema import one_at_a_time
 from projections.checkpoints import Generation, begin
-from projections.projection import Projection, create_tables, indexes_of
+from projections.projection import IS_RANDOM, Projection, create_tables, indexes_of
 from projections.tables import metadata, read_models
 
 
@@ -97,24 +97,21 @@ def change(connection: Connection, name: str, **columns: object) -> None:
 
 
 def new_generation(connection: Connection, projection: Projection, partitions: int) -> Generation:
-    """An empty generation with a number that was never used before; on PostgreSQL `Rebuild` makes its indexes after its rows.
+    """An empty generation with a number that was never used before; `Rebuild` makes the indexes that it has not after its rows.
 
-    That locks nothing of the generation that is live. On SQLite it would hold the one lock that everybody writes with.
+    On PostgreSQL that is all of them: it locks nothing of the generation that is live. On SQLite it holds the one lock that
+    everybody writes with, so it is those alone that would change a page for each row.
     """
     number = register_entry(connection, projection.name).newest + 1
     generation = Generation(projection.name, number)
     change(connection, projection.name, newest=number)
     create_tables(connection, projection, generation)
     if connection.dialect.name == "sqlite":
-        create_indexes(connection, projection, generation)
+        for index in indexes_of(projection, generation):
+            if IS_RANDOM not in index.info:
+                index.create(connection)
     begin(connection, generation, partitions)
     return generation
-
-
-def create_indexes(connection: Connection, projection: Projection, generation: Generation) -> None:
-    """Makes the indexes of a generation."""
-    for index in indexes_of(projection, generation):
-        index.create(connection)
 
 
 def _enter(connection: Connection, projection: Projection, ledger_id: str, partitions: int) -> None:
@@ -135,5 +132,6 @@ def _enter(connection: Connection, projection: Projection, ledger_id: str, parti
     )
     generation = Generation(projection.name, 1)
     create_tables(connection, projection, generation)
-    create_indexes(connection, projection, generation)
+    for index in indexes_of(projection, generation):
+        index.create(connection)
     begin(connection, generation, partitions)

@@ -13,11 +13,12 @@ from pathlib import Path
 from threading import Lock
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Index, inspect
 
 from ledger.clock import now_us
 from ledger.errors import NotFound
 from ledger.positions import Position
+from ledger.store.database import Database
 from ledger.store.driver import Row, fetch, run
 from projections import claims, comparison, differences, generations, lease, message_status
 from projections import rebuild as rebuild_module
@@ -27,7 +28,7 @@ from projections.checkpoints import Generation, OvertakenByAnother
 from projections.claims import LEASE_S, Cancelled, claim_rollback, is_running
 from projections.differences import Tables
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
-from projections.generations import delete_some, has_table
+from projections.generations import create_index, delete_some, has_table
 from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, conversation_key
 from projections.log_batches import Bounds
 from projections.projecting import Projector
@@ -831,3 +832,29 @@ def test_where_a_rebuild_was_cut_off_is_in_the_log_output(scene: Scene, caplog: 
     )
     status = scene.read_models.projection_status(MESSAGE_STATUS)
     assert (status.state, status.is_cut_off) == ("stopped", True)
+
+
+@pytest.mark.parametrize("late_rows_max, rows_then", [(2_000_000, 40), (20, 20)])
+def test_an_index_with_random_keys_is_made_after_the_rows_but_not_after_too_many(
+    sqlite_scene: Scene, monkeypatch: pytest.MonkeyPatch, late_rows_max: int, rows_then: int
+) -> None:
+    """On SQLite nobody writes while an index is made, and with all rows in it from the start each row changed a page of it."""
+    scene, made = sqlite_scene, dict[str, int]()
+    scene.deliver(*(outbound("sent", f"msg_{number}", 1, providerMessageRef=f"SM{number}") for number in range(40)))
+    scene.read_models.catch_up()
+
+    def told(rows: Database, index: Index) -> None:
+        with rows.reading() as connection:
+            is_there = index.name in {each["name"] for each in inspect(connection).get_indexes(f"{index.table}")}
+            (count,) = connection.exec_driver_sql(f"SELECT count(*) FROM {index.table}").one()  # noqa: S608 - our name
+        if not is_there:
+            made[str(index.name)] = count
+        create_index(rows, index)
+
+    monkeypatch.setattr(rebuild_module, "create_index", told)
+    monkeypatch.setattr(rebuild_module, "BATCH", Bounds(events_max=10, bytes_max=1_000_000))
+    monkeypatch.setattr(rebuild_module, "LATE_ROWS_MAX", late_rows_max)
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+
+    assert made == {"message_status_g2_by_provider_message_ref": rows_then}
+    assert index_names(scene, Generation(MESSAGE_STATUS, 1)) == index_names(scene, Generation(MESSAGE_STATUS, 2))
