@@ -1,7 +1,6 @@
 """The process that projects for `ledger serve`, and rebuilds what it is ordered to: neither commits nor questions wait for it."""
 
 import logging
-import os
 import socket
 from contextlib import suppress
 from functools import partial
@@ -17,9 +16,6 @@ from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 
 BEGIN = b"b"
-NICENESS = 10
-"""Whoever commits and answers goes first: at 64 connections the p99 of a webhook is a tenth lower."""
-
 TELL_EVERY_S = 0.5
 NOT_RUNNING = "the process that projects does not run"
 ANSWERS_WITHIN_S = 15.0
@@ -91,7 +87,6 @@ class ProjectorProcess(WorkerProcess):
 
 def _project(database_url: str, bell: Bell, control: socket.socket, told: Told) -> None:
     bell.only_hear()
-    os.nice(NICENESS)
     if control.recv(1) != BEGIN:
         return
     with (
