@@ -1,7 +1,8 @@
 """kill -9 under load: real servers, 32 connections, and a client that remembers every 2xx.
 
 On SQLite one server is killed and started again. On PostgreSQL three serve one ledger, one of them is killed, and the
-others go on. Every third time it is the process that commits for a server which is killed: the server must then end by itself.
+others go on. Every third time it is one of a server's two workers which is killed, by turns the one that commits and the one that projects:
+the server must then end by itself.
 After each restart everything is compared; the unanswered is delivered again, as Red Cloud would.
 """
 
@@ -30,7 +31,7 @@ POSTGRES_SERVERS = 3
 PARTITIONS = (1, 16)
 """Of one ledger after the other, in turns."""
 
-WRITER_EACH = 3
+WORKER_EACH = 3
 REFUSED = 503
 LOAD_S_MAX = 0.3
 FIRST_ANSWER_S_MAX = 10.0
@@ -85,9 +86,10 @@ async def _kill_one(figures: Figures, cast: "Cast", traffic: Traffic, dice: Rand
     loads = [asyncio.create_task(deliver(one.port, traffic, end, connections=each)) for one in cast.running]
     under_load = await first_answer(journal, acknowledged)
     await asyncio.sleep(dice.uniform(0, LOAD_S_MAX))
-    if figures.trials % WRITER_EACH == WRITER_EACH - 1:
-        os.kill(victim.writer_pid, signal.SIGKILL)
-        await _ended(figures, victim)
+    if figures.trials % WORKER_EACH == WORKER_EACH - 1:
+        kills_writer = figures.trials // WORKER_EACH % 2 == 0
+        os.kill(victim.writer_pid if kills_writer else victim.projector_pid, signal.SIGKILL)
+        await _ended(figures, victim, "writer" if kills_writer else "projector")
     victim.kill()
     if len(cast.running) > 1:  # the others go on for a while without it
         await asyncio.sleep(dice.uniform(0, LOAD_S_MAX))
@@ -104,16 +106,16 @@ def _without_an_outcome(journal: Journal) -> int:
     return journal.cut_off + journal.answers[REFUSED]
 
 
-async def _ended(figures: Figures, server: Serving) -> None:
-    """A server whose writer is gone says so and ends, with a status that tells a supervisor to start it again."""
+async def _ended(figures: Figures, server: Serving, worker: str) -> None:
+    """A server that has lost a worker says so and ends, with a status that tells a supervisor to start it again."""
     try:
         status = await asyncio.to_thread(server.process.wait)
     except TimeoutExpired:
-        figures.violated("a server went on without the process that commits for it")
+        figures.violated(f"a server went on without its {worker}")
         return
-    figures.counts["writers killed"] += 1
+    figures.counts[f"{worker}s killed"] += 1
     if status == 0:
-        figures.violated(f"a server that lost its writer ended with {status}")
+        figures.violated(f"a server that lost its {worker} ended with {status}")
 
 
 async def first_answer(journal: Journal, acknowledged: int) -> bool:
