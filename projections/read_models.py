@@ -41,7 +41,8 @@ from projections.queries_counts import FailureGroup, Failures
 from projections.queries_messages import MessageStatus, Page
 from projections.rebuild import Rebuild, RebuildReport
 from projections.refolding import healed_events, refold
-from projections.register import live, register_entry
+from projections.register import live
+from projections.remaking import Remaking
 from projections.runner import Runner
 from projections.spans import Spans, unseen
 from projections.waiting import ASK_AGAIN_BESIDE_OUR_RUNNER_S, ASK_AGAIN_S, Waiters
@@ -104,6 +105,7 @@ class ReadModels:
         }
         self._waiters = Waiters(self._how_far)
         self._runner: Runner | None = None
+        self._remaking: Remaking | None = None
         self._rebuilds: list[Rebuild] = []
         self._rebuilds_lock = Lock()
 
@@ -120,20 +122,20 @@ class ReadModels:
             return opened
 
     def start(self) -> None:
-        """Starts the runner's thread, which projects until `stop`; and rebuilds what an older version of us had made."""
+        """Starts the runner's thread, which projects until `stop`; and rebuilds what another version of us had made."""
         if self._runner is not None:
             return
         self.stores.rows.move_beside_commits()
         self._runner = self.new_runner()
         self._runner.start()
-        for name, projection in self._projections.items():
-            with self.stores.rows.reading() as connection:
-                is_other_version = register_entry(connection, name).version != projection.version
-            if is_other_version:
-                self._rebuild_unless_somebody_does(name)
+        self._remaking = Remaking(self.stores.rows, self._projections.values(), self.claim_rebuild)
+        self._remaking.start()
 
     def stop(self) -> None:
         """Ends the runner after its current batch; pauses a rebuild that runs in this process. Idempotent."""
+        if self._remaking is not None:
+            self._remaking.stop()
+            self._remaking = None
         with self._rebuilds_lock:
             ours, self._rebuilds = self._rebuilds, []
         for rebuild in ours:
@@ -349,9 +351,3 @@ class ReadModels:
         with self._rebuilds_lock:
             self._rebuilds = [*(each for each in self._rebuilds if not each.is_over), rebuild]
         return rebuild
-
-    def _rebuild_unless_somebody_does(self, name: str) -> None:
-        try:
-            self.claim_rebuild(name).start()
-        except RebuildRunning:
-            return  # in another process, which will switch for all of us

@@ -85,7 +85,7 @@ class Rebuild:
         self._target = target
         self._lease = Lease(stores, projection, target, owner)
         self._compares = compares
-        self.is_over = False
+        self.is_over = self.was_cancelled = False
         self._is_indexed = False
         self._thread: threading.Thread | None = None
         self._projectors = [
@@ -97,6 +97,9 @@ class Rebuild:
         """Builds, compares and switches. RebuildCancelled where somebody cancelled it, RebuildPaused after `pause`."""
         try:
             return self._run(on_progress)
+        except RebuildCancelled:
+            self.was_cancelled = True
+            raise
         finally:
             self._stores.rows.tidy()
             self.is_over = True
@@ -119,17 +122,18 @@ class Rebuild:
                 "rows.differing": report.rows_differing,
             }
         self._on_switch()
-        told_now = "rebuilt %s: %s events in %.1f s; %s rows were compared, %s of them differed"
-        logger.info(
-            told_now,
-            self._projection.name,
-            f"{report.events:,}",
-            report.seconds,
-            f"{report.rows_compared:,}",
-            f"{report.rows_differing:,}",
-        )
+        self._tell_of(report)
         self._lease.drop_what_is_not_kept()
         return report
+
+    def _tell_of(self, report: RebuildReport) -> None:
+        name, events = self._projection.name, f"{report.events:,}"
+        if not self._compares:
+            logger.info("rolled %s back: %s events that it lacked, in %.1f s", name, events, report.seconds)
+            return
+        compared, differing = f"{report.rows_compared:,}", f"{report.rows_differing:,}"
+        told_now = "rebuilt %s: %s events in %.1f s; %s rows were compared, %s of them differed"
+        logger.info(told_now, name, events, report.seconds, compared, differing)
 
     def _build(self) -> RebuildReport:
         spans = self._stores.spans
@@ -157,7 +161,7 @@ class Rebuild:
 
     def _run_logged(self) -> None:
         try:
-            _tell_of(self._projection.name, self.run().examples)
+            _tell_of_examples(self._projection.name, self.run().examples)
         except RebuildCancelled as error:
             logger.info("%s, and what it had built is dropped", error)
         except RebuildPaused as error:
@@ -307,7 +311,7 @@ def _apply_within(connection: Connection, projector: Projector, after: int, up_t
         raise NotYetSwitched from error
 
 
-def _tell_of(name: str, examples: Sequence[Difference]) -> None:
+def _tell_of_examples(name: str, examples: Sequence[Difference]) -> None:
     """For the log of a server, whose rebuilds nobody watches."""
     for example in examples:
         positions, columns = ", ".join(map(str, example.positions)), ", ".join(example.columns)

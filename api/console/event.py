@@ -11,14 +11,13 @@ from starlette.responses import Response
 from api.access import Forbidden
 from api.console.rendering import PAGE_HEADERS
 from api.console.visit import Visit
+from api.http.questions import version_asked
 from api.http.responses import bytes_answer
 from ledger.chain import event_hash, genesis_hash
 from ledger.errors import NotFound
 from ledger.events import Receipt, RequestAccepted, event_type_of, occurred_at_us_of, sequence_of
 from ledger.log_entries import LogEntry
 from ledger.store import reads
-
-VERSION_DIGITS_MAX = 9
 
 
 class Verdict(Enum):
@@ -102,9 +101,10 @@ def event_body(visit: Visit) -> Response:
 
 def _entry(visit: Visit) -> LogEntry:
     text = visit.request.path_params.get("version") or visit.asked("version") or ""
-    if not (text.isascii() and text.isdigit() and len(text) <= VERSION_DIGITS_MAX):
+    version = version_asked(text)
+    if version is None:
         raise NotFound(f"there is no version {text[:40]!r}; versions are 1, 2, 3 …")
-    return visit.service.ledger.entry(visit.id_in("messageId"), int(text))
+    return visit.service.ledger.entry(visit.id_in("messageId"), version)
 
 
 def _laid_out(body: bytes) -> str | None:

@@ -16,7 +16,7 @@ from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 
 Choice = TypeVar("Choice", bound=StrEnum)
 
-_LIMIT = re.compile(r"[0-9]{1,9}", re.ASCII)
+_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _LOST_PLUS_OF_A_ZONE = re.compile(r"(?<=[0-9]) (?=[0-9]{2}:[0-9]{2}\Z)", re.ASCII)
 
 
@@ -51,9 +51,14 @@ def query_limit(request: Request, default: int = LIMIT_DEFAULT) -> int:
     text = query_text(request, "limit")
     if text is None:
         return default
-    if _LIMIT.fullmatch(text) is None or not 1 <= int(text) <= LIMIT_MAX:
+    if _NUMBER.fullmatch(text) is None or not 1 <= int(text) <= LIMIT_MAX:
         raise MalformedQuestion(f"limit: expected a whole number from 1 to {LIMIT_MAX}, got {text[:20]!r}")
     return int(text)
+
+
+def version_asked(text: str) -> int | None:
+    """The version of an event within its message, or 0; None where the text cannot be one."""
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def query_choice(request: Request, name: str, choices: type[Choice]) -> Choice | None:

@@ -14,7 +14,7 @@ from api.http.questions import path_text
 from api.http.responses import json_answer
 from api.service import Service
 from ledger.errors import MalformedSend, SendConflict
-from ledger.facts import Outcome, Placed, Registered
+from ledger.facts import Fact, Outcome, Placed, Registered
 from ledger.json_values import canonical
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_of
 from projections.answers import legible_value
@@ -44,9 +44,14 @@ async def post_send(service: Service, _caller: Caller, request: Request) -> Resp
         facts = await asyncio.to_thread(
             acceptances_of, each, service.ledger.codec, partitions=partitions, now_us=now_us
         )
-        placed += await asyncio.gather(*(service.submit(fact) for fact in facts))
+        placed += await asyncio.gather(*(_placed(service, fact) for fact in facts))
     is_new = registered.is_new or any(outcome.is_new for outcome in placed)
     return json_answer(_answer(accepted, placed, is_new=is_new), 202 if is_new else 200)
+
+
+async def _placed(service: Service, fact: Fact) -> Outcome:
+    """As a coroutine, so that where the queue takes no more, those that it took are waited for by somebody."""
+    return await service.submit(fact)
 
 
 def get_send(service: Service, caller: Caller, request: Request) -> Response:

@@ -1,9 +1,9 @@
 """kill -9 under load: real servers, 32 connections, and a client that remembers every 2xx.
 
 On SQLite one server is killed and started again. On PostgreSQL three serve one ledger, one of them is killed, and the
-others go on. Every third time it is one of a server's two workers which is killed, by turns the one that commits and the one that projects:
-the server must then end by itself.
-After each restart everything is compared; the unanswered is delivered again, as Red Cloud would.
+others go on. Every third time it is one of a server's two workers which is killed, by turns the one that commits and the
+one that projects: the server must then end by itself. After each restart everything is compared; the unanswered is
+delivered again, as Red Cloud would.
 """
 
 import asyncio

@@ -561,7 +561,9 @@ def test_a_killed_rebuild_is_gone_on_with_at_once(scene: Scene, batches: int) ->
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
-def test_a_rollback_brings_the_previous_generation_back_caught_up(any_scene: Scene) -> None:
+def test_a_rollback_brings_the_previous_generation_back_caught_up(
+    any_scene: Scene, caplog: pytest.LogCaptureFixture
+) -> None:
     scene = filled(any_scene)
     with pytest.raises(NothingToRollBackTo):
         scene.read_models.rollback(MESSAGE_STATUS)
@@ -569,11 +571,15 @@ def test_a_rollback_brings_the_previous_generation_back_caught_up(any_scene: Sce
     scene.deliver(outbound("delivery", "msg_1", 3))
     scene.read_models.catch_up()
 
-    scene.read_models.rollback(MESSAGE_STATUS)
+    with caplog.at_level(logging.INFO, logger="projections"):
+        scene.read_models.rollback(MESSAGE_STATUS)
 
     with scene.read_models.stores.rows.reading() as connection:
         registered = register_entry(connection, MESSAGE_STATUS)
     assert (registered.live, registered.previous) == (1, 2)
+    assert [each.partition(",")[0] for each in caplog.messages] == [
+        "rolled message-status back: 1 events that it lacked"
+    ]
     assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
