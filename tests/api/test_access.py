@@ -1,5 +1,7 @@
 """Attacks 24 and 26: who may ask what. Every route with every kind of key, and the loopback of a server without keys."""
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -231,6 +233,19 @@ def test_no_more_addresses_are_remembered_than_memory_is_given_for() -> None:
         attempts.wait_s(f"192.0.{number // 256}.{number % 256}", 0.0)
 
     assert len(attempts) == ADDRESSES_MAX
+
+
+def test_threads_that_count_at_once_count_every_failure() -> None:
+    turns_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(20):
+            attempts = FailedAttempts()
+            with ThreadPoolExecutor(8) as threads:
+                waits = list(threads.map(attempts.wait_s, ["192.0.2.1"] * 4 * ATTEMPTS_MAX, [0.0] * 4 * ATTEMPTS_MAX))
+            assert waits.count(0.0) == ATTEMPTS_MAX
+    finally:
+        sys.setswitchinterval(turns_s)
 
 
 def test_a_key_is_looked_at_before_the_failures_of_its_address() -> None:
