@@ -27,6 +27,11 @@ NEW_TRAIL = (
     " it back (docs/RUNBOOK.md)"
 )
 
+LOST_AT_THE_END = (
+    "stopped; the ledger's file is gone from its path, and what was acknowledged is not there: put it back, or restore it"
+    " from a backup (docs/RUNBOOK.md)"
+)
+
 logger = structlog.get_logger("api.serve")
 
 
@@ -64,7 +69,10 @@ def _serve(settings: Settings) -> None:
         set_damaged_aside(settings.database_url)
         service = Service.open(settings, traces, workers)
         run_server(server_of(service, lambda: _announce(service, url_of(listener))), listener)
-    logger.info("stopped; everything that was acknowledged is on disk")
+    if service.ledger.database.is_there:
+        logger.info("stopped; everything that was acknowledged is on disk")
+    else:
+        logger.error(LOST_AT_THE_END, file=str(service.ledger.database.file))
 
 
 def warn(settings: Settings) -> None:

@@ -44,7 +44,7 @@ class Database:
         self._suspect = Event()
         self._outage = Outage(logger, "")
         self._proving = Lock()
-        self._held = HeldFile(Path(self.url.database or ""))
+        self._held = HeldFile(Path(self.url.database or ""), can_be_made_again=not durable)
         self._moving = Lock()
         # What can be made again has a sign of life written into it each second: it is never idle.
         self._backfill = Backfill(Path(self.url.database or "").name, self.move, self.tidy if durable else None)
@@ -68,6 +68,11 @@ class Database:
         """The file of an embedded database."""
         return Path(self.url.database or "") if self.is_sqlite else None
 
+    @property
+    def is_there(self) -> bool:
+        """Whether the file of an embedded database that was opened is still at its path; of a server nothing is known."""
+        return not self.is_sqlite or self._held.is_there
+
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that may write; committed at the end of the block, rolled back on any error.
@@ -80,7 +85,7 @@ class Database:
             with connection.begin():
                 if self.is_sqlite:
                     run(connection, "BEGIN IMMEDIATE")
-                    self._held.expect()
+                    self._held.expect_written()
                 yield connection
             self._backfill.wake()
             if connection.info.pop(postgres.WARNED, False):
@@ -177,6 +182,7 @@ class Database:
     def _disconnect(self) -> None:
         self._writer.dispose()
         self._reader.dispose()
+        self._held.closed()
 
 
 @contextmanager

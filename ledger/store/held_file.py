@@ -1,10 +1,13 @@
-"""The file of an embedded database as it was opened: what is written to one that was deleted or moved away would be lost."""
+"""The files of an embedded database as they were opened: what is written to one that was deleted or moved away would be lost."""
 
 import logging
 import os
 from pathlib import Path
 
 from ledger.errors import StoreUnavailable
+
+COPY_IT = "copy it from process {}, which has it open, before that ends: docs/RUNBOOK.md says how"
+STOP_IN_ORDER = "restart with SIGTERM, never with SIGKILL: its process moves what was in it into the database first"
 
 logger = logging.getLogger(__name__)
 
@@ -13,35 +16,61 @@ Identity = tuple[int, int]
 
 
 class HeldFile:
-    """Which file was opened at a path. May be asked from any thread."""
+    """Which file was opened at a path, and which write-ahead log beside it. May be asked from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, can_be_made_again: bool) -> None:
         self._path = os.path.abspath(path)  # noqa: PTH100 - a link stays a link, and whoever changes the folder later is not followed
+        self._wal_path = f"{self._path}-wal"
         self._opened: Identity | None = None
+        self._wal: Identity | None = None
         self._is_missed = False
+        self._can_be_made_again = can_be_made_again
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the file that was opened is still at its path."""
+        return self._opened is None or _at(self._path) == self._opened
 
     def opened(self) -> None:
         """A connection was made; the first one decides which file it is. StoreUnavailable where this one has another."""
         if self._opened is None:
-            self._opened = self._there()
-        self.expect()
+            self._opened = _at(self._path)
+        self._expect(self._path, self._opened, COPY_IT)
+
+    def closed(self) -> None:
+        """All connections were closed: the next one may find another write-ahead log, which SQLite deletes with the last."""
+        self._wal = None
 
     def expect(self) -> None:
-        """StoreUnavailable unless the file that was opened is still at its path; told in the log once."""
+        """StoreUnavailable unless both files are still at their paths; told in the log once."""
         if self._opened is None:
             return
-        if self._there() == self._opened:
-            self._is_missed = False
+        self._expect(self._path, self._opened, COPY_IT)
+        if self._wal is not None:
+            self._expect(self._wal_path, self._wal, STOP_IN_ORDER)
+        self._is_missed = False
+
+    def expect_written(self) -> None:
+        """`expect`, within a transaction that writes: by now there is a write-ahead log."""
+        if self._wal is None:
+            self._wal = _at(self._wal_path)
+            self._expect(self._wal_path, self._wal, STOP_IN_ORDER)
+        self.expect()
+
+    def _expect(self, path: str, opened: Identity | None, todo: str) -> None:
+        if opened is not None and _at(path) == opened:
             return
-        reason = f"{self._path} is gone, or is another file than the one that was opened: put it back, or restart"
+        todo = "restart" if self._can_be_made_again else todo.format(os.getpid())
+        reason = f"{path} is gone, or is another file than the one that was opened: put it back, or {todo}"
         if not self._is_missed:
             logger.error("nothing more is written, because it would be lost: %s", reason)
         self._is_missed = True
         raise StoreUnavailable(reason)
 
-    def _there(self) -> Identity | None:
-        try:
-            found = os.stat(self._path)  # noqa: PTH116 - in every commit, and half as fast by Path
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+
+def _at(path: str) -> Identity | None:
+    try:
+        found = os.stat(path)  # noqa: PTH116 - in every commit, and half as fast by Path
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

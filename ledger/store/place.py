@@ -12,21 +12,30 @@ from ledger.store.tables import ledger, partition_heads
 
 TRAIL = ".audit"
 READ_MODELS = ".read-models"
+WAL = "-wal"
 """What stands beside a ledger's file and belongs to it, by what is after the file's name."""
 
 TABLES_TOLD_MAX = 5
 REFUSALS = (EACCES, EPERM, EROFS)
 
 
+def is_there(file: Path) -> bool:
+    """Whether there is a database. Not where the file is empty: SQLite deletes the write-ahead log beside one that it opens."""
+    return file.is_file() and file.stat().st_size > 0
+
+
 def expect_no_lost_log(file: Path) -> None:
     """SettingRefused where a new log would take the place of one that is missing: what is beside it would be of another ledger."""
     # First what is beside it: another process that makes a ledger at this moment makes the log before that.
-    beside = [file.with_name(file.name + end) for end in (TRAIL, READ_MODELS)]
-    left = [each.name for each in beside if each.exists()]
+    wal, *others = (file.with_name(file.name + end) for end in (WAL, TRAIL, READ_MODELS))
+    left = [each.name for each in others if each.exists()]
+    if is_there(wal) and not is_there(file):  # else that of a ledger that was being made when its process died
+        left.append(wal.name)
     if left and _tables_of(file) == []:
         raise SettingRefused(
             f"LEDGER_DATABASE_URL: the log {file.absolute()} is missing, but beside it there is {' and '.join(left)}:"
-            " restore the log from a backup (docs/deploy/backup.md); a new ledger begins where neither is"
+            f" put it back, with its {WAL}, or restore it from a backup (docs/deploy/backup.md); a new ledger begins where"
+            " none of these is"
         )
 
 
@@ -67,7 +76,9 @@ def why_unwritable(file: Path) -> str | None:
 
 
 def _tables_of(file: Path) -> list[str] | None:
-    """The tables of a database, none where there is no file; None where there is one that cannot be read, which opening it tells."""
+    """The tables of a database, none where there is none; None where it cannot be read, which opening it tells."""
+    if not is_there(file):
+        return []
     uri = f"{file.absolute().as_uri()}?mode=ro"
     try:
         with closing(SQLITE.connect(uri, uri=True, timeout=BUSY_TIMEOUT_MS / 1000)) as found:

@@ -14,7 +14,7 @@ from ledger.clock import now_us
 from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.store import migrations
 from ledger.store.database import Database
-from ledger.store.place import expect_no_lost_log, expect_nothing_else
+from ledger.store.place import expect_no_lost_log, expect_nothing_else, is_there
 from ledger.store.tables import ledger, partition_heads
 
 PARTITIONS_MAX = 1024
@@ -49,10 +49,13 @@ def open_or_create(database: Database, partitions: int | None) -> Identity:
 def open_existing(database: Database, partitions: int | None = None) -> Identity:
     """The identity of a ledger that must exist."""
     if database.file is not None and not database.evidence:  # asking would leave something beside it
+        if not is_there(database.file):  # opening it would make it
+            expect_no_lost_log(database.file)
+            raise SchemaMismatch(_no_ledger_in(database))
         expect_nothing_else(database.file)
     with database.reading() as connection:
         if not _is_ledger(connection):
-            raise SchemaMismatch(f"there is no ledger in {shown(database)}: `ledger serve` creates one")
+            raise SchemaMismatch(_no_ledger_in(database))
         _check_version(connection)
         row = connection.execute(select(ledger.c.id, ledger.c.partitions)).one()
     if partitions is not None and partitions != row.partitions:
@@ -66,7 +69,7 @@ def upgrade(database: Database) -> tuple[str, str]:
     """Brings the schema to the newest version; gives the versions before and after."""
     with database.writing() as connection:
         if not _is_ledger(connection):
-            raise SchemaMismatch(f"there is no ledger in {shown(database)}: `ledger serve` creates one")
+            raise SchemaMismatch(_no_ledger_in(database))
         before = _version(connection)
         if before not in _known_versions():
             raise SchemaMismatch(_too_new(before))
@@ -104,6 +107,10 @@ def _check_version(connection: Connection) -> None:
             f"the ledger's schema is version {found}, this program needs {newest}: stop the servers and run `ledger upgrade`"
         )
     raise SchemaMismatch(_too_new(found))
+
+
+def _no_ledger_in(database: Database) -> str:
+    return f"there is no ledger in {shown(database)}: `ledger serve` creates one"
 
 
 def _too_new(found: str) -> str:

@@ -35,6 +35,7 @@ from tests.builders import body, signed_headers
 from tests.command_line.conftest import Run, serving
 from tests.damaging import damage_table
 from tests.engines import PrivatePostgres
+from tests.pages import ROOT, block
 from tests.programs import FEW_OPEN_FILES
 from tests.serving import Serving
 
@@ -221,6 +222,34 @@ def test_a_server_whose_read_models_are_deleted_takes_webhooks_and_names_the_fil
 
         assert delivered(server, "msg_1") == 202
     assert any("projecting failed" in line and "put it back, or restart" in line for line in server.said)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="only Linux shows the files of a process")
+def test_a_ledger_that_was_deleted_is_copied_from_its_server_which_never_says_that_all_is_on_disk(
+    tmp_path: Path,
+) -> None:
+    def done(script: str) -> str:
+        script = script.replace("ledger verify", f"{sys.executable} -m api.command_line verify")
+        environment = forks.environment(LEDGER_DATABASE_URL=f"sqlite:///{tmp_path}/ledger.db", PYTHONPATH=str(ROOT))
+        ended = subprocess.run(
+            ["bash", "-ec", script], cwd=tmp_path, env=environment, check=True, stdout=PIPE, text=True
+        )
+        return ended.stdout
+
+    with serving(tmp_path) as server:
+        assert delivered(server, "msg_1") == 202
+        (tmp_path / "ledger.db").unlink()
+        assert delivered(server, "msg_2") == 503
+        (told,) = [line for line in server.said if "nothing more is written" in line and "ledger.db is gone" in line]
+        assert f"copy it from process {server.writer_pid}, which has it open, before that ends" in told
+        until(lambda: not (tmp_path / "ledger.db-wal").stat().st_size)  # a second after the last commit
+        done(block("docs/RUNBOOK.md", "copy-a-deleted-ledger"))
+        server.stop()
+
+    assert "the ledger's file is gone from its path" in server.said[-1]
+    assert not any("everything that was acknowledged is on disk" in line for line in server.said)
+    put_back = block("docs/RUNBOOK.md", "put-a-deleted-ledger-back")
+    assert done(put_back).startswith("Everything is as it was recorded (1 event in 1 partition")
 
 
 def test_a_server_starts_although_its_read_models_cannot_be_opened(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Promise 1 where the store fails: nothing acknowledged is lost, and what is tried again is stored once."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -11,6 +11,7 @@ from sqlalchemy import event as engine_events
 from sqlalchemy.exc import DBAPIError
 
 from ledger.errors import StoreUnavailable
+from ledger.events import MessageEvent
 from ledger.facts import Outcome, Placed, Quarantined, Registered, UnreadableDelivery
 from ledger.ledger import Ledger
 from ledger.positions import Position
@@ -337,6 +338,39 @@ def test_an_io_error_after_the_commit_is_try_again_and_the_next_try_finds_it(
 
     assert embedded.commit([fact(sent(2))]) == [Placed(Position(0, 2), 2, is_new=False)]
     assert verify(embedded).findings == ()
+
+
+@pytest.mark.parametrize("committed", [[], [sent(2)]], ids=["before the first commit", "after it"])
+def test_where_the_write_ahead_log_is_deleted_nothing_is_acknowledged_until_a_restart_and_nothing_is_lost(
+    tmp_path: Path, committed: Sequence[MessageEvent], caplog: pytest.LogCaptureFixture
+) -> None:
+    url, wal = f"sqlite:///{tmp_path}/ledger.db", tmp_path / "ledger.db-wal"
+    with Ledger.open(url) as ledger:
+        ledger.commit([fact(queued())])
+    with Ledger.open(url) as ledger:
+        for each in committed:
+            ledger.commit([fact(each)])
+        wal.unlink()
+        for _ in range(2):
+            with pytest.raises(StoreUnavailable, match=f"{wal} is gone, or is another file .* restart with SIGTERM"):
+                ledger.commit([fact(delivered(3))])
+        assert [each.levelname for each in caplog.records if each.name == "ledger.store.held_file"] == ["ERROR"]
+
+    with Ledger.open(url) as ledger:
+        assert len(stored_facts(ledger)) == 1 + len(committed)
+        assert ledger.commit([fact(delivered(3))])[0].is_new
+        assert verify(ledger).findings == ()
+
+
+def test_a_write_ahead_log_that_is_back_is_gone_on_with(embedded: Ledger, tmp_path: Path) -> None:
+    wal = tmp_path / "ledger.db-wal"
+    away = wal.rename(tmp_path / "away")
+    with pytest.raises(StoreUnavailable):
+        embedded.commit([fact(sent(2))])
+
+    away.rename(wal)
+
+    assert embedded.commit([fact(sent(2))]) == [Placed(Position(0, 2), 2, is_new=True)]
 
 
 def test_a_full_disk_is_try_again_and_what_is_sent_again_after_repair_is_stored_once(embedded: Ledger) -> None:

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -26,6 +26,7 @@ from ledger.errors import SchemaMismatch, SettingRefused, StoreUnavailable
 from ledger.facts import Placed
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
+from ledger.positions import Position
 from ledger.store.backup import back_up
 from ledger.store.database import Database
 from ledger.store.restore import restore
@@ -34,6 +35,7 @@ from ledger.store.sqlite import SQLITE
 from ledger.store.tables import metadata
 from ledger.verification import verify
 from projections.read_models import ReadModels
+from projections.setting_aside import set_damaged_aside
 from tests.builders import fact, facts, queued, sent
 
 NEXT_MIGRATION = '''
@@ -278,11 +280,36 @@ def test_no_new_log_is_made_beside_what_is_left_of_a_ledger(tmp_path: Path) -> N
 
     with pytest.raises(
         SettingRefused,
-        match=r"ledger\.db is missing, but beside it there is ledger\.db\.audit: restore the log from a backup",
+        match=r"ledger\.db is missing, but beside it there is ledger\.db\.audit: put it back, with its -wal, or restore it",
     ):
         Ledger.open(f"sqlite:///{file}")
 
     assert not file.exists()
+
+
+@pytest.mark.parametrize("opens", [Ledger.open, Ledger.open_existing, set_damaged_aside])
+@pytest.mark.parametrize("instead", ["nothing", "an empty file"])
+def test_where_the_log_is_missing_its_write_ahead_log_stays_as_it_is(
+    tmp_path: Path, opens: Callable[[str], object], instead: str
+) -> None:
+    there, moved = tmp_path / "ledger.db", tmp_path / "moved.db"
+    with Ledger.open(f"sqlite:///{tmp_path}/running.db") as ledger, closing(ReadModels.open(ledger)) as read_models:
+        ledger.commit([fact(queued())])
+        read_models.catch_up()
+        for end in ("", "-wal", ".read-models"):  # as a kill would leave them
+            shutil.copyfile(tmp_path / f"running.db{end}", tmp_path / f"ledger.db{end}")
+    there.rename(moved)
+    if instead == "an empty file":
+        there.touch()
+    wal = (tmp_path / "ledger.db-wal").read_bytes()
+
+    with suppress(SettingRefused):
+        opens(f"sqlite:///{there}")
+
+    assert (there.exists(), (tmp_path / "ledger.db-wal").read_bytes()) == (instead == "an empty file", wal)
+    moved.rename(there)
+    with Ledger.open(f"sqlite:///{there}") as ledger:
+        assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=False)]
 
 
 def test_a_log_that_was_cut_off_is_damaged_and_not_missing(tmp_path: Path) -> None:
