@@ -45,6 +45,7 @@ class Meaning(NamedTuple):
     does_not_mean: str | None
 
 
+NOT_READ = Meaning("Nothing is known of its delivery, because an event of it cannot be read.", None)
 MEANINGS: Mapping[Status, Meaning] = {
     Status.UNKNOWN: Meaning(
         "Only events of kinds that this version does not know have come for it.",
@@ -140,7 +141,7 @@ def explain(known: Known, entries: Sequence[Entry], *, now_us: int) -> Explanati
     promise = promise_of(message, now_us=now_us)
     return Explanation(
         message=message,
-        meaning=MEANINGS[message.status],
+        meaning=NOT_READ if unreadable and message.status is Status.UNKNOWN else MEANINGS[message.status],
         caution=_caution(unreadable),
         failure_code=code,
         failure=failure,
@@ -157,10 +158,10 @@ def _caution(unreadable: Sequence[Position]) -> str | None:
     if not unreadable:
         return None
     if len(unreadable) == 1:
-        return f"The event at {unreadable[0]} cannot be read by this version of the ledger: all of this is told without it."
+        return f"The event at {unreadable[0]} cannot be read: {WHY_UNREADABLE}. All of this is told without it."
     return (
-        f"{len(unreadable)} events cannot be read by this version of the ledger, the first of them at {unreadable[0]}:"
-        " all of this is told without them."
+        f"{len(unreadable)} events cannot be read, the first of them at {unreadable[0]}: {WHY_UNREADABLE}."
+        " All of this is told without them."
     )
 
 

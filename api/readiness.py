@@ -115,4 +115,4 @@ class Readiness:
         if not unreadable:
             return []
         told = f"{len(unreadable)}{' or more' * (len(unreadable) == UNREADABLE_KNOWN_MAX)}"
-        return [f"the log: {told} events cannot be read by this version, the first of them at {min(unreadable)}"]
+        return [f"the log: {told} events cannot be read, the first of them at {min(unreadable)}"]

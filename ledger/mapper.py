@@ -73,7 +73,8 @@ class EventCodec:
         except Exception as error:  # whatever a broken state does to the decoder, or to an upcast
             # Not what it says: that may quote a body, and this is shown and logged.
             raise UnreadableEvent(f"the stored state of {topic} is broken: {type(error).__name__}") from error
-        act = "upgrade the program" if state[0] > version else "its row is damaged (ledger verify)"
+        damaged = "its row is damaged (ledger verify)"
+        act = f"upgrade the program, unless {damaged}" if state[0] > version else damaged
         raise UnreadableEvent(f"{topic} is stored in version {state[0]}, this program knows 1 to {version}: {act}")
 
     def _upcast(self, topic: str, state: bytes) -> MessageEvent:

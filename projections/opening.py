@@ -5,6 +5,7 @@ Another history is a restored backup's, or a foreign file's: rows that the log c
 
 import logging
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from sqlalchemy import delete
 
@@ -23,17 +24,32 @@ ONE_EVENT = Bounds(1, 1)
 logger = logging.getLogger(__name__)
 
 
-def open_for(ledger: Ledger, rows: Database, projections: Sequence[Projection]) -> None:
-    """Makes what is missing, and begins again, with a warning, where the log is another than the one that the rows are of."""
+class Mismatch(NamedTuple):
+    """Why rows are of another log than this one, and whether that is because this one ends before them."""
+
+    why: str
+    lacks_events: bool = False
+
+
+def open_for(ledger: Ledger, rows: Database, projections: Sequence[Projection]) -> str | None:
+    """Makes what is missing, and begins again where the log is another than the one that the rows are of.
+
+    What the log lacks, where it ends before what the rows had come to; None otherwise.
+    """
     _create(ledger, rows, projections)
-    others = [(each, why) for each in projections if (why := _why_of_another(ledger, rows, each)) is not None]
+    others = [(each, found) for each in projections if (found := _mismatch(ledger, rows, each)) is not None]
+    lacking = next((found.why for _, found in others if found.lacks_events), None)
+    if lacking is not None:
+        logger.error("acknowledged events are missing: %s. The read models are made again from what is there", lacking)
+    elif others:
+        logger.warning("the read models are made again, because they are of another log: %s", others[0][1].why)
     if others:
-        logger.warning("the read models are made again, because they are of another log: %s", others[0][1])
         for projection, _ in others:
             _forget(rows, projection)
         _create(ledger, rows, projections)
     for projection in projections:
         _forget_what_ran_ahead_of_another(ledger, rows, projection)
+    return lacking
 
 
 def _create(ledger: Ledger, rows: Database, projections: Sequence[Projection]) -> None:
@@ -50,13 +66,13 @@ def _forget(rows: Database, projection: Projection) -> None:
         connection.execute(delete(read_models).where(read_models.c.name == projection.name))
 
 
-def _why_of_another(ledger: Ledger, rows: Database, projection: Projection) -> str | None:
+def _mismatch(ledger: Ledger, rows: Database, projection: Projection) -> Mismatch | None:
     with rows.reading() as connection:
         registered = register_entry(connection, projection.name)
         at = checkpoints_of(connection, registered.live_generation)
     if registered.ledger_id != ledger.identity.ledger_id or len(at) != ledger.partitions:
-        return "that of another ledger"
-    return _why_without_events(ledger, enumerate(at))
+        return Mismatch("that of another ledger")
+    return _first_mismatch(ledger, enumerate(at))
 
 
 def _forget_what_ran_ahead_of_another(ledger: Ledger, rows: Database, projection: Projection) -> None:
@@ -73,39 +89,40 @@ def _forget_what_ran_ahead_of_another(ledger: Ledger, rows: Database, projection
             if number is not None
         }
     for name, at in built.items():
-        why = _why_not_on_from(ledger, live, at)
-        if why is not None:
+        mismatch = _mismatch_ahead(ledger, live, at)
+        if mismatch is not None:
             told = "what a rebuild of %s that was cut off had built is dropped, because it is of another log: %s"
-            logger.warning(told, projection.name, why)
+            logger.warning(told, projection.name, mismatch.why)
             with rows.writing() as connection:
                 change(connection, projection.name, rebuilder=None, **{name: None, f"{name}_version": None})
             drop_all_but_those_kept(rows, projection)
 
 
-def _why_not_on_from(ledger: Ledger, live: Sequence[Checkpoint], at: Sequence[Checkpoint]) -> str | None:
+def _mismatch_ahead(ledger: Ledger, live: Sequence[Checkpoint], at: Sequence[Checkpoint]) -> Mismatch | None:
     if len(at) != len(live):
-        return "that of another ledger"
+        return Mismatch("that of another ledger")
     found = enumerate(zip(at, live, strict=True))
-    return _why_without_events(
+    return _first_mismatch(
         ledger, ((partition, each) for partition, (each, ours) in found if each.position > ours.position)
     )
 
 
-def _why_without_events(ledger: Ledger, at: Iterable[tuple[int, Checkpoint]]) -> str | None:
-    found = (_why_without_event(ledger, partition, each) for partition, each in at)
-    return next((why for why in found if why is not None), None)
+def _first_mismatch(ledger: Ledger, at: Iterable[tuple[int, Checkpoint]]) -> Mismatch | None:
+    found = (_mismatch_at(ledger, partition, each) for partition, each in at)
+    return next((each for each in found if each is not None), None)
 
 
-def _why_without_event(ledger: Ledger, partition: int, at: Checkpoint) -> str | None:
+def _mismatch_at(ledger: Ledger, partition: int, at: Checkpoint) -> Mismatch | None:
     if at.position == 0:
         return None
     reached = Position(partition, at.position)
     events = batch_after(ledger.database, partition, at.position - 1, ONE_EVENT).events
     if not events:
         end = Position(partition, ledger.heads()[partition].position)
-        return (
-            f"the rows had come to {reached}, and the log ends at {end}, so events that were acknowledged are not in it;"
-            " was a backup put in its place, or its -wal file deleted? (docs/RUNBOOK.md)"
+        return Mismatch(
+            f"the read models had come to {reached}, and the log ends at {end};"
+            " was a backup put in its place, or its -wal file deleted? (docs/RUNBOOK.md)",
+            lacks_events=True,
         )
     is_same = (events[0][0], events[0][5]) == (at.position, at.hash)
-    return None if is_same else f"the event at {reached} is not the one that the rows were made from"
+    return None if is_same else Mismatch(f"the event at {reached} is not the one that the rows were made from")

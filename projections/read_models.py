@@ -106,6 +106,7 @@ class ReadModels:
         self._waiters = Waiters(self._how_far)
         self._runner: Runner | None = None
         self._remaking: Remaking | None = None
+        self._lost: str | None = None
         self._rebuilds: list[Rebuild] = []
         self._rebuilds_lock = Lock()
 
@@ -118,7 +119,7 @@ class ReadModels:
         url = read_models_url(ledger.database.url).render_as_string(hide_password=False)
         with opening(url, durable=False) as rows:
             opened = cls(ledger, rows, spans)
-            open_for(ledger, rows, list(opened._projections.values()))
+            opened._lost = open_for(ledger, rows, list(opened._projections.values()))
             return opened
 
     def start(self) -> None:
@@ -277,9 +278,10 @@ class ReadModels:
 
     @property
     def damages(self) -> list[str]:
-        """What this process met of damage in the log or in the read models, with the file and what to do."""
+        """What this process met of damage in the log or in the read models, with the file and what to do; and what the log lacks."""
         met = (self._ledger.database.damage, self.stores.rows.damage)
-        return [each.told for each in met if each is not None and each.told is not None]
+        lost = [] if self._lost is None else [f"acknowledged events are missing: {self._lost}"]
+        return [*lost, *(each.told for each in met if each is not None and each.told is not None)]
 
     def readiness(self, projecting_error: str | None) -> Readiness:
         """Whether the projections are alive and not lagging, and do not fail: with what, if they do, tells who runs them."""

@@ -72,8 +72,9 @@ def rebuild(
     started again; `ledger projections` shows one that was cut off, at which
     event of how many, and --cancel drops what it had built.
 
-    Rows that differed are no failure, as they are right now: they are told
-    with examples, and --json has their number as `rowsDiffering`.
+    Rows that differed are no failure, as they are now what the log says: they
+    are told with examples, and --json has their number as `rowsDiffering`.
+    Whether the log is as it was recorded, `ledger verify` says.
 
     For example:
 
@@ -173,7 +174,7 @@ def _print(name: str, report: RebuildReport) -> None:
         console.print(said(f"  {_as_they_were(report.rows_compared)}", "green"), soft_wrap=True)
         return
     are = "is" if report.rows_differing == 1 else "are"
-    differ = f"{report.rows_differing:,} of {counted(report.rows_compared, 'row')} differed, and {are} right now; for example"
+    differ = f"{report.rows_differing:,} of {counted(report.rows_compared, 'row')} differed, and {are} now as the log says; for example"
     console.print(said(f"  {differ}", "bold yellow"), soft_wrap=True)
     for example in report.examples:
         positions = ", ".join(map(str, example.positions))

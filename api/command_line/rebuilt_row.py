@@ -15,8 +15,8 @@ from projections.read_models import MESSAGE_STATUS, ReadModels
 
 WHAT_CAME_OF_IT = {
     (True, False): "was right",
-    (True, True): "was wrong, and is right now",
-    (False, True): "was wrong, and is gone now",
+    (True, True): "was not as the log says, and is now",
+    (False, True): "was not in the log, and is gone",
     (False, False): "was not there, and is not now",
 }
 """By whether the row is there now, and whether it changed."""

@@ -391,7 +391,10 @@ def test_a_message_with_an_event_that_cannot_be_read_is_told_without_it_and_says
     shown = run("explain", "msg_1", "--json", LEDGER_DATABASE_URL=store_url).json
     unknown_whole = run("explain", "msg_2", LEDGER_DATABASE_URL=store_url)
 
-    caution = "The event at 0-2 cannot be read by this version of the ledger: all of this is told without it."
+    caution = (
+        "The event at 0-2 cannot be read: a newer version wrote it (upgrade), or its row is damaged (ledger verify)."
+        " All of this is told without it."
+    )
     assert (told.status, shown["status"], shown["caution"]) == (0, "delivered", caution)
     assert told.stdout.splitlines()[:2] == ["msg_1  delivered", f"  {caution}"]
     assert [each["effect"] for each in shown["events"]] == ["applied", "unreadable", "applied"]

@@ -192,7 +192,7 @@ def test_a_rebuild_tells_which_rows_differed_and_that_this_is_no_failure(run: Ru
     ended = run("rebuild", MESSAGE_STATUS, LEDGER_DATABASE_URL=store_url)
 
     assert (ended.status, ended.stderr) == (0, "")
-    assert ended.stdout.splitlines()[1] == "  1 of 2 rows differed, and is right now; for example"
+    assert ended.stdout.splitlines()[1] == "  1 of 2 rows differed, and is now as the log says; for example"
 
 
 def test_a_rebuild_says_what_it_had_to_park_and_what_to_do(run: Run, store_url: str) -> None:

@@ -574,7 +574,10 @@ def test_a_message_with_an_event_that_cannot_be_read_is_shown_without_it_and_say
         alone = signed_in(server, "reader").text(message_path("msg_2"))
         event = signed_in(server, "reader").get(message_path("msg_1") + "/events/2")
 
-    assert "Delivered : delivery was confirmed The event at 0-2 cannot be read by this version of the ledger" in page
+    assert (
+        "Delivered : delivery was confirmed The event at 0-2 cannot be read: a newer version wrote it (upgrade), or"
+        in page
+    )
     assert "message.of-the-future unreadable at 0-2: this version of the ledger cannot read it" in page
     assert "Tell the operator of this ledger that the event at 0-2 cannot be read" in page
     assert "Behind: GET /messages, ledger status and lists are without the event at 0-2" in page

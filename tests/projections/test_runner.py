@@ -427,9 +427,13 @@ def test_a_log_that_ends_before_its_read_models_is_told_when_it_is_opened(
     with Scene(f"sqlite:///{killed}/ledger.db") as scene:
         scene.read_models.catch_up()
         assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+        told = scene.read_models.damages
 
-    (said,) = [each.getMessage() for each in caplog.records if each.name == "projections.opening"]
-    assert "the rows had come to 0-3, and the log ends at 0-1, so events that were acknowledged are not in it" in said
+    (said,) = [each for each in caplog.records if each.name == "projections.opening"]
+    assert said.levelname == "ERROR"
+    lacks = "acknowledged events are missing: the read models had come to 0-3, and the log ends at 0-1"
+    assert said.getMessage().startswith(lacks)
+    assert [each.startswith(lacks) for each in told] == [True]
 
 
 def test_dropping_the_file_of_the_read_models_loses_nothing(tmp_path: Path) -> None:
