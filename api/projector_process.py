@@ -20,7 +20,10 @@ TELL_EVERY_S = 0.5
 NOT_RUNNING = "the process that projects does not run"
 ANSWERS_WITHIN_S = 15.0
 """It may have to wait for another process's turn at the read models first, at most 10 s."""
-ORDERED = "the process that projects did not answer in time; it begins the rebuild once it goes on, which GET /projections shows then"
+ORDERED = (
+    "the process that projects did not answer in time; it takes the order once it goes on, and GET /projections shows then"
+    " what came of it"
+)
 NOT_ORDERED = "the process that projects has not answered an earlier order yet, so it was not given this one"
 
 logger = logging.getLogger(__name__)

@@ -176,6 +176,7 @@ class Service:
         if self.workers is None:
             self.read_models.claim_rebuild(name).start()
         else:
+            self.read_models.expect_known(name)
             self.workers.projector.rebuild(name)
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:

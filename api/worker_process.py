@@ -10,11 +10,13 @@ import multiprocessing
 import signal
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 
 from ledger.errors import LedgerError, StoreUnavailable
 
 READY = b"r"
+BEGINS_WITHIN_S = 120.0
+"""It may have to move a large write-ahead log first, or to drop read models."""
 THE_SERVERS_OWN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """A terminal and systemd send them to every process of a group; what they mean reaches a worker through its control socket."""
 
@@ -63,8 +65,13 @@ class WorkerProcess:
         self._process = multiprocessing.get_context("fork").Process(
             target=_run, args=(what, work, theirs, self.told, [self.control, *not_its_own])
         )
-        self._process.start()
-        theirs.close()
+        try:
+            self._process.start()
+        except OSError as error:
+            self.control.close()
+            raise StoreUnavailable(f"no process can be started that {what}: {error.strerror}") from error
+        finally:
+            theirs.close()
 
     @property
     def ended(self) -> int:
@@ -73,10 +80,21 @@ class WorkerProcess:
 
     def await_begin(self) -> None:
         """Returns once it has begun; StoreUnavailable where it cannot."""
-        with suppress(ConnectionError):
+        self.control.settimeout(BEGINS_WITHIN_S)
+        try:
             if self.control.recv(1) == READY:
+                self.control.settimeout(None)
                 return
-        raise StoreUnavailable(f"the process that {self.what} could not begin; the lines above say why")
+        except TimeoutError:
+            raise StoreUnavailable(
+                f"the process that {self.what} has not begun within {BEGINS_WITHIN_S:.0f} s"
+            ) from None
+        except ConnectionError:
+            pass
+        self._process.join()
+        signal_number = -(self._process.exitcode or 0)
+        why = f"it was killed by signal {signal_number}" if signal_number > 0 else "the lines above say why"
+        raise StoreUnavailable(f"the process that {self.what} could not begin; {why}")
 
     def kill(self) -> None:
         """Ends it at once, whatever it does."""
@@ -96,6 +114,7 @@ def _run(what: str, work: Work, control: socket.socket, told: Told, not_its_own:
         each.close()
     for number in THE_SERVERS_OWN:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, THE_SERVERS_OWN)
     with closing(control):
         try:
             work(control, told)

@@ -1,12 +1,14 @@
 """The two processes that work for `ledger serve`, so that the event loop has Python's lock for itself: one commits, one projects."""
 
 import gc
+import signal
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from api.bell import Bell
 from api.projector_process import ProjectorProcess
+from api.worker_process import THE_SERVERS_OWN
 from api.writer_process import WriterProcess
 
 
@@ -19,7 +21,11 @@ class Workers:
         gc.freeze()
         bell = Bell()
         self._writer = WriterProcess(database_url, bell)
-        self.projector = ProjectorProcess(database_url, bell, not_its_own=self._writer.control)
+        try:
+            self.projector = ProjectorProcess(database_url, bell, not_its_own=self._writer.control)
+        except BaseException:
+            self._writer.kill()
+            raise
         bell.close()
 
     @property
@@ -55,8 +61,15 @@ class Workers:
 @contextmanager
 def workers_of(database_url: str) -> Iterator[Workers]:
     """The processes that will work on a ledger, until the block ends. Begun before there are threads, files and connections."""
-    workers = Workers(database_url)
+    # One that comes during a fork would be lost: Python runs no handler that raises there.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, THE_SERVERS_OWN)
     try:
+        workers = Workers(database_url)
+    except BaseException:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
+    try:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
         yield workers
     except BaseException:
         workers.kill()  # the channels may still be open, and who commits would wait for more

@@ -25,6 +25,8 @@ from projections.register import RegisterEntry, change, locked_entry, new_genera
 from projections.tables import read_models
 
 LEASE_S = 15
+DEAD = ("Z", "X")
+"""What Linux says of a process that was killed, and whose parent has not asked after it yet."""
 
 
 class Cancelled(Enum):
@@ -39,7 +41,8 @@ def claim_rebuild(stores: Stores, projection: Projection, on_switch: OnSwitch) -
     """The right to rebuild, with a new shadow generation or the one that a dead rebuild left. RebuildRunning."""
     with stores.rows.writing() as connection:
         owner, registered = _claim(connection, projection.name)
-        if registered.shadow is not None and registered.shadow_version == projection.version:
+        is_ours = registered.shadow_version == projection.version and not registered.rebuild_cancelled
+        if registered.shadow is not None and is_ours:
             target = Generation(projection.name, registered.shadow)
         else:
             target = new_generation(connection, projection, stores.partitions)
@@ -137,5 +140,8 @@ def _process_exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except OSError:
-        return True  # it is there, and not ours
-    return True
+        pass  # it is there, and not ours
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in DEAD
+    except OSError:
+        return True  # no such thing here

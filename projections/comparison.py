@@ -5,7 +5,7 @@ generation has an event in it that the other has not reached yet; of two equal l
 """
 
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -27,6 +27,7 @@ PARTS_MAX = 4_096
 PLACES_AN_EVENT_MAX = 2
 """Each row is of an event at least; one that was folded again by itself took another place."""
 
+NEWS_EVERY_S = 1.0
 PARTS_AT_ONCE = 2
 """The database compares, and each on a core of its own."""
 KEY_PREFIXES = 65_536
@@ -73,7 +74,10 @@ class Sides(NamedTuple):
 def compare(
     rows: Database, log: Database, projection: Projection, old: Generation, new: Generation, partitions: int
 ) -> Generator[Comparison, None, None]:
-    """Compares all tables part by part, some at the same time, so that whoever asks can do something else in between. Close it."""
+    """Compares all tables part by part, some at the same time; with nothing in it, where a part takes long, each second.
+
+    So whoever asks can do something else in between. Close it.
+    """
     sides = Sides(rows, log, projection, (old, new), partitions)
     with ThreadPoolExecutor(PARTS_AT_ONCE, "ledger-comparison") as threads:
         for kind, partition in product(projection.tables, range(partitions)):
@@ -82,10 +86,17 @@ def compare(
                 find, parts = _parts(connection, sides, tables, partition)
             compared = [threads.submit(_compared, sides, tables, find, partition, within) for within in parts]
             try:
-                yield from (each.result() for each in compared)
+                for each in compared:
+                    yield from _awaited(each)
             finally:
                 for each in compared:
                     each.cancel()
+
+
+def _awaited(part: Future[Comparison]) -> Iterator[Comparison]:
+    while not wait([part], NEWS_EVERY_S).done:
+        yield Comparison(0, 0, [])
+    yield part.result()
 
 
 def _parts(connection: Connection, sides: Sides, tables: Tables, partition: int) -> tuple[Find, list[Range]]:
@@ -188,7 +199,7 @@ def _called(connection: Connection, sides: Sides, kind: TableKind, key: Row) -> 
 def _positions(log: Database, part: Part, stream: bytes) -> tuple[Position, ...]:
     with log.reading() as connection:
         place = placeholder_of(connection)
-        statement = f"SELECT position FROM events WHERE partition = {place} AND stream_id = {place} AND position <= {place} ORDER BY version LIMIT {POSITIONS_SHOWN_MAX}"  # noqa: S608, E501 - no value in it
+        statement = f"SELECT position FROM events WHERE partition = {place} AND stream_id = {place} AND position + 0 <= {place} ORDER BY version LIMIT {POSITIONS_SHOWN_MAX}"  # noqa: S608, E501 - no value in it
         found = fetch(connection, statement, (part.partition, stream, part.reached[part.partition]))
     return tuple(Position(part.partition, row[0]) for row in found)
 

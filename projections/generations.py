@@ -66,10 +66,21 @@ def index_names(connection: Connection, table: str) -> list[str]:
 
 def create_index(rows: Database, index: Index) -> None:
     """Makes an index where it is not there yet, however long that takes."""
+    with rows.reading() as connection:
+        if inspect(connection).has_index(str(index.table), str(index.name)):
+            return
     with rows.writing() as connection:
         if not rows.is_sqlite:
             run(connection, "SET LOCAL statement_timeout = 0")
+            run(connection, "SET LOCAL lock_timeout = 0")  # one that was killed at it holds its lock until it is made
         index.create(connection, checkfirst=True)
+
+
+def analyze(rows: Database, table: str) -> None:
+    """Lets PostgreSQL count what is in a table: it would take a new one for empty, and compare each row with each."""
+    if not rows.is_sqlite:
+        with rows.writing() as connection:
+            run(connection, f"ANALYZE {table}")
 
 
 def has_table(connection: Connection, table: str) -> bool:

@@ -131,7 +131,7 @@ def lag_in_words(events: int, seconds: float) -> str:
 
 def _built(connection: Connection, registered: RegisterEntry, projection: Projection) -> int | None:
     """How many events a rebuild that did not come to its end has folded; None where there is none that can be gone on with."""
-    if registered.shadow is None or registered.shadow_version != projection.version:
+    if registered.shadow is None or registered.shadow_version != projection.version or registered.rebuild_cancelled:
         return None
     return sum(each.position for each in checkpoints_of(connection, Generation(projection.name, registered.shadow)))
 

@@ -78,9 +78,10 @@ class Projection(Protocol):
         """Its tables; the first has the stream's id as its key, and as a column that of the others, which sum its rows up."""
 
     def changes(self, sources: Sources, batch: Batch) -> list[Row]:
-        """The rows that a batch changes in the first table. Reads only. Any error says that an event in the batch cannot be projected.
+        """What `write` takes, for each row that a batch changes in the first table. Reads only.
 
-        They hold int, str, bytes and None alone, because they may come from another process (`ahead.py`), as msgpack, without types.
+        Any error says that an event in the batch cannot be projected. They hold int, str, bytes, bool and None alone, because
+        they may come from another process (`ahead.py`), as msgpack, without types.
         TooMuchAtOnce, which comes of no batch of one event, is for whoever projects in halves to find that event.
         """
 

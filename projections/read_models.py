@@ -27,7 +27,14 @@ from projections.checkpoints import Generation, OvertakenByAnother, checkpoints_
 from projections.claims import Cancelled, cancel_rebuild, claim_rebuild, claim_rollback
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
-from projections.health import RUNNER_SILENT_S_MAX, ProjectionStatus, Readiness, projection_status, readiness
+from projections.health import (
+    REBUILDING,
+    RUNNER_SILENT_S_MAX,
+    ProjectionStatus,
+    Readiness,
+    projection_status,
+    readiness,
+)
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
 from projections.lease import RebuildProgress, Stores
 from projections.message_ranges import MessageFilters
@@ -285,7 +292,24 @@ class ReadModels:
 
     def readiness(self, projecting_error: str | None) -> Readiness:
         """Whether the projections are alive and not lagging, and do not fail: with what, if they do, tells who runs them."""
-        return readiness(self.projections(), projecting_error)
+        statuses = self.projections()
+        found = readiness(statuses, projecting_error)
+        return found._replace(
+            warnings=[*found.warnings, *map(self._of_another_version, filter(self._is_left, statuses))]
+        )
+
+    def _is_left(self, status: ProjectionStatus) -> bool:
+        return status.version != self._projections[status.name].version and status.state != REBUILDING
+
+    def _of_another_version(self, status: ProjectionStatus) -> str:
+        return (
+            f"{status.name}: its rows are of version {status.version}, and stay as they are until they are rebuilt to version"
+            f" {self._projections[status.name].version}: `ledger rebuild {status.name}`"
+        )
+
+    def expect_known(self, name: str) -> None:
+        """NotFound where there is no such projection."""
+        self._projection(name)
 
     def claim_rebuild(self, name: str) -> Rebuild:
         """The right to rebuild a projection; goes on with one that was killed or paused. RebuildRunning, NotFound."""

@@ -11,14 +11,14 @@ Every batch is committed with its checkpoint, so a rebuild that is killed anywhe
 
 import logging
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing
 from functools import partial
 from typing import NamedTuple
 
 import msgspec
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Index
 
 from ledger.clock import now_us
 from ledger.store.damage import StoreDamaged
@@ -27,7 +27,7 @@ from projections.ahead import Prepare, preparing
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, lock
 from projections.comparison import Comparison, Difference, compare, total
 from projections.errors import RebuildCancelled, RebuildPaused
-from projections.generations import create_index
+from projections.generations import analyze, create_index
 from projections.lease import TELL_EVERY_S, Lease, OnProgress, Stores
 from projections.log_batches import Bounds
 from projections.projecting import Projector, is_poison
@@ -105,10 +105,10 @@ class Rebuild:
             self.is_over = True
 
     def _run(self, on_progress: OnProgress | None) -> RebuildReport:
-        self._lease.begin(on_progress)
         told: Attributes = {"projection": self._projection.name}
         with self._stores.spans(f"rebuild {self._projection.name}", told):
             try:
+                self._lease.begin(on_progress)
                 report = self._build()
             except OvertakenByAnother as error:
                 self._lease.release()
@@ -225,10 +225,23 @@ class Rebuild:
                 self._index()
 
     def _index(self) -> None:
-        """Makes the indexes that are not there yet; some at the same time, because the database makes each on a core of its own."""
+        """Makes the indexes that are not there yet, and has the tables counted."""
+        rows, indexes = self._stores.rows, indexes_of(self._projection, self._target)
+        if rows.is_sqlite:  # one connection writes, which nobody can tell anything by meanwhile
+            for index in indexes:
+                create_index(rows, index)
+                self._lease.tell()
+        else:
+            self._index_some_at_once(indexes)
+        for kind in self._projection.tables:
+            analyze(rows, kind.of(self._target))
+        self._is_indexed = True
+
+    def _index_some_at_once(self, indexes: Iterable[Index]) -> None:
+        """PostgreSQL makes each on a core of its own."""
         made = partial(create_index, self._stores.rows)
         with ThreadPoolExecutor(INDEXES_AT_ONCE, "ledger-indexes") as threads:
-            waiting = {threads.submit(made, index) for index in indexes_of(self._projection, self._target)}
+            waiting = {threads.submit(made, index) for index in indexes}
             try:
                 while waiting:
                     done, waiting = wait(waiting, TELL_EVERY_S, FIRST_COMPLETED)
@@ -238,7 +251,6 @@ class Rebuild:
             finally:
                 for each in waiting:
                     each.cancel()
-        self._is_indexed = True
 
     def _compare(self) -> Comparison:
         stores = self._stores

@@ -26,6 +26,7 @@ class Remaking:
         self._rows = rows
         self._claim = claim
         self._ours: dict[str, Rebuild] = {}
+        self._told: set[str] = set()
         self._is_over = threading.Event()
         self._left = [each for each in projections if not self._is_made(each)]
         self._thread = threading.Thread(target=self._run, name="ledger-remaking", daemon=True)
@@ -67,7 +68,10 @@ class Remaking:
     def _begin(self, name: str) -> None:
         try:
             rebuild = self._claim(name)
-        except RebuildRunning:
-            return  # here or in another process, which will switch for all of us
+        except RebuildRunning as error:  # which will switch for all of us
+            if name not in self._told:
+                self._told.add(name)
+                logger.info("%s is of another version, and is to be rebuilt: %s", name, error)
+            return
         self._ours[name] = rebuild
         rebuild.start()

@@ -22,6 +22,7 @@ from api.audit.acts import LEAVES, Act, Leaves, Way, shows_nothing
 from api.audit.asked import asked_in_short, subject_in_short
 from api.http.problems import kind_of
 from api.http.questions import path_text
+from api.projector_process import ProjectorSilent
 from api.service import Service
 from ledger.audit.entries import AuditEntry
 from ledger.audit.writer import until_written
@@ -65,7 +66,9 @@ class Witness:
                 )
         except Exception as error:
             if self._is_known() and (isinstance(error, Forbidden) or LEAVES[self.act] is Leaves.ALWAYS):
-                await self.service.record(self._entry(kind_of(error).slug, is_found=isinstance(error, RebuildRunning)))
+                await self.service.record(
+                    self._entry(kind_of(error).slug, is_found=isinstance(error, RebuildRunning | ProjectorSilent))
+                )
             raise
         if written is not None:
             await until_written(written)

@@ -42,6 +42,8 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
     }
     if writes:
         settings |= {"idle_in_transaction_session_timeout": WRITER_IDLE_MS_MAX}
+        # A prepared statement's plan is made once. Of a young table it would be to read all of it, still when that is large.
+        settings |= {"enable_seqscan": "off", "jit": "off"}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
     if "target_session_attrs" not in url.query:

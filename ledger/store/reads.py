@@ -105,7 +105,8 @@ _OF_STREAMS = (
     .where(
         events.c.partition == bindparam("partition"),
         events.c.stream_id.in_(bindparam("streams", expanding=True)),
-        events.c.position < bindparam("before"),
+        events.c.position + 0 < bindparam("before"),
     )
     .order_by(events.c.stream_id, events.c.version)
 )
+"""The plus keeps SQLite, which has no statistics, from reading the whole partition up to there."""

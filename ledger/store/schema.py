@@ -14,6 +14,7 @@ from ledger.clock import now_us
 from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.store import migrations
 from ledger.store.database import Database
+from ledger.store.driver import run
 from ledger.store.place import expect_no_lost_log, expect_nothing_else, is_there
 from ledger.store.tables import ledger, partition_heads
 
@@ -68,6 +69,9 @@ def open_existing(database: Database, partitions: int | None = None) -> Identity
 def upgrade(database: Database) -> tuple[str, str]:
     """Brings the schema to the newest version; gives the versions before and after."""
     with database.writing() as connection:
+        one_at_a_time(connection, CREATING)
+        if not database.is_sqlite:
+            run(connection, "SET LOCAL statement_timeout = 0")  # an index of a large log takes minutes
         if not _is_ledger(connection):
             raise SchemaMismatch(_no_ledger_in(database))
         before = _version(connection)

@@ -6,7 +6,9 @@
 from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, SmallInteger, Table, Text, text
 
 LOOKED_THROUGH = 32
-"""The first versions of a stream are looked through for a fact; beyond, there is an index (docs/decisions/look-up-statements.md)."""
+"""The first versions of a stream are looked through for a fact; beyond, there is an index (docs/decisions/look-up-statements.md).
+
+Another number is another schema, and needs a migration: the index is of the versions beyond it."""
 
 metadata = MetaData()
 

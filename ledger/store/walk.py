@@ -147,7 +147,8 @@ _ELSEWHERE = (
 _UNEVEN_STREAMS = (
     "SELECT stream_id, count(*), min(version), max(version) FROM events"
     " WHERE +partition = {0} AND stream_id >= {0} AND stream_id < {0} GROUP BY stream_id"
-    " HAVING min(version) <> 1 OR max(version) <> count(*) ORDER BY stream_id LIMIT {0}"
+    " HAVING min(version) <> 1 OR max(version) <> count(*) OR count(DISTINCT version) <> count(*)"
+    " ORDER BY stream_id LIMIT {0}"
 )
 _REPEATED_FACTS = (
     "SELECT fact_key, count(*), (SELECT min(position) FROM events AS held WHERE held.stream_id = events.stream_id"

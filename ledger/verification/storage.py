@@ -1,7 +1,10 @@
 """Whether the database itself is whole: the parts of it that a walk along the events does not touch."""
 
-from sqlalchemy import Connection, inspect
+from collections.abc import Mapping
+
+from sqlalchemy import Connection, Index, inspect
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.schema import CreateIndex
 
 from ledger.store.database import Database
 from ledger.store.sqlite import damages_in
@@ -10,6 +13,7 @@ from ledger.verification.findings import RESTORE, Finding
 from ledger.verification.partition_walk import cannot_be_read
 
 DAMAGES_TOLD_MAX = 5
+FIND_OUT = "find out who did that, and what else"
 CHECK_CACHE_KIB = 65_536
 """SQLite looks each row up in each index, all over them: a reader's usual cache would have it read pages again and again."""
 
@@ -34,9 +38,33 @@ def damaged_pages(connection: Connection) -> list[Finding]:
 
 
 def _missing_indices(connection: Connection) -> list[Finding]:
-    held = {(index["name"], bool(index["unique"])) for index in inspect(connection).get_indexes(events.name)}
-    missing = sorted(str(index.name) for index in events.indexes if (index.name, bool(index.unique)) not in held)
-    return [Finding(None, f"the index {name} of the log is gone; {RESTORE}") for name in missing]
+    held = {
+        (
+            index["name"],
+            bool(index["unique"]),
+            tuple(index["column_names"]),
+            _condition(index.get("dialect_options", {})),
+        )
+        for index in inspect(connection).get_indexes(events.name)
+    }
+    return [
+        Finding(
+            None,
+            f"the index {index.name} of the log is gone, or is another; {FIND_OUT}, and {_make_again(connection, index)}",
+        )
+        for index in sorted(events.indexes, key=lambda index: str(index.name))
+        if (index.name, bool(index.unique), tuple(index.columns.keys()), _condition(index.dialect_kwargs)) not in held
+    ]
+
+
+def _condition(options: Mapping[str, object]) -> str:
+    """What an index of some rows alone says of them."""
+    return next((str(said).strip("()") for name, said in options.items() if name.endswith("_where")), "")
+
+
+def _make_again(connection: Connection, index: Index) -> str:
+    statement = " ".join(str(CreateIndex(index).compile(dialect=connection.dialect)).split())
+    return f"make it again while no server runs: {statement}"
 
 
 def strangers(connection: Connection) -> list[Finding]:
@@ -49,7 +77,6 @@ def strangers(connection: Connection) -> list[Finding]:
     ]
 
 
-FIND_OUT = "find out who made it, and what it did"
 _STRANGERS_OF_SQLITE = (
     "SELECT type, name, tbl_name FROM sqlite_schema WHERE type IN ('trigger', 'view') ORDER BY type, name LIMIT 20"
 )

@@ -283,7 +283,7 @@ def test_an_event_of_a_newer_version_is_shown_as_unreadable_and_what_follows_goe
     assert history == [{name: value for name, value in event.items() if name != "messageId"} for event in streamed]
     assert msgspec.convert(history, list[HistoryEvent])
     assert fresh.get("/messages/msg_1/history/2/body").json()["type"] == "docs/HTTP.md#problem-unreadable-event"
-    warning = "the log: 1 events cannot be read by this version, the first of them at 0-2"
+    warning = "the log: 1 events cannot be read, the first of them at 0-2"
     until(lambda: warning in fresh.get("/readyz").json()["warnings"])
 
 

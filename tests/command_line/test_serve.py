@@ -27,7 +27,7 @@ from api.server import DRAIN_S, listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.place import READ_MODELS, TRAIL
-from projections.read_models import MESSAGE_STATUS, ReadModels
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from projections.register import register_entry
 from tests import forks
 from tests.api.running import until
@@ -205,7 +205,7 @@ def test_a_server_that_fails_at_its_start_ends_with_its_writer_and_leaves_its_le
         assert httpx2.get(f"{following.url}/readyz", verify=False).status_code == 200
 
 
-def test_a_server_whose_writer_fails_to_project_says_with_what_until_it_succeeds(tmp_path: Path) -> None:
+def test_a_server_whose_projector_fails_says_with_what_until_it_succeeds(tmp_path: Path) -> None:
     with serving(tmp_path) as server, contextlib.closing(sqlite3.connect(tmp_path / f"ledger.db{READ_MODELS}")) as rows:
         rows.execute("CREATE TRIGGER refuse BEFORE UPDATE ON heartbeats BEGIN SELECT RAISE(FAIL, 'refused'); END")
         until(lambda: PROJECTING_FAILS in asked(server, "/readyz")["reasons"])
@@ -306,7 +306,7 @@ def test_a_rebuild_is_ordered_from_the_writer_and_refused_where_it_cannot_begin(
         assert server.stop() == 0
 
 
-def test_a_rebuild_that_is_asked_for_over_http_runs_in_the_writer(tmp_path: Path) -> None:
+def test_a_rebuild_that_is_asked_for_over_http_runs_in_the_projector(tmp_path: Path) -> None:
     with serving(tmp_path) as server, contextlib.closing(sqlite3.connect(tmp_path / f"ledger.db{READ_MODELS}")) as rows:
         rows.executescript(
             "CREATE TABLE seen (rebuilder TEXT);"
@@ -327,18 +327,19 @@ def test_a_projector_that_does_not_answer_holds_no_request_and_no_answer_is_take
             return answer.status_code, answer.json().get("type", "").partition("#problem-")[2]
 
         def is_answered() -> bool:
-            later.append(ordered("nothing"))
+            later.append(ordered(INBOUND_CONVERSATIONS))
             return later[-1] != silent
 
         later: list[tuple[int, str]] = []
         silent = (503, "projector-silent")
         os.kill(server.projector_pid, signal.SIGSTOP)
-        given, not_given = ordered(MESSAGE_STATUS), ordered(MESSAGE_STATUS)
+        unknown, given, not_given = (ordered(each) for each in ("nothing", MESSAGE_STATUS, MESSAGE_STATUS))
         recorded = delivered(server, "msg_1")
         os.kill(server.projector_pid, signal.SIGCONT)
         until(is_answered)
 
-        assert (given, not_given, recorded, later[-1]) == (silent, silent, 202, (404, "not-found"))
+        assert (unknown, given, not_given) == ((404, "not-found"), silent, silent)
+        assert (recorded, later[-1]) == (202, (202, ""))
         assert server.stop() == 0
 
 

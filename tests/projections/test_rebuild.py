@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -11,12 +12,13 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from itertools import count
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Index, inspect
 
 from ledger.clock import now_us
-from ledger.errors import NotFound
+from ledger.errors import NotFound, StoreUnavailable
 from ledger.positions import Position
 from ledger.store.database import Database
 from ledger.store.driver import Row, fetch, run
@@ -379,6 +381,87 @@ def test_a_cancelled_rebuild_leaves_the_live_rows_and_nothing_else(scene: Scene)
 
     assert scene.live_rows(MESSAGE_STATUS) == before
     assert scene.read_models.claim_rebuild(MESSAGE_STATUS).run().events == 120
+
+
+def test_what_was_cancelled_after_its_process_had_died_is_not_gone_on_with(scene: Scene) -> None:
+    filled(scene)
+    paused = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    with pytest.raises(RebuildPaused):
+        paused.run(stop_after(2, paused.pause))
+    rows = scene.read_models.stores.rows
+    with rows.writing() as connection:  # its host died a moment ago, and nobody can see that yet
+        register_module.change(connection, MESSAGE_STATUS, rebuilder="elsewhere:1:0-ab", rebuilder_seen_us=now_us())
+    cancel(scene)
+    with rows.writing() as connection:
+        register_module.change(connection, MESSAGE_STATUS, rebuilder_seen_us=now_us() - 60_000_000)
+
+    assert scene.read_models.projection_status(MESSAGE_STATUS).rebuild is None
+    assert scene.read_models.claim_rebuild(MESSAGE_STATUS).run().events == 120
+    with rows.reading() as connection:
+        assert register_entry(connection, MESSAGE_STATUS).live == 3
+        assert not has_table(connection, "message_status_g2")
+
+
+def test_a_rebuild_that_fails_at_its_first_look_gives_its_claim_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rebuild = scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    monkeypatch.setattr(lease.Lease, "done", lambda _lease: raised(StoreUnavailable("the database is away")))
+    with pytest.raises(StoreUnavailable):
+        rebuild.run()
+    monkeypatch.undo()
+
+    assert scene.read_models.claim_rebuild(MESSAGE_STATUS).run().events == 0
+
+
+def raised(error: Exception) -> int:
+    raise error
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="only Linux tells of processes that nobody has asked after"
+)
+def test_a_process_that_was_killed_rebuilds_no_more_although_nobody_has_asked_after_it_yet(scene: Scene) -> None:
+    scene.read_models.claim_rebuild(MESSAGE_STATUS)
+    with scene.read_models.stores.rows.reading() as connection:
+        claimed = register_entry(connection, MESSAGE_STATUS)
+    host, _, rest = str(claimed.rebuilder).split(":")
+    killed = subprocess.Popen(["sleep", "60"])
+    theirs = claimed._replace(rebuilder=f"{host}:{killed.pid}:{rest}")
+    before = is_running(theirs)
+    killed.kill()
+    os.waitid(os.P_PID, killed.pid, os.WEXITED | os.WNOWAIT)
+
+    assert (before, is_running(theirs)) == (True, False)
+    killed.wait()
+
+
+def test_postgresql_knows_what_is_in_a_new_generation_before_it_is_compared(postgres: PrivatePostgres) -> None:
+    with postgres.fresh_database() as url, Scene(url) as scene:
+        filled(scene).read_models.claim_rebuild(MESSAGE_STATUS).run()
+        with scene.read_models.stores.rows.reading() as connection:
+            counted = "SELECT reltuples::int FROM pg_class WHERE relname = 'message_status_g2'"
+            assert fetch(connection, counted) == [(80,)]
+
+
+def test_a_comparison_that_takes_long_lets_the_rebuild_show_that_it_is_alive(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "NEWS_EVERY_S", 0.02)
+    compared = comparison._compared  # noqa: SLF001 - it is to take long
+
+    def slowly(*arguments: Any) -> comparison.Comparison:  # noqa: ANN401 - whatever it takes
+        time.sleep(0.3)
+        return compared(*arguments)
+
+    monkeypatch.setattr(comparison, "_compared", slowly)
+    rebuild = filled(scene).read_models.claim_rebuild(MESSAGE_STATUS)
+    looks: list[RebuildProgress] = []
+
+    report = rebuild.run(looks.append)
+
+    assert report.rows_differing == 0
+    assert len(looks) > 12  # more than its batches and steps
 
 
 def cancel(scene: Scene) -> None:

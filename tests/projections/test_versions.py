@@ -129,6 +129,18 @@ def test_what_another_process_rebuilds_after_an_upgrade_is_taken_over_when_it_di
     until(lambda: versions(scene) == ours)
 
 
+def test_rows_of_another_version_that_nobody_rebuilds_are_a_warning(scene: Scene) -> None:
+    ours = versions(scene)
+    assert scene.read_models.readiness(None).warnings == []
+    made_by(scene, OLDER)
+
+    assert scene.read_models.readiness(None).warnings == [
+        f"{name}: its rows are of version {OLDER}, and stay as they are until they are rebuilt to version {version}:"
+        f" `ledger rebuild {name}`"
+        for name, version in zip(NAMES, ours, strict=True)
+    ]
+
+
 @pytest.mark.usefixtures("looks_often")
 def test_a_rebuild_after_an_upgrade_that_is_cancelled_is_not_begun_again(
     scene: Scene, monkeypatch: pytest.MonkeyPatch

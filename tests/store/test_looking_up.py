@@ -1,15 +1,20 @@
 """What an append looks up: a fact is found wherever in its stream it stands, and nothing else is read for it."""
 
+from pathlib import Path
 from random import Random
 
 import pytest
+from sqlalchemy import event as engine_events
 
 from ledger.events import MessageEvent
 from ledger.facts import Placed
 from ledger.ledger import Ledger
+from ledger.store import reads
+from ledger.store.driver import fetch, run
 from ledger.store.statements import find, first_events_text
 from ledger.store.tables import LOOKED_THROUGH
 from tests.builders import fact, facts, placed, queued
+from tests.engines import PrivatePostgres
 
 LENGTHS = [1, LOOKED_THROUGH - 1, LOOKED_THROUGH, LOOKED_THROUGH + 1, 3 * LOOKED_THROUGH]
 
@@ -62,3 +67,41 @@ def test_no_planner_without_statistics_reads_a_partition_for_a_batch(store_url: 
     assert "events_by_stream" in plan
     assert "Seq Scan on events" not in plan
     assert "SCAN events" not in plan
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 100])
+def test_sqlite_which_has_no_statistics_reads_for_a_page_of_the_feed_the_events_of_its_streams_alone(
+    tmp_path: Path, count: int
+) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger:
+        ledger.commit(facts([queued(1, f"msg_{number}") for number in range(400)]))
+        streams = [fact(queued(1, f"msg_{number}")).stream for number in range(count)]
+        asked: list[tuple[str, object]] = []
+        with ledger.database.reading() as connection:
+
+            @engine_events.listens_for(connection, "before_cursor_execute")
+            def note(_connection: object, _cursor: object, statement: str, values: object, *_how: object) -> None:
+                asked.append((statement, values))
+
+            assert len(list(reads.events_of_streams(connection, 0, streams, before=400))) == count
+            statement, values = asked[0]
+            plan = "\n".join(map(str, connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", values)))  # type: ignore[arg-type]
+
+    assert "events_by_stream" in plan
+    assert "position<" not in plan
+
+
+def test_postgresql_keeps_to_the_index_although_the_plan_was_made_while_the_log_was_small(
+    postgres: PrivatePostgres,
+) -> None:
+    with postgres.fresh_database() as url, Ledger.open(url) as ledger:
+        ledger.commit(facts([queued(1, f"msg_{number}") for number in range(10)]))
+        with ledger.database.writing() as connection:
+            look_up = first_events_text(1, "postgresql").replace("%s", "$1", 1).replace("%s", "$2", 1)
+            run(connection, "ANALYZE events")
+            run(connection, "SET LOCAL plan_cache_mode = force_generic_plan")
+            run(connection, f"PREPARE look_up (bytea, smallint) AS {look_up}")
+            plan = "\n".join(row[0] for row in fetch(connection, "EXPLAIN EXECUTE look_up ('', 0)"))
+
+    assert "events_by_stream" in plan
+    assert "Seq Scan on events" not in plan

@@ -29,6 +29,8 @@ from ledger.log_entries import readable
 from ledger.positions import Position
 from ledger.store.backup import back_up
 from ledger.store.database import Database
+from ledger.store.driver import run
+from ledger.store.postgres import TIMEOUTS_MS
 from ledger.store.restore import restore
 from ledger.store.schema import newest_version, upgrade
 from ledger.store.sqlite import SQLITE
@@ -37,6 +39,7 @@ from ledger.verification import verify
 from projections.read_models import ReadModels
 from projections.setting_aside import set_damaged_aside
 from tests.builders import fact, facts, queued, sent
+from tests.engines import PrivatePostgres
 
 NEXT_MIGRATION = '''
 """A later version."""
@@ -310,6 +313,15 @@ def test_where_the_log_is_missing_its_write_ahead_log_stays_as_it_is(
     moved.rename(there)
     with Ledger.open(f"sqlite:///{there}") as ledger:
         assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=False)]
+
+
+def test_a_migration_takes_as_long_as_it_does(postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    with postgres.fresh_database() as url:
+        Ledger.open(url).close()
+        monkeypatch.setitem(TIMEOUTS_MS, "statement_timeout", 200)
+        monkeypatch.setattr("ledger.store.schema._migrate", lambda connection: run(connection, "SELECT pg_sleep(0.4)"))
+        with closing(Database(url)) as database:
+            assert upgrade(database) == (newest_version(), newest_version())
 
 
 def test_a_log_that_was_cut_off_is_damaged_and_not_missing(tmp_path: Path) -> None:
