@@ -3,6 +3,7 @@
 Commands that read or rebuild need no claim. On PostgreSQL any number of servers may share a ledger.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from ledger.errors import LedgerInUse, SettingRefused
 
+FULL = (errno.ENOSPC, errno.EDQUOT)
 SQLITE_MAGIC = b"SQLite format 3\0"
 MOUNTS = Path("/proc/mounts")
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -119,8 +121,12 @@ def _lock(lock_file: Path, file: Path) -> int:
     if os.fstat(descriptor).st_nlink == 0:  # who held it took it away between our opening it and our locking it
         os.close(descriptor)
         return _lock(lock_file, file)
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+    try:
+        os.ftruncate(descriptor, 0)
+        os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
+    except OSError as error:
+        os.close(descriptor)
+        raise _unwritable(lock_file, error) from None
     return descriptor
 
 
@@ -129,4 +135,9 @@ def _opened(lock_file: Path) -> int:
         return os.open(lock_file, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         what = lock_file if lock_file.exists() else f"the folder {lock_file.parent}"
-        raise SettingRefused(f"LEDGER_DATABASE_URL: {what} cannot be written ({error.strerror})") from None
+        raise _unwritable(what, error) from None
+
+
+def _unwritable(what: Path | str, error: OSError) -> SettingRefused:
+    todo = ": make room on that disk" if error.errno in FULL else ""
+    return SettingRefused(f"LEDGER_DATABASE_URL: {what} cannot be written ({error.strerror}){todo}")

@@ -122,7 +122,7 @@ class Connection(HttpToolsProtocol):
 
         A body that ends before its announced length can never be completed, so the sender is told while it may still listen.
         """
-        if self._body_is_open and not self.cycle.response_started:
+        if self._body_is_open and not self.cycle.response_started and not self._takes_no_more:
             self._refuse(400, "body-cut-off", "The connection ended before the body did.")
         # What a POST did is told all the same. Who reads, a stream above all, ends that by going away, which begins in the same way.
         is_waiting = self._is_answering() and self.cycle.scope["method"] == "POST"

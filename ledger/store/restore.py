@@ -15,7 +15,7 @@ from ledger.store.database import Database
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
 from ledger.store.proof import Named, Proof, proved
-from ledger.store.schema import open_existing
+from ledger.store.schema import VERSION_TABLE, newest_version, open_existing, upgrade
 from ledger.store.sqlite import DAMAGED_FILE, SQLITE, damages_in
 from ledger.verification import Finding, NotedHead
 from ledger.verification.trail_walk import verify_trail
@@ -60,7 +60,9 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
         raise SettingRefused(f"{backup} is the ledger itself and no backup of it; {UNCHANGED}")
     unfinished, unfinished_trail = (each.with_name(each.name + UNFINISHED) for each in (file, _trail_of(file)))
     try:
-        heads, ledger_id = _copied(backup, unfinished)
+        heads, ledger_id, schema = _copied(backup, unfinished)
+        if schema != newest_version():
+            _upgrade(unfinished)
         _expect_whole_trail(_trail_of(backup), ledger_id)
         proof = proved(unfinished, _trail_of(backup), Named(backup, _trail_of(backup), UNCHANGED))
         if not accepts_findings:
@@ -71,7 +73,8 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
         if comes_with_trail:
             _copy(_trail_of(backup), unfinished_trail)
     except BaseException:
-        unfinished.unlink(missing_ok=True)
+        for end in ("", *OF_SQLITE):
+            unfinished.with_name(unfinished.name + end).unlink(missing_ok=True)
         unfinished_trail.unlink(missing_ok=True)
         raise
     was_there = file.exists()
@@ -146,8 +149,8 @@ def _is_trail_of(file: Path, ledger_id: str, how: str = "?mode=rw") -> bool:
         ) from error
 
 
-def _copied(backup: Path, copy: Path) -> tuple[list[str], str]:
-    """Copies a backup, on disk when this returns, and looks whether it is a whole ledger; its heads, and its id."""
+def _copied(backup: Path, copy: Path) -> tuple[list[str], str, str]:
+    """Copies a backup, on disk when this returns, and looks whether it is a whole ledger; its heads, its id, and its schema."""
     if not backup.is_file():
         raise SettingRefused(f"there is no backup {backup}")
     log = backup.with_name(backup.name + WRITE_AHEAD_LOG)
@@ -159,9 +162,17 @@ def _copied(backup: Path, copy: Path) -> tuple[list[str], str]:
     try:
         with closing(SQLITE.connect(copy.as_uri() + "?mode=ro&immutable=1", uri=True)) as connection:
             heads = _heads(connection, backup)
-            return heads, connection.execute("SELECT id FROM ledger").fetchone()[0]
+            (schema,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a name of ours
+            return heads, connection.execute("SELECT id FROM ledger").fetchone()[0], schema
     except SQLITE.DatabaseError as error:
         raise SettingRefused(f"{backup} is not a backup of a ledger ({error}); {UNCHANGED}") from None
+
+
+def _upgrade(copy: Path) -> None:
+    """Brings the copy of a backup that an older program made to this one's schema; the backup stays as it is."""
+    with closing(Database(f"sqlite:///{copy}")) as database:
+        upgrade(database)
+    to_disk(copy)
 
 
 def _heads(connection: Any, backup: Path) -> list[str]:  # noqa: ANN401 - a DBAPI connection has no type

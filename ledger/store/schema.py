@@ -109,6 +109,7 @@ def _check_version(connection: Connection) -> None:
     if found in _known_versions():
         raise SchemaMismatch(
             f"the ledger's schema is version {found}, this program needs {newest}: stop the servers and run `ledger upgrade`"
+            " (a backup stays as it is: `ledger restore` upgrades what it restores; to verify one, upgrade a copy)"
         )
     raise SchemaMismatch(_too_new(found))
 

@@ -166,6 +166,20 @@ def test_who_never_finishes_a_second_head_is_refused_in_time(server: Running, mo
         assert wire.send(b"GET /livez HT").answer().status == 408
 
 
+def test_who_is_refused_for_being_slow_and_then_goes_away_leaves_nothing_in_the_log(
+    server: Running, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("api.http.connection.BODY_DEADLINE_S", 0.1)
+    for _ in range(3):
+        with server.wire() as wire:
+            assert wire.send(request("POST", WEBHOOKS, {"Content-Length": "100"}), b"{").answer().status == 408
+            wire.end()
+            assert wire.is_closed()
+
+    assert server.http.get("/livez").status_code == 200
+    assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
+
+
 def test_who_never_finishes_a_body_is_refused_in_time_and_counted_under_the_same_name(
     fresh: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:

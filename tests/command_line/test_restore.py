@@ -19,6 +19,7 @@ from ledger.store.sqlite import SQLITE
 from tests.builders import body, delivered, fact
 from tests.command_line.conftest import Run, record, serving
 from tests.damaging import BODIES, damage
+from tests.older_schemas import to_the_first_schema
 
 QUEUED, SENT = body("message.queued", sequence=1), body("message.sent", sequence=2)
 
@@ -46,6 +47,21 @@ def junk_in_the_middle(content: bytes) -> bytes:
 def contents(folder: Path) -> dict[str, bytes]:
     """Every file but the claim, which is no part of a ledger."""
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.suffix != ".lock"}
+
+
+def test_a_backup_of_an_older_schema_is_restored_with_this_one_and_stays_as_it_is(
+    run: Run, url: str, tmp_path: Path
+) -> None:
+    to_the_first_schema(f"sqlite:///{tmp_path}/copy.db")
+    backup = (tmp_path / "copy.db").read_bytes()
+    verified = run("verify", LEDGER_DATABASE_URL=f"sqlite:///{tmp_path}/copy.db")
+
+    restored = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+
+    assert (restored.status, count(url), (tmp_path / "copy.db").read_bytes()) == (0, 1, backup)
+    assert run("verify", LEDGER_DATABASE_URL=url).status == 0
+    assert sorted(each.name for each in tmp_path.glob("*.unfinished*")) == []
+    assert "`ledger restore` upgrades what it restores; to verify one, upgrade a copy" in verified.stderr
 
 
 def test_what_was_there_is_kept_under_another_name_and_can_be_read(run: Run, url: str, tmp_path: Path) -> None:

@@ -536,6 +536,17 @@ def test_a_ledger_is_claimed_by_one_server_at_a_time(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_start_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int, _content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("api.one_server.os.write", full)
+    told = r"ledger.db.lock cannot be written \(No space left on device\): make room on that disk"
+
+    with pytest.raises(SettingRefused, match=told):
+        claimed(tmp_path / "ledger.db").__enter__()
+
+
 def test_a_claim_that_was_given_up_while_another_was_made_is_not_taken_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ from projections.read_models import ReadModels
 from projections.setting_aside import set_damaged_aside
 from tests.builders import fact, facts, queued, sent
 from tests.engines import PrivatePostgres
+from tests.older_schemas import set_version, to_the_first_schema
 
 NEXT_MIGRATION = '''
 """A later version."""
@@ -58,13 +59,6 @@ def upgrade() -> None:
 def version(database: Database) -> str:
     with database.reading() as connection:
         return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
-
-
-def set_version(url: str, to: str) -> None:
-    database = Database(url)
-    with database.writing() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": to})
-    database.close()
 
 
 @pytest.fixture
@@ -217,21 +211,6 @@ def test_a_ledger_of_the_first_schema_is_upgraded_and_knows_its_facts(store_url:
             Placed(each.position, each.version, is_new=False) for each in placed if isinstance(each, Placed)
         ]
         assert verify(after).findings == ()
-
-
-def to_the_first_schema(url: str) -> None:
-    """What the first version made of the indices of the log."""
-    database = Database(url)
-    with database.writing() as connection:
-        for statement in (
-            "DROP INDEX events_by_fact",
-            "DROP INDEX events_by_stream",
-            "CREATE UNIQUE INDEX events_by_stream ON events (stream_id, version, partition)",
-            "CREATE UNIQUE INDEX events_by_fact ON events (fact_key, partition)",
-        ):
-            connection.execute(text(statement))
-    database.close()
-    set_version(url, "0001")
 
 
 def test_who_reads_cannot_write(store_url: str) -> None:
