@@ -279,7 +279,7 @@ class Ledger:
     def _waiting_deliveries(self) -> Iterator[QuarantinedDelivery]:
         after = (-1, "")
         while page := self.quarantined(after=after, limit=QUARANTINE_PAGE):
-            yield from (delivery for delivery in page if delivery.replayed_at_us is None)
+            yield from (each for each in page if each.replayed_at_us is None and not each.is_damaged)
             after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
 
 

@@ -80,6 +80,7 @@ def _as_json(target: Path, restored: Restored) -> dict[str, object]:
         "headsBeyond": [_noted(head) for head in restored.beyond],
         "headsOtherwise": [_noted(head) for head in restored.otherwise],
         "findings": len(restored.findings),
+        "replacedAnotherLedger": restored.replaced_another,
     }
 
 
@@ -108,6 +109,9 @@ def _print(target: Path, restored: Restored) -> None:
     if restored.aside is not None and not restored.trail_stayed:
         told = "The audit trail that was there is missing, damaged or another ledger's, and did not stay."
         console.print(said(told, "yellow"), soft_wrap=True)
+    if restored.replaced_another:
+        told = "This is a backup of another ledger than the one that was there."
+        console.print(said(told, "bold red"), soft_wrap=True)
     if restored.aside is not None:
         console.print(said(f"What was there is {restored.aside} and what stands beside it."), soft_wrap=True)
 

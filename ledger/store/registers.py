@@ -14,13 +14,17 @@ decode_receipt = msgspec.msgpack.Decoder(Receipt).decode
 
 
 class QuarantinedDelivery(NamedTuple):
-    """A delivery in quarantine. Times are microseconds since 1970; `attempts` counts how often it was delivered."""
+    """A delivery in quarantine. Times are microseconds since 1970; `attempts` counts how often it was delivered.
+
+    Where its row is damaged, the body of the receipt is all that is stored of it.
+    """
 
     quarantine_id: str
     reason: str
     attempts: int
     receipt: Receipt
     replayed_at_us: int | None
+    is_damaged: bool = False
 
 
 def keep_unreadable(connection: Connection, delivery: UnreadableDelivery, *, again: bool = False) -> Quarantined:
@@ -108,6 +112,11 @@ def registered_send(connection: Connection, partition: int, send_id: bytes) -> t
 
 
 def _delivery(row: Row[tuple[object, ...]]) -> QuarantinedDelivery:
-    return QuarantinedDelivery(
-        bytes(row.quarantine_id).hex(), row.reason, row.attempts, decode_receipt(row.receipt), row.replayed_at_us
-    )
+    quarantine_id, stored = bytes(row.quarantine_id).hex(), bytes(row.receipt)
+    try:
+        receipt = decode_receipt(stored)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        damaged = Receipt(row.received_at_us, stored)
+        reason = f"its row is damaged (ledger verify); when it came: {row.reason}"
+        return QuarantinedDelivery(quarantine_id, reason, row.attempts, damaged, row.replayed_at_us, is_damaged=True)
+    return QuarantinedDelivery(quarantine_id, row.reason, row.attempts, receipt, row.replayed_at_us)

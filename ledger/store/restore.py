@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import closing, suppress
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,7 +31,8 @@ class Restored(NamedTuple):
     """The heads of what was restored, as `0-17:HASH`; where what was there is now; and whether the audit trail there stayed.
 
     What that trail notes of the log: the heads `beyond` the end of the backup, and those that the backup holds `otherwise`.
-    What is not as it was recorded in the backup, which was accepted: `findings`.
+    What is not as it was recorded in the backup, which was accepted: `findings`. Whether what was there was another ledger than
+    the backup is of.
     """
 
     heads: list[str]
@@ -39,6 +41,7 @@ class Restored(NamedTuple):
     beyond: list[NotedHead]
     otherwise: list[NotedHead]
     findings: tuple[Finding, ...]
+    replaced_another: bool
 
 
 def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = False) -> Restored:
@@ -78,8 +81,9 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
         unfinished_trail.unlink(missing_ok=True)
         raise
     was_there = file.exists()
+    replaces_another = was_there and _is_another(file, ledger_id)
     begun = _begun_aside(file) if was_there else None
-    aside = begun or file.with_name(f"{file.name}{ASIDE}{moment}")
+    aside = begun or _free_name(file.with_name(f"{file.name}{ASIDE}{moment}"))
     if was_there and begun is None:
         aside.hardlink_to(file)
     # Before the new file is in place: SQLite would take an old write-ahead log for the new file's own.
@@ -91,7 +95,9 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
         unfinished_trail.rename(_trail_of(file))
     unfinished.rename(file)
     to_disk(file.parent)
-    return Restored(heads, aside if was_there else None, trail_stays, beyond, otherwise, proof.findings)
+    return Restored(
+        heads, aside if was_there else None, trail_stays, beyond, otherwise, proof.findings, replaces_another
+    )
 
 
 def _expect_no_findings(proof: Proof) -> None:
@@ -105,6 +111,22 @@ def _begun_aside(file: Path) -> Path | None:
     """The name under which a restore that was cut off has begun to put aside what is there."""
     asides = (each for each in file.parent.iterdir() if each.name.startswith(file.name + ASIDE))
     return next((each for each in asides if each.samefile(file)), None)
+
+
+def _free_name(file: Path) -> Path:
+    """This name, or where it is taken (by a restore of the same second) one with a number behind it."""
+    names = chain([file], (file.with_name(f"{file.name}-{number}") for number in count(2)))
+    return next(each for each in names if not each.exists())
+
+
+def _is_another(file: Path, ledger_id: str) -> bool:
+    """Whether a file holds another ledger than that; not where nobody can tell."""
+    try:  # as it lies there: where a restore was cut off, its write-ahead log has another name already
+        with closing(SQLITE.connect(f"{file.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            found = connection.execute("SELECT id FROM ledger").fetchone()
+    except SQLITE.DatabaseError:
+        return False
+    return found is not None and found != (ledger_id,)
 
 
 def _compared(copy: Path, trail: Path, ledger_id: str) -> tuple[list[NotedHead], list[NotedHead]]:

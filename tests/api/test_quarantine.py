@@ -9,6 +9,7 @@ from ledger.ledger import Ledger
 from ledger.store.registers import QuarantinedDelivery
 from tests.api.running import Running, running, settings_at
 from tests.builders import body, kept_unread
+from tests.console.visitors import signed_in
 
 QUARANTINED = Ledger.quarantined
 NOT_FOUND = {
@@ -99,6 +100,27 @@ def test_what_this_version_can_read_by_now_is_replayed_once(tmp_path: Path) -> N
     assert (event["effect"], event["bodySha256"]) == ("applied", hashlib.sha256(raw).hexdigest())
     assert (event["receivedAt"], replayed_at) == ("1970-01-01T00:00:00.000001Z", [event["replayedAt"], None])
     assert (status["firstRecordedAt"], status["updatedAt"]) == (event["replayedAt"], event["replayedAt"])
+
+
+def test_of_several_that_one_cannot_be_read_any_more_stays_and_hides_no_other(tmp_path: Path) -> None:
+    raw = body("message.sent", "msg_1", sequence=1)
+    with running(settings_at(tmp_path)) as server:
+        ledger = server.service.ledger
+        ledger.commit([kept_unread(body("message.sent", "msg_2", sequence=1), received_at_us=1)])
+        with ledger.database.writing() as connection:
+            connection.exec_driver_sql("UPDATE quarantine SET receipt = x'00ff'")
+        ledger.commit([kept_unread(raw, received_at_us=2)])
+
+        replayed = server.post("/quarantine/replay", key="admin").json()
+        damaged, other = server.get("/quarantine", "admin").json()["items"]
+        exact = server.get(f"/quarantine/{damaged['quarantineId']}/body", "admin").content
+        page = signed_in(server, "admin").text("/console/quarantine")
+
+    assert replayed == {"replayed": 1, "remaining": 1}
+    assert damaged["reason"].startswith("its row is damaged (ledger verify); when it came: ")
+    assert (damaged["receivedAt"], damaged["replayedAt"], exact) == ("1970-01-01T00:00:00.000001Z", None, b"\x00\xff")
+    assert other["replayedAt"] is not None
+    assert "its row is damaged" in page
 
 
 def test_an_id_that_nothing_is_kept_under_is_not_found(server: Running) -> None:

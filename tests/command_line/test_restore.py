@@ -49,6 +49,29 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in folder.iterdir() if file.is_file() and file.suffix != ".lock"}
 
 
+def test_restores_of_one_second_put_each_aside_under_a_name_of_its_own(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    asides = [restore(tmp_path / "copy.db", file, "20261127T204828Z").aside for _ in range(3)]
+
+    begin = "ledger.db.replaced-20261127T204828Z"
+    assert [each and each.name for each in asides] == [begin, f"{begin}-2", f"{begin}-3"]
+    assert [count(f"sqlite:///{each}") for each in asides] == [2, 1, 1]
+    assert list(tmp_path.glob("*.unfinished*")) == []
+    assert count(url) == 1
+
+
+def test_whether_it_is_a_backup_of_the_ledger_that_was_there_is_told(run: Run, url: str, tmp_path: Path) -> None:
+    same = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
+    other_url = f"sqlite:///{tmp_path}/other.db"
+    record(other_url, QUEUED, SENT)
+    another = run("restore", "copy.db", LEDGER_DATABASE_URL=other_url)
+    as_json = run("restore", "copy.db", "--json", LEDGER_DATABASE_URL=other_url).json
+
+    told = "This is a backup of another ledger than the one that was there."
+    assert (told in same.stdout, told in another.stdout) == (False, True)
+    assert as_json["replacedAnotherLedger"] is False
+
+
 def test_a_backup_of_an_older_schema_is_restored_with_this_one_and_stays_as_it_is(
     run: Run, url: str, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from ledger.message import fold
 from ledger.positions import Position
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
+from ledger.store.registers import QuarantinedDelivery
 from ledger.verification import verify
 from tests.builders import (
     NOW_US,
@@ -165,7 +166,8 @@ def test_an_unreadable_delivery_is_kept_once_with_how_often_it_came(ledger: Ledg
 
     assert ledger.commit([kept]) == [Quarantined(quarantine_id, kept.reason, is_new=True)]
     assert ledger.commit([kept, kept]) == [Quarantined(quarantine_id, kept.reason, is_new=False)] * 2
-    assert ledger.quarantined_delivery(quarantine_id) == (quarantine_id, kept.reason, 3, kept.receipt, None)
+    held = QuarantinedDelivery(quarantine_id, kept.reason, 3, kept.receipt, None)
+    assert ledger.quarantined_delivery(quarantine_id) == held
     assert ledger.quarantined_delivery(quarantine_id).receipt.body == b"not \x00 JSON"
 
 
