@@ -116,6 +116,11 @@ class Database:
                 raise
             if damaged := self.damage.met(error):
                 raise damaged from error
+            if sqlite.LOCKED in str(error.orig):
+                error.add_note(
+                    f"another process has held a lock on {self.file} for {sqlite.BUSY_TIMEOUT_MS // 1000} s:"
+                    f" `fuser {self.file}` names who has it open (docs/RUNBOOK.md)"
+                )
             if any(words in str(error.orig) for words in sqlite.UNWRITABLE) and (
                 why := why_unwritable(Path(self.url.database or ""))
             ):

@@ -46,6 +46,8 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         settings |= {"enable_seqscan": "off", "jit": "off"}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
+    if "application_name" not in url.query:
+        connect_args["application_name"] = "ledger"
     if "target_session_attrs" not in url.query:
         connect_args |= _to_the_primary(url, writes=writes)
     engine = create_engine(

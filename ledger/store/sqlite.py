@@ -37,6 +37,7 @@ DAMAGED_FILE = ("database disk image is malformed", "file is not a database", "f
 """What SQLite says of a damaged file, and what we say after a check."""
 DAMAGED = (*DAMAGED_FILE, "Could not decode to UTF-8 column")
 """These, and what it says of a damaged text in a file that may be whole."""
+LOCKED = "database is locked"
 UNWRITABLE = ("unable to open database file", "readonly database")
 FILE_ERRORS = ("disk I/O error", *DAMAGED_FILE, "unable to open database file")
 READERS_MAX = 16

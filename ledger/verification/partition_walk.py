@@ -8,6 +8,7 @@ from ledger.facts import partition_of
 from ledger.store import walk
 from ledger.store.database import Database
 from ledger.store.driver import said as said_by
+from ledger.store.sqlite import DAMAGED
 from ledger.verification.content import Content, hash_of, is_quarantined_as, is_sent_as
 from ledger.verification.findings import RESTORE, Findings, NotedHead, shown
 from ledger.verification.keys import WrongKey
@@ -138,8 +139,10 @@ class PartitionWalk:
 
 
 def cannot_be_read(error: SQLAlchemyError) -> str:
-    """What the database said when it could not go on."""
-    return f"the database cannot be read: {said_by(error)}; restore it from a backup (docs/RUNBOOK.md, verify)"
+    """What the database said when it could not go on, and what to do, where it does not say so itself."""
+    told = said_by(error)
+    todo = "restore it from a backup" if any(words in told for words in DAMAGED) else "mend that, and verify again"
+    return f"the database cannot be read: {told}" + ("" if "docs/" in told else f"; {todo} (docs/RUNBOOK.md, verify)")
 
 
 def _home_of(row: walk.RawRow, partitions: int) -> int | None:

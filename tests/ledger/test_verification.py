@@ -400,7 +400,7 @@ def test_a_file_that_the_database_cannot_read_on_is_a_finding(tmp_path: Path) ->
 
     with Ledger.open_existing(f"sqlite:///{file}") as ledger:
         messages = [finding.message for finding in verify(ledger).findings]
-    assert any("restore it from a backup" in message for message in messages)
+    assert any("restore the log from a backup" in message for message in messages)
 
 
 @pytest.mark.parametrize("index", ["events_by_fact", "events_by_stream"])

@@ -157,6 +157,21 @@ def test_a_new_file_is_opened_while_another_opens_it(tmp_path: Path, monkeypatch
     other.close()
 
 
+def test_who_holds_the_lock_of_a_file_can_be_found_by_what_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "ledger.db"
+    Ledger.open(f"sqlite:///{file}").close()
+    monkeypatch.setattr("ledger.store.sqlite.BUSY_TIMEOUT_MS", 100)
+    with closing(SQLITE.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable) as refused:
+            Ledger.open(f"sqlite:///{file}")
+
+    assert f"database is locked; another process has held a lock on {file}" in str(refused.value)
+    assert f"`fuser {file}`" in str(refused.value)
+
+
 def test_where_a_ledger_must_exist_none_is_made(store_url: str) -> None:
     with pytest.raises(SchemaMismatch, match="there is no ledger in"):
         Ledger.open_existing(store_url)
