@@ -24,7 +24,7 @@ QUESTIONS = {
     "status as of a position": "/messages/{message}?asOf=0-{position}",
     "newest 50 failed messages": "/messages?status=failed",
     "50 messages of a conversation": "/conversations/{conversation}/messages",
-    "50 events of the feed": "/feed?limit=50&cursor={cursor}",
+    "50 events of the feed": "/feed?limit=50&after={cursor}",
     "GET /livez": "/livez",
 }
 """The last is there to tell what a question costs beyond the server."""
