@@ -9,13 +9,13 @@ from typing import TypeVar
 
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.store.database import Database
+from ledger.store.held_file import WRITE_AHEAD_LOG
 from ledger.store.place import TRAIL
 from ledger.store.sqlite import SQLITE
 
 T = TypeVar("T")
 
 UNFINISHED = ".unfinished"
-WRITE_AHEAD_LOG = "-wal"
 OF_SQLITE = (WRITE_AHEAD_LOG, "-shm", "-journal")
 """What SQLite puts beside a file while it works with it, by what is after the file's name."""
 

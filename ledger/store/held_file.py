@@ -6,6 +6,9 @@ from pathlib import Path
 
 from ledger.errors import StoreUnavailable
 
+WRITE_AHEAD_LOG = "-wal"
+"""What SQLite puts behind a file's name for what is not moved into it yet."""
+
 COPY_IT = "copy it from process {}, which has it open, before that ends: docs/RUNBOOK.md says how"
 STOP_IN_ORDER = "restart with SIGTERM, never with SIGKILL: its process moves what was in it into the database first"
 
@@ -20,7 +23,7 @@ class HeldFile:
 
     def __init__(self, path: Path, *, can_be_made_again: bool) -> None:
         self._path = os.path.abspath(path)  # noqa: PTH100 - a link stays a link, and whoever changes the folder later is not followed
-        self._wal_path = f"{self._path}-wal"
+        self._wal_path = f"{self._path}{WRITE_AHEAD_LOG}"
         self._opened: Identity | None = None
         self._wal: Identity | None = None
         self._is_missed = False

@@ -7,12 +7,12 @@ from pathlib import Path
 from tempfile import TemporaryFile
 
 from ledger.errors import SettingRefused
+from ledger.store.held_file import WRITE_AHEAD_LOG
 from ledger.store.sqlite import BUSY_TIMEOUT_MS, SQLITE
 from ledger.store.tables import ledger, partition_heads
 
 TRAIL = ".audit"
 READ_MODELS = ".read-models"
-WAL = "-wal"
 """What stands beside a ledger's file and belongs to it, by what is after the file's name."""
 
 TABLES_TOLD_MAX = 5
@@ -27,14 +27,14 @@ def is_there(file: Path) -> bool:
 def expect_no_lost_log(file: Path) -> None:
     """SettingRefused where a new log would take the place of one that is missing: what is beside it would be of another ledger."""
     # First what is beside it: another process that makes a ledger at this moment makes the log before that.
-    wal, *others = (file.with_name(file.name + end) for end in (WAL, TRAIL, READ_MODELS))
+    wal, *others = (file.with_name(file.name + end) for end in (WRITE_AHEAD_LOG, TRAIL, READ_MODELS))
     left = [each.name for each in others if each.exists()]
     if is_there(wal) and not is_there(file):  # else that of a ledger that was being made when its process died
         left.append(wal.name)
     if left and _tables_of(file) == []:
         raise SettingRefused(
             f"LEDGER_DATABASE_URL: the log {file.absolute()} is missing, but beside it there is {' and '.join(left)}:"
-            f" put it back, with its {WAL}, or restore it from a backup (docs/deploy/backup.md); a new ledger begins where"
+            f" put it back, with its {WRITE_AHEAD_LOG}, or restore it from a backup (docs/deploy/backup.md); a new ledger begins where"
             " none of these is"
         )
 

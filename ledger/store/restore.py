@@ -11,8 +11,9 @@ from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store import walk
-from ledger.store.backup import OF_SQLITE, UNFINISHED, WRITE_AHEAD_LOG, to_disk
+from ledger.store.backup import OF_SQLITE, UNFINISHED, to_disk
 from ledger.store.database import Database
+from ledger.store.held_file import WRITE_AHEAD_LOG
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
 from ledger.store.proof import Named, Proof, proved
@@ -184,7 +185,7 @@ def _copied(backup: Path, copy: Path) -> tuple[list[str], str, str]:
     try:
         with closing(SQLITE.connect(copy.as_uri() + "?mode=ro&immutable=1", uri=True)) as connection:
             heads = _heads(connection, backup)
-            (schema,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone()  # noqa: S608 - a name of ours
+            (schema,) = connection.execute(f"SELECT version_num FROM {VERSION_TABLE}").fetchone() or ("none",)  # noqa: S608 - a name of ours
             return heads, connection.execute("SELECT id FROM ledger").fetchone()[0], schema
     except SQLITE.DatabaseError as error:
         raise SettingRefused(f"{backup} is not a backup of a ledger ({error}); {UNCHANGED}") from None
