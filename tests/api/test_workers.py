@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,9 @@ def test_a_ctrl_c_that_comes_while_they_are_forked_ends_them(monkeypatch: pytest
     begun: list[WorkerProcess] = []
 
     def interrupted(worker: WorkerProcess, *arguments: Any, **named: Any) -> None:  # noqa: ANN401 - whatever it takes
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.pthread_kill(
+            threading.get_ident(), signal.SIGINT
+        )  # other threads are the test runner's; a server has none yet
         begin(worker, *arguments, **named)
         begun.append(worker)
 
