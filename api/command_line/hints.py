@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from shlex import quote
 
-from api.command_line.opening import opened_read_models
+from api.command_line.opening import opened, opened_read_models
 from api.command_line.terminal import counted
 from api.phones import phone_in
 from ledger.errors import NotFound
+from ledger.ledger import Ledger
 from projections.read_models import MessageFilters, ReadModels
 
 COUNTED_MAX = 1_000
+NAMED_MAX = 3
 
 
 @contextmanager
@@ -19,8 +21,8 @@ def or_what_else_it_is(text: str) -> Iterator[None]:
     try:
         yield
     except NotFound as error:
-        with opened_read_models() as read_models:
-            commands = "; ".join(_commands(read_models, text))
+        with opened_read_models() as read_models, opened() as ledger:
+            commands = "; ".join([*_commands(read_models, text), *_messages_of_a_send(ledger, text)])
         raise NotFound(f"{error}; {commands}" if commands else str(error)) from None
 
 
@@ -42,3 +44,13 @@ def _commands(read_models: ReadModels, text: str) -> Iterator[str]:
     except NotFound:
         return
     yield f"it is a conversation: ledger conversation {quote(text)}"
+
+
+def _messages_of_a_send(ledger: Ledger, text: str) -> Iterator[str]:
+    try:
+        _, accepted = ledger.accepted_request(text)
+    except NotFound:
+        return
+    ids = [each.message_id for each in accepted.results]
+    named = ", ".join(map(quote, ids[:NAMED_MAX])) + (", …" if len(ids) > NAMED_MAX else "")
+    yield f"it is the idempotency key of a request to send {counted(len(ids), 'message')}: {named or 'all were refused'}"

@@ -63,7 +63,7 @@ def history(
 
 COLUMNS = ("version", "position", "event", "sequence", "effect", "received (UTC)", "signed by", "late")
 REPLAYED = "replayed (UTC)"
-SPARED = ("signed by", "version", "late", REPLAYED)
+SPARED = ("signed by", REPLAYED, "late", "version")
 
 
 def _print_for_people(message_id: str, entries: Sequence[Entry]) -> None:

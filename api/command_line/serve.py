@@ -99,7 +99,13 @@ def _announce(service: Service, url: str) -> None:
         logger.warning(NEW_TRAIL, file=str(service.trail.database.file))
     for warning in verification_warnings(service.trail):
         logger.warning(warning)
-    logger.info("listening", url=url, database=shown(service.ledger.database), partitions=service.ledger.partitions)
+    logger.info(
+        "listening",
+        url=url,
+        host=service.settings.host,  # the URL of one that listens everywhere is of this machine
+        database=shown(service.ledger.database),
+        partitions=service.ledger.partitions,
+    )
     tell_that_it_listens()
     if service.settings.log_json is None and (console := to_stderr()).is_terminal:
         _advise(console, service.settings, url)

@@ -12,8 +12,9 @@ from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
 from ledger.ledger import Ledger
 from ledger.reception import Reception
+from ledger.sends import parse_send, send_of
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
-from tests.builders import NOW_US, SECRET, accepted, body, commit_each, facts, signed_headers
+from tests.builders import NOW_US, SECRET, accepted, body, commit_each, facts, send_body, signed_headers
 from tests.command_line.conftest import Run, in_a_terminal, record
 from tests.new_ledgers import new_ledger
 
@@ -69,6 +70,16 @@ def test_what_is_no_message_id_is_told_what_it_is(run: Run, of_two_messages: str
         assert (ended.status, ended.stdout) == (1, "")
         assert ended.stderr.endswith(f"; {told}\n"), ended.stderr
         assert len(ended.stderr.splitlines()) == 1
+
+
+def test_an_idempotency_key_is_told_with_the_messages_of_its_send(run: Run, url: str) -> None:
+    receive(url, 0)
+    with Ledger.open(url) as ledger:
+        raw = send_body(["msg_1", "msg_2", "msg_3", "msg_4"], "order-7")
+        ledger.commit([send_of(parse_send(raw), raw, partitions=ledger.partitions, now_us=1)])
+
+    told = "it is the idempotency key of a request to send 4 messages: msg_1, msg_2, msg_3, …"
+    assert run("explain", "order-7").stderr.endswith(f"; {told}\n")
 
 
 def test_what_nothing_is_known_of_is_told_as_that_alone(run: Run, url: str) -> None:
