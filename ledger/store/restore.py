@@ -2,7 +2,7 @@
 
 import shutil
 from contextlib import closing, suppress
-from itertools import chain, count
+from itertools import chain, count, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,6 +63,9 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
     if backup.exists() and file.exists() and backup.samefile(file):
         raise SettingRefused(f"{backup} is the ledger itself and no backup of it; {UNCHANGED}")
     unfinished, unfinished_trail = (each.with_name(each.name + UNFINISHED) for each in (file, _trail_of(file)))
+    _remove(
+        unfinished, unfinished_trail
+    )  # what one that was killed has left: SQLite would take its write-ahead log for the copy's
     try:
         heads, ledger_id, schema = _copied(backup, unfinished)
         if schema != newest_version():
@@ -77,9 +80,7 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
         if comes_with_trail:
             _copy(_trail_of(backup), unfinished_trail)
     except BaseException:
-        for end in ("", *OF_SQLITE):
-            unfinished.with_name(unfinished.name + end).unlink(missing_ok=True)
-        unfinished_trail.unlink(missing_ok=True)
+        _remove(unfinished, unfinished_trail)
         raise
     was_there = file.exists()
     replaces_another = was_there and _is_another(file, ledger_id)
@@ -112,6 +113,11 @@ def _begun_aside(file: Path) -> Path | None:
     """The name under which a restore that was cut off has begun to put aside what is there."""
     asides = (each for each in file.parent.iterdir() if each.name.startswith(file.name + ASIDE))
     return next((each for each in asides if each.samefile(file)), None)
+
+
+def _remove(*unfinished: Path) -> None:
+    for each, end in product(unfinished, ("", *OF_SQLITE)):
+        each.with_name(each.name + end).unlink(missing_ok=True)
 
 
 def _free_name(file: Path) -> Path:

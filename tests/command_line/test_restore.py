@@ -60,6 +60,20 @@ def test_restores_of_one_second_put_each_aside_under_a_name_of_its_own(url: str,
     assert count(url) == 1
 
 
+def test_what_a_killed_restore_left_is_no_part_of_the_next_one(url: str, tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    with Ledger.open_existing(url) as ledger:  # whose newest event is in its write-ahead log
+        ledger.commit([fact(delivered())])
+        for name in ("ledger.db.unfinished", "ledger.db.audit.unfinished"):
+            for end in ("", "-wal"):
+                shutil.copyfile(f"{file}{end}", f"{tmp_path / name}{end}")
+
+    restore(tmp_path / "copy.db", file, "now")
+
+    assert count(url) == 1
+    assert list(tmp_path.glob("*.unfinished*")) == []
+
+
 def test_whether_it_is_a_backup_of_the_ledger_that_was_there_is_told(run: Run, url: str, tmp_path: Path) -> None:
     same = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
     other_url = f"sqlite:///{tmp_path}/other.db"

@@ -22,6 +22,7 @@ from ledger.errors import NotFound, StoreUnavailable
 from ledger.positions import Position
 from ledger.store.database import Database
 from ledger.store.driver import Row, fetch, run
+from ledger.store.postgres import TIMEOUTS_MS
 from projections import claims, comparison, differences, generations, lease, message_status
 from projections import rebuild as rebuild_module
 from projections import register as register_module
@@ -442,6 +443,49 @@ def test_postgresql_knows_what_is_in_a_new_generation_before_it_is_compared(post
         with scene.read_models.stores.rows.reading() as connection:
             counted = "SELECT reltuples::int FROM pg_class WHERE relname = 'message_status_g2'"
             assert fetch(connection, counted) == [(80,)]
+
+
+def test_an_index_that_a_killed_rebuild_is_still_making_is_waited_for(
+    postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """PostgreSQL goes on with what a client had begun that was killed, and takes it back once it is done."""
+    monkeypatch.setitem(TIMEOUTS_MS, "lock_timeout", 200)
+    index, begun = Rebuild._index, threading.Event()  # noqa: SLF001 - the step that meets it
+    with postgres.fresh_database() as url, Scene(url) as scene, ThreadPoolExecutor() as another_thread:
+        rows = scene.read_models.stores.rows
+
+        def make_one() -> None:
+            with suppress(BrokenPipeError), rows.writing() as connection:
+                run(connection, "CREATE INDEX message_status_g2_by_status ON message_status_g2 (status)")
+                begun.set()
+                time.sleep(0.8)
+                raise BrokenPipeError
+
+        def beside_another(rebuild: Rebuild) -> None:
+            if not begun.is_set():
+                another_thread.submit(make_one)
+                begun.wait()
+            index(rebuild)
+
+        monkeypatch.setattr(Rebuild, "_index", beside_another)
+
+        assert filled(scene).read_models.claim_rebuild(MESSAGE_STATUS).run().events == 120
+
+
+def test_sqlite_makes_one_index_after_the_other_however_long_it_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ledger.store.sqlite.BUSY_TIMEOUT_MS", 300)
+    made = generations.create_index
+
+    def slowly(rows: Database, index: Index) -> None:
+        made(rows, index)
+        with rows.writing():
+            time.sleep(0.4)  # longer than anybody waits for the connection that writes
+
+    monkeypatch.setattr(rebuild_module, "create_index", slowly)
+    with Scene(f"sqlite:///{tmp_path}/ledger.db") as scene:
+        assert filled(scene).read_models.claim_rebuild(MESSAGE_STATUS).run().events == 120
 
 
 def test_a_comparison_that_takes_long_lets_the_rebuild_show_that_it_is_alive(

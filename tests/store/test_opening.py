@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -155,6 +155,18 @@ def test_a_new_file_is_opened_while_another_opens_it(tmp_path: Path, monkeypatch
         assert not other.in_transaction
         assert [head.position for head in opened.heads()] == [0]
     other.close()
+
+
+def test_of_two_upgrades_at_once_one_finds_nothing_left_to_do(postgres: PrivatePostgres) -> None:
+    with postgres.fresh_database() as url:
+        Ledger.open(url).close()
+        to_the_first_schema(url)
+        with ExitStack() as opened, ThreadPoolExecutor(2) as threads:
+            databases = [opened.enter_context(closing(Database(url))) for _ in range(2)]
+            done = sorted(threads.map(upgrade, databases))
+
+    newest = newest_version()
+    assert done == [("0001", newest), (newest, newest)]
 
 
 def test_who_holds_the_lock_of_a_file_can_be_found_by_what_is_said(
