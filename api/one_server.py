@@ -111,13 +111,17 @@ def _lock(lock_file: Path, file: Path) -> int:
     descriptor = _opened(lock_file)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         holder = os.read(descriptor, 20).decode("ascii", "replace").strip()
         os.close(descriptor)
         who = f"process {holder}" if holder.isdigit() else "another process"
         raise LedgerInUse(
-            f"{file} is served by {who} already; an embedded ledger has one server (commands that read work beside it)"
+            f"{file} is held by {who} already, a server or a restore; an embedded ledger has one server (commands that read"
+            " work beside it)"
         ) from None
+    except OSError as error:
+        os.close(descriptor)
+        raise SettingRefused(f"LEDGER_DATABASE_URL: {lock_file} cannot be locked ({error.strerror})") from None
     if os.fstat(descriptor).st_nlink == 0:  # who held it took it away between our opening it and our locking it
         os.close(descriptor)
         return _lock(lock_file, file)
@@ -125,6 +129,8 @@ def _lock(lock_file: Path, file: Path) -> int:
         os.ftruncate(descriptor, 0)
         os.write(descriptor, f"{os.getpid()}\n".encode("ascii"))
     except OSError as error:
+        with suppress(OSError):
+            lock_file.unlink()  # while it is ours
         os.close(descriptor)
         raise _unwritable(lock_file, error) from None
     return descriptor

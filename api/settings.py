@@ -197,7 +197,10 @@ def _expect_distinct(names: list[str], what: str) -> None:
 
 
 def _database_url(text: str) -> str:
-    parse_database_url(text)
+    """With a link followed: SQLite has its write-ahead log beside what it leads to, and all else is to be there as well."""
+    url = parse_database_url(text)
+    if url.get_backend_name() == "sqlite" and (file := Path(url.database or "")).is_symlink():
+        return url.set(database=str(file.resolve())).render_as_string(hide_password=False)
     return text
 
 

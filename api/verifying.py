@@ -61,17 +61,22 @@ class LastVerification(msgspec.Struct, frozen=True, rename={"audit_entries": "au
 
 def verify_everything(
     ledger: Ledger,
-    trail: AuditTrail,
+    trail: AuditTrail | Finding,
     *,
     noted_heads: Sequence[str] = (),
     deep: bool = False,
     secrets: Sequence[Secret] = (),
     on_progress: OnProgress | None = None,
 ) -> Verified:
-    """Verifies the log and the audit trail. Raises what `verify` and `verify_trail` raise."""
+    """Verifies the log and the audit trail, or the log alone where a finding tells why the trail cannot even be opened.
+
+    Raises what `verify` and `verify_trail` raise.
+    """
     of_trail = [head for head in noted_heads if head.strip().startswith(NOTED_PREFIX)]
     of_log: Iterable[str] = [head for head in noted_heads if head not in of_trail]
-    trail_found = verify_trail(trail, noted_heads=of_trail)
+    trail_found = (
+        VerifiedTrail(0, "", (trail,)) if isinstance(trail, Finding) else verify_trail(trail, noted_heads=of_trail)
+    )
     log_found = verify(
         ledger,
         noted_heads=of_log,

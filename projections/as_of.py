@@ -2,7 +2,7 @@
 
 from ledger.clock import now_us
 from ledger.errors import MalformedQuestion, NotFound, UnreadableEvent
-from ledger.events import stream_key
+from ledger.events import MessageEvent, stream_key
 from ledger.facts import partition_of
 from ledger.ledger import Ledger
 from ledger.log_entries import WHY_UNREADABLE
@@ -60,7 +60,8 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
             f"position {as_of} is in another partition than message {message_id!r}, which is in {partition}"
         )
     asked_at_us = now_us()
-    folded, known = Fold(), None
+    folded, known_at = Fold(), None
+    unsure: list[MessageEvent] = []
     with ledger.database.reading() as connection:
         if isinstance(as_of, Position):
             _expect_reached(as_of, reads.heads(connection)[partition].position)
@@ -70,16 +71,18 @@ def status_as_of(ledger: Ledger, message_id: str, as_of: Position | int) -> Mess
             try:
                 event = ledger.codec.decode(row.topic, bytes(row.state))
             except UnreadableEvent as error:
-                raise _untold(Position(partition, row.position), known, str(error)) from error
+                raise _untold(Position(partition, row.position), known_at, str(error)) from error
             was_known = _was_known(as_of, event.receipt.recorded_at_us, asked_at_us)
             if was_known is False:
                 break
-            folded.add(event)
+            unsure.append(event)
             if was_known:
-                known = MessageStatus(folded.message(), Position(partition, row.position))
-    if known is None:
+                for each in unsure:
+                    folded.add(each)
+                known_at, unsure = Position(partition, row.position), []
+    if known_at is None:
         raise NotFound(f"the ledger knew nothing of message {message_id!r} then")
-    return known
+    return MessageStatus(folded.message(), known_at)
 
 
 def _expect_reached(as_of: Position, end: int) -> None:
@@ -97,8 +100,8 @@ def _was_known(as_of: Position | int, recorded_at_us: int, asked_at_us: int) -> 
     return None if recorded_at_us > asked_at_us else recorded_at_us <= as_of
 
 
-def _untold(position: Position, known: MessageStatus | None, reason: str) -> UnreadableEvent:
-    before = "nothing of the message was known before it" if known is None else f"as of {known.position} it can be told"
+def _untold(position: Position, known_at: Position | None, reason: str) -> UnreadableEvent:
+    before = "nothing of the message was known before it" if known_at is None else f"as of {known_at} it can be told"
     return UnreadableEvent(
         f"the event at {position} cannot be read, so what was known from there on cannot be told; {before}. "
         f"{reason}; {WHY_UNREADABLE}"

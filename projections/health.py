@@ -31,6 +31,8 @@ class ProjectionStatus(NamedTuple):
 
     name: str
     version: int
+    """That of the program which made the rows."""
+    our_version: int
     state: str
     """LIVE, REBUILDING or STOPPED."""
     position: str
@@ -47,6 +49,11 @@ class ProjectionStatus(NamedTuple):
     def is_cut_off(self) -> bool:
         """Whether `rebuild` is of one that does not run any more, and can be gone on with."""
         return self.rebuild is not None and self.state != REBUILDING
+
+    @property
+    def is_left_alone(self) -> bool:
+        """Whether its rows are of another version, and nobody is at rebuilding them to ours."""
+        return self.version != self.our_version and self.state != REBUILDING
 
     @property
     def is_behind(self) -> bool:
@@ -85,6 +92,7 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
     return ProjectionStatus(
         name=projection.name,
         version=registered.version,
+        our_version=projection.version,
         state=REBUILDING if runs else STOPPED if silent else LIVE,
         position=_written([each.position for each in at]),
         head=_written(heads),
@@ -117,6 +125,11 @@ def readiness(statuses: Sequence[ProjectionStatus], projecting_error: str | None
         if status.parked:
             warnings.append(
                 f"{status.name}: {status.parked:,} {'event is' if status.parked == 1 else 'events are'} parked"
+            )
+        if status.is_left_alone:
+            warnings.append(
+                f"{status.name}: its rows are of version {status.version}, and stay as they are until they are rebuilt to version"
+                f" {status.our_version}: `ledger rebuild {status.name}`"
             )
     return Readiness(reasons, warnings)
 

@@ -28,7 +28,6 @@ from projections.claims import Cancelled, cancel_rebuild, claim_rebuild, claim_r
 from projections.comparison import Difference
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.health import (
-    REBUILDING,
     RUNNER_SILENT_S_MAX,
     ProjectionStatus,
     Readiness,
@@ -292,20 +291,7 @@ class ReadModels:
 
     def readiness(self, projecting_error: str | None) -> Readiness:
         """Whether the projections are alive and not lagging, and do not fail: with what, if they do, tells who runs them."""
-        statuses = self.projections()
-        found = readiness(statuses, projecting_error)
-        return found._replace(
-            warnings=[*found.warnings, *map(self._of_another_version, filter(self._is_left, statuses))]
-        )
-
-    def _is_left(self, status: ProjectionStatus) -> bool:
-        return status.version != self._projections[status.name].version and status.state != REBUILDING
-
-    def _of_another_version(self, status: ProjectionStatus) -> str:
-        return (
-            f"{status.name}: its rows are of version {status.version}, and stay as they are until they are rebuilt to version"
-            f" {self._projections[status.name].version}: `ledger rebuild {status.name}`"
-        )
+        return readiness(self.projections(), projecting_error)
 
     def expect_known(self, name: str) -> None:
         """NotFound where there is no such projection."""
@@ -375,5 +361,5 @@ class ReadModels:
 
     def _own(self, rebuild: Rebuild) -> Rebuild:
         with self._rebuilds_lock:
-            self._rebuilds = [*(each for each in self._rebuilds if not each.is_over), rebuild]
+            self._rebuilds = [*(each for each in self._rebuilds if each.ending is None), rebuild]
         return rebuild

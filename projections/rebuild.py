@@ -14,10 +14,10 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import closing
+from enum import Enum, auto
 from functools import partial
 from typing import NamedTuple
 
-import msgspec
 from sqlalchemy import Connection, Index
 
 from ledger.clock import now_us
@@ -59,6 +59,14 @@ class RebuildReport(NamedTuple):
     examples: list[Difference]
 
 
+class Ending(Enum):
+    """How a rebuild ended. One that was cut off can be gone on with."""
+
+    DONE = auto()
+    CANCELLED = auto()
+    CUT_OFF = auto()
+
+
 OnSwitch = Callable[[], None]
 
 
@@ -85,7 +93,8 @@ class Rebuild:
         self._target = target
         self._lease = Lease(stores, projection, target, owner)
         self._compares = compares
-        self.is_over = self.was_cancelled = False
+        self.ending: Ending | None = None
+        """None until it has ended."""
         self._is_indexed = False
         self._thread: threading.Thread | None = None
         self._projectors = [
@@ -95,14 +104,18 @@ class Rebuild:
 
     def run(self, on_progress: OnProgress | None = None) -> RebuildReport:
         """Builds, compares and switches. RebuildCancelled where somebody cancelled it, RebuildPaused after `pause`."""
+        ending = Ending.CUT_OFF
         try:
-            return self._run(on_progress)
+            report = self._run(on_progress)
         except RebuildCancelled:
-            self.was_cancelled = True
+            ending = Ending.CANCELLED
             raise
+        else:
+            ending = Ending.DONE
+            return report
         finally:
             self._stores.rows.tidy()
-            self.is_over = True
+            self.ending = ending
 
     def _run(self, on_progress: OnProgress | None) -> RebuildReport:
         told: Attributes = {"projection": self._projection.name}
@@ -277,13 +290,13 @@ class Rebuild:
             report = RebuildReport(self._lease.events_built, self._lease.seconds, *comparison)
             try:
                 with self._stores.rows.writing() as connection:
-                    self._switch_within(connection, report)
+                    self._switch_within(connection)
             except NotYetSwitched:
                 continue
             return report
         raise RebuildPaused(f"the rebuild did not catch up with the live rows in {CATCH_UPS_MAX:,} tries")
 
-    def _switch_within(self, connection: Connection, report: RebuildReport) -> None:
+    def _switch_within(self, connection: Connection) -> None:
         # Locked: a cancel comes before it, and is obeyed, or after it, and finds nothing to cancel.
         registered = locked_entry(connection, self._projection.name)
         self._lease.expect_ours(registered)
@@ -307,7 +320,6 @@ class Rebuild:
             shadow_version=None,
             switched_at_us=now_us(),
             rebuilder=None,
-            rebuild_report=msgspec.json.encode(report).decode(),
         )
 
 

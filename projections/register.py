@@ -36,7 +36,6 @@ class RegisterEntry(NamedTuple):
     rebuild_total: int
     rebuild_rate: float
     rebuild_cancelled: int
-    rebuild_report: str | None
 
     @property
     def live_generation(self) -> Generation:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from ledger.store.database import Database
 from projections.errors import RebuildRunning
 from projections.projection import Projection
-from projections.rebuild import Rebuild
+from projections.rebuild import Ending, Rebuild
 from projections.register import register_entry
 
 LOOK_AGAIN_S = 30.0
@@ -54,9 +54,9 @@ class Remaking:
     def _is_settled(self, projection: Projection) -> bool:
         """Whether nothing is left to do: somebody has made it, or has cancelled our making it. Begins again what was cut off."""
         ours = self._ours.get(projection.name)
-        if ours is not None and not ours.is_over:
+        if ours is not None and ours.ending is None:
             return False
-        if self._is_made(projection) or (ours is not None and ours.was_cancelled):
+        if self._is_made(projection) or (ours is not None and ours.ending is Ending.CANCELLED):
             return True
         self._begin(projection.name)
         return False

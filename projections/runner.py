@@ -82,6 +82,7 @@ class Runner:
         self._spans = spans
         self._projectors: dict[tuple[Generation, int], Projector] = {}
         self._done: list[int] | None = None
+        self._first = 0
         self._is_left = False
         self._far_behind_since: float | None = None
         self._wake = threading.Event()
@@ -128,7 +129,8 @@ class Runner:
     def pass_once(self) -> bool:
         """Projects one batch of each partition where there is something new; whether there was.
 
-        One that fails keeps nobody from the others, and its error is raised in the end; two say that it is not theirs.
+        One that fails keeps nobody from the others, and its error is raised in the end; two say that it is not theirs, and the
+        next pass begins behind them.
         """
         with reading_log(self._log) as connection:
             heads = [head.position for head in reads.heads(connection)]
@@ -136,11 +138,12 @@ class Runner:
             self._done = self._how_far(heads)
         left, done, failed = 0, self._done, None
         moved = [partition for partition, head in enumerate(heads) if done[partition] < head]
-        for partition in moved:
+        for partition in sorted(moved, key=lambda each: (each - self._first) % len(heads)):
             try:
                 left_here = self._advance(partition, heads[partition], len(heads))
             except Exception as error:
                 if failed is not None:
+                    self._first = partition + 1
                     raise
                 failed = error
                 continue

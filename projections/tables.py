@@ -27,7 +27,6 @@ read_models = Table(
     Column("rebuild_total", BigInteger, nullable=False),
     Column("rebuild_rate", Float, nullable=False),
     Column("rebuild_cancelled", SmallInteger, nullable=False),
-    Column("rebuild_report", Text, nullable=True),
 )
 """The register: a row a projection, with its generations and the rebuild that runs. `newest` numbers are never reused."""
 

@@ -1,7 +1,7 @@
 """`ledger verify`: whether what is stored is still what was recorded."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Annotated
 
 import typer
@@ -17,6 +17,7 @@ from api.settings import read_settings
 from api.verifying import Verified, outcome_of, verify_everything
 from ledger.audit.trail import AuditTrail
 from ledger.errors import LedgerError, SettingRefused, StoreUnavailable
+from ledger.ledger import Ledger
 from ledger.signatures import Secret
 from ledger.store.driver import said as said_by
 from ledger.store.sqlite import DAMAGED
@@ -69,7 +70,7 @@ def verify(
     try:
         found = _verified(head or (), deep=deep)
     except (SQLAlchemyError, StoreUnavailable) as error:
-        found = _damage(error, deep=deep)
+        found = Verified(Verification(0, 0, 0, (), (_damage(error),)), VerifiedTrail(0, "", ()), deep)
     if as_json:
         print_json(_as_json(found))
     else:
@@ -79,22 +80,35 @@ def verify(
 
 
 def _verified(noted_heads: Sequence[str], *, deep: bool) -> Verified:
-    with rare_collections(), opened(as_it_is=True) as ledger, closing(AuditTrail.open(ledger)) as trail:
+    with rare_collections(), opened(as_it_is=True) as ledger, _opened_trail(ledger) as trail:
         secrets = _secrets() if deep else ()
         with _progress_shown() as on_progress:
             found = verify_everything(
                 ledger, trail, noted_heads=noted_heads, deep=deep, secrets=secrets, on_progress=on_progress
             )
-        _note(trail, found)
+        if isinstance(trail, AuditTrail):
+            _note(trail, found)
         return found
 
 
-def _damage(error: SQLAlchemyError | StoreUnavailable, *, deep: bool) -> Verified:
+@contextmanager
+def _opened_trail(ledger: Ledger) -> Iterator[AuditTrail | Finding]:
+    """The audit trail, or what is wrong with its file: the log is verified all the same."""
+    opened_or_damaged: AuditTrail | Finding
+    try:
+        opened_or_damaged = AuditTrail.open(ledger)
+    except (SQLAlchemyError, StoreUnavailable) as error:
+        opened_or_damaged = _damage(error)
+    with closing(opened_or_damaged) if isinstance(opened_or_damaged, AuditTrail) else nullcontext(opened_or_damaged):
+        yield opened_or_damaged
+
+
+def _damage(error: SQLAlchemyError | StoreUnavailable) -> Finding:
     """A file that is so damaged that it cannot be opened is a finding; any other failure is none."""
     told = said_by(error) if isinstance(error, SQLAlchemyError) else str(error)
     if not any(words in told for words in DAMAGED):
         raise error
-    return Verified(Verification(0, 0, 0, (), (Finding(None, told),)), VerifiedTrail(0, "", ()), deep)
+    return Finding(None, told)
 
 
 def _secrets() -> tuple[Secret, ...]:

@@ -8,6 +8,7 @@ told in the same shape as every other refusal, and in a line of the log now and 
 import asyncio
 import logging
 import re
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -46,6 +47,7 @@ class Connection(HttpToolsProtocol):
     """A client's connection."""
 
     _malformed = Outage(logger, "")
+    _running: RequestResponseCycle | None = None
     _head_is_open = True
     _head_is_with_the_parser = False
     _body_is_open = False
@@ -78,7 +80,6 @@ class Connection(HttpToolsProtocol):
         if self._body_is_open or self._head_is_with_the_parser:
             self._parse(data)
         else:
-            self._head_is_open = True
             self._read_head(data)
         if self.transport.is_closing():
             return
@@ -103,7 +104,10 @@ class Connection(HttpToolsProtocol):
         The parser skips the body of a request that offers one, as Java's client does with every first request over HTTP, and
         without its body an authentic delivery would be refused. What cannot be a head is refused there at once.
         """
-        data = (self._held_head + data).lstrip(b"\r\n")  # as some send behind a body
+        data = (self._held_head + data).lstrip(b"\r\n")
+        if not data:
+            return  # as some send behind a body; it begins nothing
+        self._head_is_open = True
         is_whole = END_OF_HEAD in data or not data[:1].isalpha()
         self._held_head = b"" if is_whole else data
         if is_whole:
@@ -125,19 +129,37 @@ class Connection(HttpToolsProtocol):
         if self._body_is_open and not self.cycle.response_started and not self._takes_no_more:
             self._refuse(400, "body-cut-off", "The connection ended before the body did.")
         # What a POST did is told all the same. Who reads, a stream above all, ends that by going away, which begins in the same way.
-        is_waiting = self._is_answering() and self.cycle.scope["method"] == "POST"
+        whole = self._unanswered()
+        is_waiting = any(each.scope["method"] == "POST" for each in whole)
         if is_waiting:
-            self.cycle.keep_alive = False
+            self._answer_no_more_than(whole)
         return is_waiting
 
-    def _is_answering(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle
-        return cycle is not None and not self._body_is_open and not cycle.response_complete
+    def _unanswered(self) -> list[RequestResponseCycle]:
+        """The requests that came whole, in their order, without those that are answered."""
+        waiting = [self._running, *(cycle for cycle, _ in reversed(self.pipeline))]
+        return [
+            each
+            for each in waiting
+            if each is not None and not each.response_complete and not (each is self.cycle and self._body_is_open)
+        ]
+
+    def _answer_no_more_than(self, whole: Sequence[RequestResponseCycle]) -> None:
+        """The last of these is the last answer of this connection, and what came of another behind them is forgotten."""
+        self._takes_no_more = True
+        whole[-1].keep_alive = False
+        for each in [each for each in self.pipeline if each[0] not in whole]:
+            self.pipeline.remove(each)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # noqa: ANN401 - uvicorn's own type
+        """As uvicorn, and remembers which request is being answered: `cycle` is the one that came last."""
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def on_message_begin(self) -> None:
         """A head begins; what came in one piece with it may be the body before, and counts for neither."""
         if len(self.pipeline) >= PIPELINED_MAX:
-            self._take_no_more()
+            self._answer_no_more_than(self._unanswered())
             raise TakenEnough
         self._head_is_open = self._head_is_with_the_parser = True
         self._framing_bytes = 0
@@ -186,12 +208,12 @@ class Connection(HttpToolsProtocol):
         """What is not HTTP."""
         del msg
         self._malformed.failed("malformed", "what came over a connection is not HTTP/1.1, and was refused")
-        if self._is_answering():
-            cast("dict[str, Any]", self.cycle.scope)[NOT_HTTP_BEHIND] = True
+        for last in self._unanswered()[-1:]:
+            cast("dict[str, Any]", last.scope)[NOT_HTTP_BEHIND] = True
         self._refuse(400, "malformed-request", "This is not an HTTP/1.1 request.")
 
     def _head_too_slow(self) -> None:
-        if self._is_answering():  # what came behind a request must not be answered before it
+        if self._unanswered():  # what came behind a request must not be answered before it
             self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
         elif not self.transport.is_closing():
             self._refuse(408, "head-too-slow", f"No whole request head arrived within {HEAD_DEADLINE_S:.0f} s.")
@@ -230,16 +252,11 @@ class Connection(HttpToolsProtocol):
         self._deadline = self.loop.call_later(LINGERS_S_MAX, self.transport.close)
         return True
 
-    def _take_no_more(self) -> None:
-        """What was taken is still answered, as the last of this connection."""
-        self._takes_no_more = True
-        self.cycle.keep_alive = False
-
     def _refuse(self, status: int, slug: str, detail: str) -> None:
         """Refuses what comes at this moment, and closes. Whoever waits for another answer must not take this one for it."""
-        if self._is_answering():
-            self._take_no_more()
-        elif self.pipeline or (self._body_is_open and self.cycle.response_started):
+        if whole := self._unanswered():
+            self._answer_no_more_than(whole)
+        elif self._body_is_open and self.cycle.response_started:
             self.transport.close()
         elif not self.transport.is_closing():
             self._write_refusal(status, slug, detail)

@@ -74,14 +74,22 @@ def send_chunks(database: Database, partition: int) -> Iterator[Sequence[RawRow]
     return _chunks(database, _SENDS, (partition, b""))
 
 
-def uneven_streams(database: Database, partition: int, events: int, limit: int) -> Iterator[RawRow]:
-    """Streams whose versions are not 1, 2, 3 … without holes: (stream_id, events, lowest and highest version)."""
-    return _sliced(database, _UNEVEN_STREAMS, partition, events, limit)
+def uneven_streams(database: Database, events: int, limit: int) -> Iterator[RawRow]:
+    """Streams whose versions are not 1, 2, 3 … without holes: (partition, stream_id, events, lowest and highest version)."""
+    return _sliced(database, _UNEVEN_STREAMS, events, limit)
 
 
-def repeated_facts(database: Database, partition: int, events: int, limit: int) -> Iterator[RawRow]:
-    """Facts that a stream has more than once: (fact_key, how often, first position)."""
-    return _sliced(database, _REPEATED_FACTS, partition, events, limit)
+def repeated_facts(database: Database, events: int, limit: int) -> Iterator[RawRow]:
+    """Facts that a stream has more than once: (partition, stream_id, fact_key, how often)."""
+    return _sliced(database, _REPEATED_FACTS, events, limit)
+
+
+def first_position(database: Database, partition: int, stream_id: bytes, fact_key: bytes) -> int | None:
+    """Where a fact stands first in a stream."""
+    with database.reading() as connection:
+        values = (partition, stream_id, fact_key)
+        found: int | None = connection.exec_driver_sql(_text(connection, _FIRST_POSITION), values).scalar()
+    return found
 
 
 def events_elsewhere(database: Database, partitions: int, limit: int) -> list[RawRow]:
@@ -117,13 +125,16 @@ def _chunks(database: Database, statement: str, parameters: tuple[object, ...]) 
                 parameters = (parameters[0], rows[-1][0], *parameters[2:])
 
 
-def _sliced(database: Database, statement: str, partition: int, events: int, limit: int) -> Iterator[RawRow]:
-    """Asks slice by slice of the key, each of a bounded number of events, so that no query runs for minutes."""
+def _sliced(database: Database, statement: str, events: int, limit: int) -> Iterator[RawRow]:
+    """Asks slice by slice of the key, each of a bounded number of events, so that no query runs for minutes.
+
+    All partitions at once: in the index of streams they lie among each other.
+    """
     slices = min(1 + events // EVENTS_PER_SLICE, 65_536)
     bounds = [(65_536 * index // slices).to_bytes(2, "big") for index in range(slices)]
     for lower, upper in zip(bounds, [*bounds[1:], STREAM_IDS_END], strict=True):
         with database.reading() as connection:
-            found = connection.exec_driver_sql(_text(connection, statement), (partition, lower, upper, limit))
+            found = connection.exec_driver_sql(_text(connection, statement), (lower, upper, limit))
             rows = list(found)
         yield from rows
 
@@ -143,19 +154,18 @@ _ELSEWHERE = (
     "SELECT partition, position FROM events WHERE partition < 0 OR partition >= {0}"
     " ORDER BY partition, position LIMIT {0}"
 )
-# The plus keeps SQLite, which knows nothing of how many rows a partition has, from reading and sorting all of them.
 _UNEVEN_STREAMS = (
-    "SELECT stream_id, count(*), min(version), max(version) FROM events"
-    " WHERE +partition = {0} AND stream_id >= {0} AND stream_id < {0} GROUP BY stream_id"
+    "SELECT partition, stream_id, count(*), min(version), max(version) FROM events"
+    " WHERE stream_id >= {0} AND stream_id < {0} GROUP BY stream_id, partition"
     " HAVING min(version) <> 1 OR max(version) <> count(*) OR count(DISTINCT version) <> count(*)"
-    " ORDER BY stream_id LIMIT {0}"
+    " ORDER BY stream_id, partition LIMIT {0}"
 )
 _REPEATED_FACTS = (
-    "SELECT fact_key, count(*), (SELECT min(position) FROM events AS held WHERE held.stream_id = events.stream_id"
-    " AND held.partition = events.partition AND held.fact_key = events.fact_key) FROM events"
-    " WHERE +partition = {0} AND stream_id >= {0} AND stream_id < {0} AND fact_key IS NOT NULL"
-    " GROUP BY stream_id, fact_key, partition HAVING count(*) > 1 ORDER BY stream_id, fact_key LIMIT {0}"
+    "SELECT partition, stream_id, fact_key, count(*) FROM events"
+    " WHERE stream_id >= {0} AND stream_id < {0} AND fact_key IS NOT NULL"
+    " GROUP BY stream_id, partition, fact_key HAVING count(*) > 1 ORDER BY stream_id, partition, fact_key LIMIT {0}"
 )
+_FIRST_POSITION = "SELECT min(position) FROM events WHERE partition = {0} AND stream_id = {0} AND fact_key = {0}"
 _QUARANTINE = (
     "SELECT quarantine_id, receipt FROM quarantine"
     " WHERE partition = {0} AND quarantine_id > {0} ORDER BY quarantine_id LIMIT {0}"

@@ -74,14 +74,14 @@ def verify(
     # Beside the walk, because SQLite goes through the indices with Python's lock released, and PostgreSQL in a process of its own.
     with ThreadPoolExecutor(2, "ledger-verify") as beside:
         damaged = beside.submit(damages, database)
-        keys = [beside.submit(wrong_keys, database, end.partition, end.events) for end in ends]
+        keys = beside.submit(wrong_keys, database, partitions, total)
         for end in ends:
             part = PartitionWalk(end.partition, partitions, genesis_hash(ledger_id, end.partition), content)
             for checked in part.read(database, end.last):
                 if on_progress is not None:
                     on_progress(events + checked, total)
             events += part.events
-            part.finish(database, end.head, noted, keys[end.partition].result)
+            part.finish(database, end.head, noted, keys.result)
             findings += part.findings.listed()
         findings[:0] = damaged.result()
     return Verification(

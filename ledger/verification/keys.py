@@ -1,5 +1,7 @@
-"""Whether the keys of a partition are as we give them: the versions of each stream 1, 2, 3 …, and each fact once."""
+"""Whether the keys are as we give them: the versions of each stream 1, 2, 3 …, and each fact once."""
 
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ledger.store import walk
@@ -14,21 +16,18 @@ class WrongKey(NamedTuple):
     told: str
 
 
-def wrong_keys(database: Database, partition: int, events: int) -> list[WrongKey]:
-    """What is wrong with the keys of a partition of about so many events. Raises SQLAlchemyError where they cannot be read."""
-    streams = walk.uneven_streams(database, partition, events, FINDINGS_PER_PARTITION_MAX)
-    facts = walk.repeated_facts(database, partition, events, FINDINGS_PER_PARTITION_MAX)
-    return [
-        *(
-            WrongKey(
-                None,
-                f"stream {shown(stream)} in partition {partition} has {count} events with versions from {lowest} to {highest},"
-                f" expected 1 to {count} without holes; {RESTORE}",
-            )
-            for stream, count, lowest, highest in streams
-        ),
-        *(
-            WrongKey(first, f"the fact {shown(key)} is stored {count} times, expected once; {RESTORE}")
-            for key, count, first in facts
-        ),
-    ]
+def wrong_keys(database: Database, partitions: int, events: int) -> Mapping[int, Sequence[WrongKey]]:
+    """What is wrong with the keys of about so many events, by partition. Raises SQLAlchemyError where they cannot be read."""
+    found: defaultdict[int, list[WrongKey]] = defaultdict(list)
+    most = FINDINGS_PER_PARTITION_MAX * partitions
+    for partition, stream, count, lowest, highest in walk.uneven_streams(database, events, most):
+        told = (
+            f"stream {shown(stream)} in partition {partition} has {count} events with versions from {lowest} to {highest},"
+            f" expected 1 to {count} without holes; {RESTORE}"
+        )
+        found[partition].append(WrongKey(None, told))
+    for partition, stream, key, count in walk.repeated_facts(database, events, most):
+        first = walk.first_position(database, partition, stream, key)
+        told = f"the fact {shown(key)} is stored {count} times, expected once; {RESTORE}"
+        found[partition].append(WrongKey(first, told))
+    return found

@@ -13,8 +13,8 @@ from ledger.verification.content import Content, hash_of, is_quarantined_as, is_
 from ledger.verification.findings import RESTORE, Findings, NotedHead, shown
 from ledger.verification.keys import WrongKey
 
-WrongKeys = Callable[[], Sequence[WrongKey]]
-"""What `wrong_keys` found; raises what it raised."""
+WrongKeys = Callable[[], Mapping[int, Sequence[WrongKey]]]
+"""What `wrong_keys` found, by partition; raises what it raised."""
 
 
 class PartitionWalk:
@@ -79,7 +79,7 @@ class PartitionWalk:
         try:
             self._compare_head(head)
             self._compare_noted(database, noted)
-            for number, wrong in keys():
+            for number, wrong in keys().get(self._partition, ()):
                 self.findings.add(number, wrong)
             self._check_registers(database)
         except SQLAlchemyError as error:

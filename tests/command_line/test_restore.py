@@ -154,7 +154,7 @@ def test_a_ledger_that_is_served_is_not_replaced(run: Run, url: str, tmp_path: P
         refused = run("restore", "copy.db", LEDGER_DATABASE_URL=url)
 
     assert refused.status == 2
-    assert f"is served by process {server.process.pid} already" in refused.stderr
+    assert f"is held by process {server.process.pid} already" in refused.stderr
     assert count(url) == 2
 
 

@@ -148,7 +148,7 @@ def test_a_server_starts_answers_refuses_a_second_one_and_ends_in_order_on_sigte
     assert answer.status_code == 202
     assert "server" not in answer.headers
     assert (second.returncode, second.stdout) == (2, b"")
-    assert f"is served by process {server.process.pid} already" in second.stderr.decode().splitlines()[-1]
+    assert f"is held by process {server.process.pid} already" in second.stderr.decode().splitlines()[-1]
     assert status == 0
     assert not follower.is_alive()
     assert json.loads(server.log.read_text().splitlines()[-1])["event"].startswith("stopped")
@@ -529,7 +529,7 @@ def test_what_is_open_or_spelled_wrongly_is_warned_of(tmp_path: Path) -> None:
 
 def test_a_ledger_is_claimed_by_one_server_at_a_time(tmp_path: Path) -> None:
     file = tmp_path / "ledger.db"
-    with claimed(file), pytest.raises(LedgerInUse, match=f"{file} is served by process {os.getpid()} already"):
+    with claimed(file), pytest.raises(LedgerInUse, match=f"{file} is held by process {os.getpid()} already"):
         claimed(file).__enter__()
     with claimed(file):
         pass
@@ -545,6 +545,7 @@ def test_a_start_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.Monk
 
     with pytest.raises(SettingRefused, match=told):
         claimed(tmp_path / "ledger.db").__enter__()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_claim_that_was_given_up_while_another_was_made_is_not_taken_for_it(
@@ -615,6 +616,30 @@ def test_a_ledger_is_one_ledger_by_whatever_name(tmp_path: Path) -> None:
     second_name.hardlink_to(file)
     with pytest.raises(SettingRefused, match="second name"):
         claimed(second_name).__enter__()
+
+
+def test_whatever_belongs_to_a_ledger_stands_beside_its_file_and_not_beside_a_link_to_it(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    link = tmp_path / "link.db"
+    link.symlink_to(tmp_path / "data" / "ledger.db")
+    with serving(tmp_path, LEDGER_DATABASE_URL=f"sqlite:///{link}"):
+        made = {each.name for each in (tmp_path / "data").iterdir()}
+        beside_the_link = {each.name for each in tmp_path.glob("*.db*")}
+
+    assert {"ledger.db", "ledger.db.audit", "ledger.db.read-models", "ledger.db.lock"} <= made
+    assert beside_the_link == {"link.db"}
+
+
+def test_a_claim_that_the_file_system_refuses_is_not_taken_for_another_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+
+    with pytest.raises(SettingRefused, match=r"ledger.db.lock cannot be locked \(No locks available\)"):
+        claimed(tmp_path / "ledger.db").__enter__()
 
 
 def test_nothing_is_made_beside_a_file_of_something_else(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_read_models_are_listed_with_nothing_cut_in_two(
     monkeypatch.setenv("COLUMNS", str(columns))
     rebuild = RebuildProgress(570_000, 601_181, 12_345.0, 61.0)
     status = ProjectionStatus(
-        MESSAGE_STATUS, 1, REBUILDING, head, head, 601_181, 12_306.2, 6, rebuild, runner_seen_s=0.1
+        MESSAGE_STATUS, 1, 1, REBUILDING, head, head, 601_181, 12_306.2, 6, rebuild, runner_seen_s=0.1
     )
 
     print_projections([status, status._replace(name=INBOUND_CONVERSATIONS, state=LIVE, lag_seconds=1.0, rebuild=None)])

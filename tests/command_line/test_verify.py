@@ -239,13 +239,16 @@ def test_an_embedded_ledger_that_is_served_is_not_upgraded(run: Run, tmp_path: P
         refused = run("upgrade", LEDGER_DATABASE_URL=url)
 
     assert refused.status == 2
-    assert "is served by process" in refused.stderr
+    assert "is held by process" in refused.stderr
     assert run("upgrade", LEDGER_DATABASE_URL=url).status == 0
 
 
-@pytest.mark.parametrize("end, todo", [("", "restore the log from a backup"), (".audit", "move this audit trail away")])
+@pytest.mark.parametrize(
+    "end, todo, events",
+    [("", "restore the log from a backup", 0), (".audit", "move this audit trail away", len(THREE))],
+)
 def test_a_file_that_cannot_be_opened_any_more_is_a_finding_that_says_what_to_do(
-    run: Run, tmp_path: Path, end: str, todo: str
+    run: Run, tmp_path: Path, end: str, todo: str, events: int
 ) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     record(url, *THREE)
@@ -258,6 +261,7 @@ def test_a_file_that_cannot_be_opened_any_more_is_a_finding_that_says_what_to_do
     assert ended.status == 1
     assert f"the damaged file is {tmp_path}/ledger.db{end}; " in finding["message"]
     assert todo in finding["message"]
+    assert ended.json["events"] == events  # the log is verified without its audit trail
 
 
 def test_damaged_read_models_are_named_by_a_command_and_made_again_by_the_server(run: Run, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from ledger.errors import MalformedQuestion, NotFound
+from ledger.message import Fold
 from ledger.positions import Position
 from ledger.provider import Direction, Status
 from ledger.times import write_time
@@ -194,6 +195,18 @@ def test_after_a_clock_that_was_years_ahead_what_was_known_then_is_in_the_order_
     assert [known_as_of(scene, each) for each in times_us] == [None, "0-2", "0-3", "0-3", "0-3"]
     scene.deliver(outbound("delivery", "msg_1", 4), at_us=ahead_us)
     assert [known_as_of(scene, each) for each in (now_us, time.time_ns() // 1_000 + 1_000_000)] == ["0-3", "0-4"]
+
+
+def test_what_a_very_long_message_was_then_is_put_together_once_and_not_event_by_event(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.deliver(*(outbound("sent", "msg_1", number) for number in range(1, 200)))
+    made: list[int] = []
+    message = Fold.message
+    monkeypatch.setattr(Fold, "message", lambda fold: made.append(fold.event_count) or message(fold))
+
+    assert scene.read_models.status_as_of("msg_1", Position(0, 150)).message.event_count == 150
+    assert made == [150]
 
 
 def test_what_waited_in_quarantine_was_not_known_before_it_was_replayed(scene: Scene) -> None:

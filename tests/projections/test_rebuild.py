@@ -36,6 +36,7 @@ from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_
 from projections.log_batches import Bounds
 from projections.projecting import Projector
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, Rebuild, RebuildProgress
+from projections.rebuild import Ending
 from projections.register import RegisterEntry, locked_entry, register_entry
 from projections.rows import upsert
 from tests import forks
@@ -548,14 +549,14 @@ def test_rebuilds_that_are_claimed_in_two_threads_at_once_are_all_paused_when_th
     earlier = read_models.claim_rebuild(MESSAGE_STATUS)
     earlier.run()
 
-    def is_over(rebuild: Rebuild) -> bool:
+    def ending(rebuild: Rebuild) -> Ending | None:
         """Asked while the rebuilds are looked through: another thread then has time to claim one."""
         if another.ident is None:
             another.start()
             another.join(0.5)
-        return rebuild is earlier
+        return Ending.DONE if rebuild is earlier else None
 
-    monkeypatch.setattr(Rebuild, "is_over", property(is_over, lambda *_: None), raising=False)
+    monkeypatch.setattr(Rebuild, "ending", property(ending, lambda *_: None), raising=False)
     claimed.append(read_models.claim_rebuild(MESSAGE_STATUS))
     another.join()
     read_models.stop()

@@ -255,6 +255,27 @@ def test_a_partition_that_fails_keeps_no_other_from_its_turn(tmp_path: Path, mon
         assert {row[0] for rows in scene.live_rows(MESSAGE_STATUS) for row in rows} == {1, 2}
 
 
+def test_partitions_that_fail_keep_no_other_from_its_turn_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch, failing = Projector.batch, {0, 1, 3}
+
+    def fail_in_some(self: Projector, after: int, bounds: Bounds, up_to: int | None = None) -> Batch:
+        if self.partition in failing:
+            raise StoreUnavailable("a page is damaged")
+        return batch(self, after, bounds, up_to)
+
+    with Scene(f"sqlite:///{tmp_path}/ledger.db", partitions=6) as scene:
+        scene.deliver(*[outbound("sent", f"msg_{number}", 1) for number in range(60)])
+        monkeypatch.setattr(Projector, "batch", fail_in_some)
+        runner = scene.read_models.new_runner()
+        for _ in range(3):
+            with pytest.raises(StoreUnavailable, match="a page is damaged"):
+                runner.pass_once()
+
+        assert {row[0] for rows in scene.live_rows(MESSAGE_STATUS) for row in rows} == {2, 4, 5}
+
+
 def test_what_is_no_event_s_fault_is_no_silent_end_of_a_pass(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     runner = scene.read_models.new_runner()
     runner.pass_once()

@@ -14,7 +14,7 @@ from projections.checkpoints import Generation
 from projections.comparison import Comparison
 from projections.message_status import MESSAGES, encode_message
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, Cancelled, MessageFilters
-from projections.rebuild import Rebuild
+from projections.rebuild import Ending, Rebuild
 from projections.register import register_entry
 from projections.tables import read_models
 from tests.api.running import until
@@ -162,7 +162,7 @@ def test_a_rebuild_after_an_upgrade_that_is_cancelled_is_not_begun_again(
     until(lambda: len(begun) == len(NAMES))
 
     assert [scene.read_models.cancel_rebuild(name) for name in NAMES] == [Cancelled.RUNNING] * 2
-    until(lambda: all(each.was_cancelled for each in begun))
+    until(lambda: all(each.ending is Ending.CANCELLED for each in begun))
     time.sleep(0.2)
     assert len(begun) == len(NAMES)
     assert versions(scene) == [OLDER, OLDER]
