@@ -4,7 +4,7 @@
 Every method may be called from any thread. `docs/INTEGRATING.md` shows a program that uses it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Self, cast
 
@@ -15,7 +15,7 @@ from ledger import clock
 from ledger.entry_reader import EntryReader
 from ledger.errors import MalformedQuestion, NotFound
 from ledger.events import stream_id, stream_key
-from ledger.facts import Item, Outcome, UnreadableDelivery, home_of, partition_of
+from ledger.facts import Item, Outcome, UnreadableDelivery, home_of, partition_of, quarantine_partition
 from ledger.log_entries import Entry, LogEntry, readable
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
 from ledger.message import Fold, Message
@@ -32,6 +32,7 @@ from ledger.store.schema import Identity, open_existing, open_or_create
 
 HISTORY_EVENTS_MAX = 1_000
 QUARANTINE_PAGE = 100
+NO_QUARANTINE_ID = b"\0"
 EVENTS_FOLDED_AT_ONCE = 64
 """A body may have 256 KiB."""
 
@@ -242,8 +243,10 @@ class Ledger:
 
     def quarantined_delivery(self, quarantine_id: str) -> QuarantinedDelivery:
         """One delivery in quarantine; NotFound where there is none."""
+        key = _quarantine_id_bytes(quarantine_id)
+        partition = quarantine_partition(key, self.partitions)
         with self.database.reading() as connection:
-            found = registers.quarantined_delivery(connection, _quarantine_id_bytes(quarantine_id))
+            found = registers.quarantined_delivery(connection, partition, key)
         if found is None:
             raise NotFound(f"nothing is in quarantine under {quarantine_id[:64]!r}")
         return found
@@ -256,15 +259,17 @@ class Ledger:
         """
         reception = Reception(None, partitions=self.partitions, codec=self.codec)
         replayed = 0
-        for delivery in self._waiting_deliveries():
+        for page in self._quarantine_pages():
             replayed_at_us = clock.now_us() if now_us is None else now_us
-            item = reception.read(msgspec.structs.replace(delivery.receipt, replayed_at_us=replayed_at_us))
-            if isinstance(item, UnreadableDelivery):
-                continue
-            self.commit([item])
-            with self.database.writing() as connection:
-                registers.mark_replayed(connection, bytes.fromhex(delivery.quarantine_id), replayed_at_us)
-            replayed += 1
+            readable_now: dict[bytes, Item] = {}
+            for delivery in page:
+                item = reception.read(msgspec.structs.replace(delivery.receipt, replayed_at_us=replayed_at_us))
+                if not isinstance(item, UnreadableDelivery):
+                    readable_now[bytes.fromhex(delivery.quarantine_id)] = item
+            for partition in {item.partition for item in readable_now.values()}:
+                self.commit([item for item in readable_now.values() if item.partition == partition])
+            if readable_now:
+                replayed += self._mark_replayed(readable_now, replayed_at_us)
         with self.database.reading() as connection:
             return replayed, registers.waiting_in_quarantine(connection)
 
@@ -276,11 +281,21 @@ class Ledger:
                 f" with Reception(…, partitions={self.partitions}), and commit those of one partition together"
             )
 
-    def _waiting_deliveries(self) -> Iterator[QuarantinedDelivery]:
+    def _quarantine_pages(self) -> Iterator[list[QuarantinedDelivery]]:
+        """What waits in quarantine and can be tried, some at a time."""
         after = (-1, "")
         while page := self.quarantined(after=after, limit=QUARANTINE_PAGE):
-            yield from (each for each in page if each.replayed_at_us is None and not each.is_damaged)
+            yield [each for each in page if each.replayed_at_us is None and not each.is_damaged]
             after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
+
+    def _mark_replayed(self, quarantine_ids: Iterable[bytes], replayed_at_us: int) -> int:
+        """How many of them nobody else had replayed."""
+        with self.database.writing() as connection:
+            marked = [
+                registers.mark_replayed(connection, quarantine_partition(each, self.partitions), each, replayed_at_us)
+                for each in sorted(quarantine_ids)
+            ]
+        return sum(marked)
 
 
 def _expect_reached(cursor: Cursor, heads: Sequence[Head]) -> None:
@@ -294,7 +309,8 @@ def _expect_reached(cursor: Cursor, heads: Sequence[Head]) -> None:
 
 
 def _quarantine_id_bytes(quarantine_id: str) -> bytes:
+    """The stored form of an id; one that nothing has for what is none."""
     try:
-        return bytes.fromhex(quarantine_id)
+        return bytes.fromhex(quarantine_id) or NO_QUARANTINE_ID
     except ValueError:
-        return b""
+        return NO_QUARANTINE_ID

@@ -13,10 +13,11 @@ def set_version(url: str, to: str) -> None:
 
 
 def to_the_first_schema(url: str) -> None:
-    """What the first version made of the indices of the log."""
+    """What the first version made of the indices."""
     database = Database(url)
     with database.writing() as connection:
         for statement in (
+            "DROP INDEX quarantine_by_time",
             "DROP INDEX events_by_fact",
             "DROP INDEX events_by_stream",
             "CREATE UNIQUE INDEX events_by_stream ON events (stream_id, version, partition)",

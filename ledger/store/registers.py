@@ -1,4 +1,4 @@
-"""The two registers beside the log: the quarantine and the sends. Both are written under the lock of their partition's head."""
+"""The two registers beside the log: the quarantine and the sends. What is new is written under the lock of its partition's head."""
 
 from typing import NamedTuple
 
@@ -30,7 +30,8 @@ class QuarantinedDelivery(NamedTuple):
 def keep_unreadable(connection: Connection, delivery: UnreadableDelivery, *, again: bool = False) -> Quarantined:
     """Keeps an unreadable delivery, or counts one more attempt of one that is kept already.
 
-    `again` says that an earlier try of this very delivery may have been committed without our learning of it.
+    `again` says that an earlier try of this very delivery may have been committed without our learning of it; `attempts` may
+    then count it twice, where it was kept before that.
     """
     this = (quarantine.c.partition == delivery.partition) & (quarantine.c.quarantine_id == delivery.quarantine_id)
     ours = (quarantine.c.received_at_us == delivery.receipt.received_at_us) & (quarantine.c.attempts == 1)
@@ -67,9 +68,10 @@ def quarantined(connection: Connection, *, after: tuple[int, str], limit: int) -
     return [_delivery(row) for row in found]
 
 
-def quarantined_delivery(connection: Connection, quarantine_id: bytes) -> QuarantinedDelivery | None:
+def quarantined_delivery(connection: Connection, partition: int, quarantine_id: bytes) -> QuarantinedDelivery | None:
     """One delivery in quarantine."""
-    row = connection.execute(select(quarantine).where(quarantine.c.quarantine_id == quarantine_id)).one_or_none()
+    this = (quarantine.c.partition == partition) & (quarantine.c.quarantine_id == quarantine_id)
+    row = connection.execute(select(quarantine).where(this)).one_or_none()
     return None if row is None else _delivery(row)
 
 
@@ -79,10 +81,12 @@ def waiting_in_quarantine(connection: Connection, *, received_after_us: int = 0)
     return connection.execute(waiting.where(quarantine.c.received_at_us >= received_after_us)).scalar_one()
 
 
-def mark_replayed(connection: Connection, quarantine_id: bytes, replayed_at_us: int) -> None:
-    """Notes that a delivery in quarantine has become an event."""
-    this = (quarantine.c.quarantine_id == quarantine_id) & quarantine.c.replayed_at_us.is_(None)
-    connection.execute(update(quarantine).where(this).values(replayed_at_us=replayed_at_us))
+def mark_replayed(connection: Connection, partition: int, quarantine_id: bytes, replayed_at_us: int) -> bool:
+    """Notes that a delivery in quarantine has become an event; whether nobody had noted it before."""
+    this = (quarantine.c.partition == partition) & (quarantine.c.quarantine_id == quarantine_id)
+    waiting = this & quarantine.c.replayed_at_us.is_(None)
+    marked = connection.execute(update(quarantine).where(waiting).values(replayed_at_us=replayed_at_us))
+    return marked.rowcount > 0
 
 
 def register_send(connection: Connection, send: Send, *, again: bool = False) -> Registered:

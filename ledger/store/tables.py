@@ -64,6 +64,7 @@ quarantine = Table(
     Column("attempts", Integer, nullable=False),
     Column("receipt", LargeBinary, nullable=False),
     Column("replayed_at_us", BigInteger, nullable=True),
+    Index("quarantine_by_time", "received_at_us", "quarantine_id"),
 )
 """Authentic deliveries that are not readable as a webhook; `receipt` is the encoded Receipt with the exact body."""
 

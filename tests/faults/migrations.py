@@ -26,7 +26,7 @@ def upgrade() -> None:
 """,
     """
 def upgrade() -> None:
-    op.create_index("quarantine_by_time", "quarantine", ["received_at_us"])
+    op.create_index("quarantine_by_note", "quarantine", ["received_at_us"])
     op.drop_index("events_by_stream", "events")
     op.create_index("events_by_stream", "events", ["stream_id", "partition", "version", "fact_key"])
 """,

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from ledger.errors import MalformedQuestion, NotFound
-from ledger.message import Fold
+from ledger.message import Fold, Message
 from ledger.positions import Position
 from ledger.provider import Direction, Status
 from ledger.times import write_time
@@ -203,7 +203,12 @@ def test_what_a_very_long_message_was_then_is_put_together_once_and_not_event_by
     scene.deliver(*(outbound("sent", "msg_1", number) for number in range(1, 200)))
     made: list[int] = []
     message = Fold.message
-    monkeypatch.setattr(Fold, "message", lambda fold: made.append(fold.event_count) or message(fold))
+
+    def counted(fold: Fold) -> Message:
+        made.append(fold.event_count)
+        return message(fold)
+
+    monkeypatch.setattr(Fold, "message", counted)
 
     assert scene.read_models.status_as_of("msg_1", Position(0, 150)).message.event_count == 150
     assert made == [150]

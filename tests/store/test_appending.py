@@ -1,20 +1,22 @@
 """Promises 2 and 4: what a commit stores and answers, for one fact, for many at once, and for what nobody can read."""
 
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import msgspec
 import pytest
+from sqlalchemy import event as events
 
 from ledger.errors import NotFound
-from ledger.facts import Fact, Item, Placed, Quarantined, Registered, Send, UnreadableDelivery, home_of
+from ledger.facts import Fact, Item, Outcome, Placed, Quarantined, Registered, Send, UnreadableDelivery, home_of
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
 from ledger.message import fold
 from ledger.positions import Position
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
-from ledger.store.registers import QuarantinedDelivery
+from ledger.store.registers import QuarantinedDelivery, quarantined
 from ledger.verification import verify
 from tests.builders import (
     NOW_US,
@@ -179,6 +181,34 @@ def test_facts_and_unreadable_deliveries_of_one_commit_are_answered_in_their_ord
         Quarantined(kept.quarantine_id.hex(), kept.reason, is_new=True),
         Placed(Position(0, 2), 2, is_new=True),
     ]
+
+
+def test_a_page_of_the_quarantine_is_read_in_its_order_and_not_sorted(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db") as ledger, ledger.database.reading() as connection:
+        asked: list[str] = []
+        events.listen(connection, "before_cursor_execute", lambda *told: asked.append(told[2]))
+        quarantined(connection, after=(-1, ""), limit=5)
+        plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {asked[0]}", (0, b"", 5, 0)).all()
+
+    assert [row[-1] for row in plan] == ["SEARCH quarantine USING INDEX quarantine_by_time (received_at_us>?)"]
+
+
+def test_of_two_replays_at_once_each_counts_what_it_replayed_itself(
+    ledger: Ledger, store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger.commit([kept_unread(body("message.queued", f"msg_{number}", sequence=1)) for number in range(5)])
+    commit, others = Ledger.commit, list[tuple[int, int]]()
+
+    def commit_after_another(this: Ledger, items: Sequence[Item]) -> list[Outcome]:
+        monkeypatch.undo()
+        with Ledger.open_existing(store_url) as another:
+            others.append(another.replay_quarantine())
+        return commit(this, items)
+
+    monkeypatch.setattr(Ledger, "commit", commit_after_another)
+
+    assert (ledger.replay_quarantine(), others) == ((0, 0), [(5, 0)])
+    assert sum(head.position for head in ledger.heads()) == 5
 
 
 def test_replay_records_what_can_be_read_by_now_and_can_be_repeated(ledger: Ledger) -> None:
