@@ -41,7 +41,6 @@ class UnreadableDelivery(msgspec.Struct, frozen=True, array_like=True, tag=True)
 class Send(msgspec.Struct, frozen=True, array_like=True, tag=True):
     """A request acceptance under its idempotency key; `digest` (32 bytes) tells the same content from other content."""
 
-    idempotency_key: str
     partition: int
     send_id: bytes
     digest: bytes

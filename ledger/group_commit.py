@@ -37,7 +37,7 @@ class GroupCommit:
     """The queue of one partition, on one event loop; one batch is with `commit` at a time."""
 
     def __init__(self, commit: Commit, *, on_commit: Callable[[], None]) -> None:
-        """`on_commit` is called after each commit."""
+        """`on_commit` is called after each commit that made something durable."""
         self._commit = commit
         self._on_commit = on_commit
         self._queue: deque[Waiting] = deque()
@@ -117,6 +117,8 @@ class GroupCommit:
         elif batch:  # a commit of nothing may succeed where no other does
             self._outage.worked()
         self._answer(answers)
+        if batch and failed is None:
+            self._tell_of_commit()
         for proof in proofs:
             if not proof.done():
                 proof.set_result(None) if failed is None else proof.set_exception(failed)
@@ -140,6 +142,8 @@ class GroupCommit:
                 waiting.answer.set_exception(outcome)
             else:
                 waiting.answer.set_result(outcome)
+
+    def _tell_of_commit(self) -> None:
         try:
             self._on_commit()
         except Exception:  # the writer must outlive that as well

@@ -68,7 +68,7 @@ def send_of(accepted: AcceptedRequest, body: bytes, *, partitions: int, now_us: 
     """The entry in the register of idempotency keys. `body` is what `accepted` was read from."""
     send_id = send_id_of(accepted.idempotency_key).bytes
     partition = partition_of(send_id, partitions)
-    return Send(accepted.idempotency_key, partition, send_id, accepted.digest, body, now_us)
+    return Send(partition, send_id, accepted.digest, body, now_us)
 
 
 def send_id_of(idempotency_key: str) -> UUID:

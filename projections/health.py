@@ -14,7 +14,7 @@ from ledger.store import reads
 from ledger.store.database import Database
 from projections.checkpoints import Checkpoint, Generation, checkpoints_of
 from projections.claims import is_running
-from projections.heartbeats import seen_s
+from projections.heartbeats import Seen, last_seen
 from projections.lease import RebuildProgress, progress_of
 from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
@@ -42,8 +42,8 @@ class ProjectionStatus(NamedTuple):
     parked: int
     rebuild: RebuildProgress | None
     """Of one that runs or, where the state is not REBUILDING, that was cut off."""
-    runner_seen_s: float | None
-    """How long ago a runner, in any process, showed that it is alive; None where none ever did."""
+    runner: Seen | None
+    """The runner, in any process, that showed last that it is alive; None where none ever did."""
 
     @property
     def is_cut_off(self) -> bool:
@@ -79,7 +79,7 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
     with rows.reading() as connection:
         registered = register_entry(connection, projection.name)
         at = checkpoints_of(connection, registered.live_generation)
-        runner_seen_s = seen_s(connection, projection.name)
+        runner = last_seen(connection, projection.name)
         built = _built(connection, registered, projection)
     with log.reading() as connection:
         heads = [head.position for head in reads.heads(connection)]
@@ -88,12 +88,11 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
         rebuild = progress_of(registered.rebuild_done, registered.rebuild_total, registered.rebuild_rate)
     elif built is not None:
         rebuild = progress_of(built, sum(heads), 0.0)
-    silent = runner_seen_s is None or runner_seen_s > RUNNER_SILENT_S_MAX
     return ProjectionStatus(
         name=projection.name,
         version=registered.version,
         our_version=projection.version,
-        state=REBUILDING if runs else STOPPED if silent else LIVE,
+        state=REBUILDING if runs else STOPPED if _is_silent(runner) else LIVE,
         position=_written([each.position for each in at]),
         head=_written(heads),
         lag_events=sum(max(head - each.position, 0) for head, each in zip(heads, at, strict=True)),
@@ -107,7 +106,7 @@ def projection_status(rows: Database, log: Database, codec: EventCodec, projecti
         ),
         parked=sum(each.parked for each in at),
         rebuild=rebuild,
-        runner_seen_s=runner_seen_s,
+        runner=runner,
     )
 
 
@@ -118,7 +117,7 @@ def readiness(statuses: Sequence[ProjectionStatus], projecting_error: str | None
     if projecting_error is not None:
         reasons.append(f"projecting fails with {projecting_error}")
     for status in statuses:
-        if status.runner_seen_s is None or status.runner_seen_s > RUNNER_SILENT_S_MAX:
+        if _is_silent(status.runner):
             reasons.append(f"{status.name}: no runner has shown that it is alive for {RUNNER_SILENT_S_MAX:.0f} s")
         if status.lag_seconds > LAG_S_MAX:
             reasons.append(f"{status.name}: {lag_in_words(status.lag_events, status.lag_seconds)}")
@@ -132,6 +131,10 @@ def readiness(statuses: Sequence[ProjectionStatus], projecting_error: str | None
                 f" {status.our_version}: `ledger rebuild {status.name}`"
             )
     return Readiness(reasons, warnings)
+
+
+def _is_silent(runner: Seen | None) -> bool:
+    return runner is None or runner.ago_s > RUNNER_SILENT_S_MAX
 
 
 def lag_in_words(events: int, seconds: float) -> str:

@@ -1,6 +1,7 @@
 """Signs of life of the runners: one row a projection, whoever's runner it is, each by the clock of its own host."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy import Connection
 
@@ -24,12 +25,20 @@ def beat(connection: Connection, projections: Sequence[str], runner: str) -> Non
         run(connection, statement, (projection, runner, now_us()))
 
 
-def seen_s(connection: Connection, projection: str) -> float | None:
-    """How long ago a runner showed that it is alive; None where none ever did."""
+class Seen(NamedTuple):
+    """Which runner showed last that it is alive (`host:process`), and how long ago."""
+
+    runner: str
+    ago_s: float
+
+
+def last_seen(connection: Connection, projection: str) -> Seen | None:
+    """The last sign of life; None where there never was one."""
     place = placeholder_of(connection)
-    found = fetch(connection, f"SELECT seen_us FROM heartbeats WHERE projection = {place}", (projection,))  # noqa: S608 - no value in it
+    found = fetch(connection, f"SELECT runner, seen_us FROM heartbeats WHERE projection = {place}", (projection,))  # noqa: S608 - no value in it
     if not found:
         return None
-    ago_us = now_us() - found[0][0]
+    ((runner, seen_us),) = found
+    ago_us = now_us() - seen_us
     is_clock_ahead = -CLOCKS_APART_US_MAX <= ago_us < 0
-    return 0.0 if is_clock_ahead else abs(ago_us) / SECOND_US
+    return Seen(runner, 0.0 if is_clock_ahead else abs(ago_us) / SECOND_US)

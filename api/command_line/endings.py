@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import typer
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import SQLAlchemyError, StatementError
 
 from api.settings import unknown_settings
 from api.visible import visible
@@ -84,6 +84,8 @@ def line_of(error: Exception) -> str:
     match error:
         case errors.LedgerError():
             return str(error)[:REASON_CHARACTERS_MAX]
+        case StatementError(orig=UnicodeEncodeError() as of_an_argument):
+            return line_of(of_an_argument)
         case SQLAlchemyError():
             return f"LEDGER_DATABASE_URL: the database cannot be used: {said(error)}"
         case UnicodeEncodeError():  # an argument that is no text: Python reads its bytes as halves of surrogate pairs

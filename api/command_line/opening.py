@@ -7,6 +7,7 @@ from pathlib import Path
 
 from api.command_line.terminal import counted, said, to_stderr
 from api.settings import read_database_url
+from ledger.durations import lasting
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.backup import is_backup
@@ -62,8 +63,14 @@ def warn_if_behind(read_models: ReadModels, name: str) -> None:
 def how_far_behind(status: ProjectionStatus) -> str:
     """How far a read model is behind, and whether somebody brings it up to date."""
     told = f"{status.name} is {counted(status.lag_events, 'event')} behind the log"
+    if status.state != STOPPED:
+        return f"{told}, and catches up"
+    if status.runner is None:
+        return f"{told}, and nobody projects: start `ledger serve`"
+    host, _, process = status.runner.runner.rpartition(":")
     return (
-        f"{told}, and nobody projects: start `ledger serve`" if status.state == STOPPED else f"{told}, and catches up"
+        f"{told}, and nobody has projected for {lasting(status.runner.ago_s)}, the last was process {process} on {host}:"
+        " start `ledger serve`, or see whether that process stands still"
     )
 
 

@@ -36,6 +36,10 @@ class BodyTooLarge(errors.SenderMustFix):
     """The body is larger than a webhook can be."""
 
 
+class MethodRefused(errors.SenderMustFix):
+    """Webhooks are delivered with POST."""
+
+
 class EncodingRefused(errors.SenderMustFix):
     """The body is compressed; a signature covers the exact bytes, so they must come as they are."""
 
@@ -93,6 +97,7 @@ KINDS: Mapping[type[Exception], Kind] = {
     LengthWrong: Kind(400, "malformed-request", "Bad Request"),
     RebuildRunning: Kind(409, "rebuild-running", "A rebuild is running"),
     errors.SendConflict: Kind(409, "idempotency-key-reused", "The idempotency key has other content"),
+    MethodRefused: Kind(405, "method-not-allowed", "Method not allowed"),
     BodyTooLarge: Kind(413, "body-too-large", "The body is too large"),
     EncodingRefused: Kind(415, "encoding-refused", "Content-Encoding refused"),
     errors.MalformedSend: Kind(422, "malformed-send", "Not a request acceptance"),
@@ -179,16 +184,20 @@ async def answer_http_exception(request: Request, error: Exception) -> Response:
 
 
 def _headers_of(error: Exception) -> dict[str, str]:
+    headers: dict[str, str] = {}
     match error:
         case errors.TryAgain() | TooManyFailures():
-            return {"Retry-After": str(error.retry_after_s)}
+            headers["Retry-After"] = str(error.retry_after_s)
         case errors.WeMustFix() | StoreDamaged():
-            return {"Retry-After": "60"}
+            headers["Retry-After"] = "60"
         case SQLAlchemyError():
-            return {"Retry-After": "5"}
+            headers["Retry-After"] = "5"
         case Unauthenticated():
-            return {"WWW-Authenticate": 'Bearer realm="ledger"'}
+            headers["WWW-Authenticate"] = 'Bearer realm="ledger"'
+        case MethodRefused():
+            headers["Allow"] = "POST"
         case errors.LedgerError() if not isinstance(error, BODY_IS_NOT_READ):
-            return {}
+            pass
         case _:
-            return {"Connection": "close"}  # as uvicorn does after an error that nobody expected
+            headers["Connection"] = "close"  # as uvicorn does after an error that nobody expected
+    return headers

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.http.bodies import NOT_HTTP_BEHIND, read_body
-from api.http.problems import LengthWrong, kind_of, problem, problem_of
+from api.http.problems import LengthWrong, MethodRefused, kind_of, problem_of
 from api.http.request_ids import REQUEST_ID_HEADER
 from api.http.seldom import Seldom
 from api.service import Service
@@ -37,13 +37,6 @@ class WebhookEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one delivery."""
         request_id = self._service.request_ids.of(scope["headers"])
-        if scope["method"] != "POST":
-            refused = problem(
-                405, "method-not-allowed", "Method not allowed", "Deliver webhooks with POST.", {"Allow": "POST"}
-            )
-            refused.headers["x-request-id"] = request_id.decode("ascii")
-            await refused(scope, receive, send)
-            return
         try:
             status, content = await self._record(scope, receive, request_id)
         except Exception as error:  # noqa: BLE001 - whatever it was, the provider is told to try again
@@ -58,6 +51,8 @@ class WebhookEndpoint:
 
     async def _record(self, scope: Scope, receive: Receive, request_id: bytes) -> tuple[int, bytes]:
         started_s = time.perf_counter()
+        if scope["method"] != "POST":
+            raise MethodRefused("Deliver webhooks with POST.")
         body = await read_body(scope, receive)
         try:
             item = self._service.reception.receive(scope["headers"], body, now_us=self._service.now_us())

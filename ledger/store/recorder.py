@@ -3,9 +3,9 @@
 One recorder is one partition, because the library's notification ids are one sequence: they are our positions.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 from uuid import UUID
 
 from eventsourcing.persistence import (
@@ -26,15 +26,15 @@ from ledger.store.database import Database
 from ledger.store.log import Head, LogRow, insert_events, latest_versions, lock_head
 from ledger.store.tables import events
 
-FIRST_VERSIONS = (0, 1)
-"""Our streams begin at version 1; the library lets an aggregate begin at 0 as well."""
-
 
 class LogRecorder(ApplicationRecorder):
     """One partition of the log. Appending is durable, gapless and in commit order; a version conflict is IntegrityError.
 
     ProgrammingError for a stream that belongs to another partition: nobody would look for it in this one.
     """
+
+    first_versions: ClassVar[Collection[int]] = (1,)
+    """What a stream may begin with. The library would begin one at 0 as well; read models and `ledger verify` count from 1."""
 
     def __init__(self, database: Database, partition: int, partitions: int) -> None:
         self._database = database
@@ -116,7 +116,7 @@ class LogRecorder(ApplicationRecorder):
         rows: list[LogRow] = []
         for each in stored_events:
             stream = stream_bytes(each.originator_id)
-            _expect_next(each, versions.get(stream))
+            self._expect_next(each, versions.get(stream))
             versions[stream] = each.originator_version
             head = Head(head.position + 1, self._hash(head, stream, each))
             rows.append(self._row(head, stream, each))
@@ -128,6 +128,13 @@ class LogRecorder(ApplicationRecorder):
             raise ProgrammingError(
                 f"stream {UUID(bytes=stream)} belongs to partition {home}, and this recorder is of partition"
                 f" {self._partition}: take that of `Ledger.recorder(message_id)`"
+            )
+
+    def _expect_next(self, event: StoredEvent, latest: int | None) -> None:
+        expected = self.first_versions if latest is None else (latest + 1,)
+        if event.originator_version not in expected:
+            raise IntegrityError(
+                f"stream {event.originator_id}: expected version {max(expected)} next, got {event.originator_version}"
             )
 
     def _hash(self, head: Head, stream: bytes, each: StoredEvent) -> bytes:
@@ -157,14 +164,6 @@ def translated_errors() -> Iterator[None]:
         raise OperationalError(str(error.orig)) from error
     except sql_errors.SQLAlchemyError as error:
         raise PersistenceError(type(error).__name__) from error
-
-
-def _expect_next(event: StoredEvent, latest: int | None) -> None:
-    expected = FIRST_VERSIONS if latest is None else (latest + 1,)
-    if event.originator_version not in expected:
-        raise IntegrityError(
-            f"stream {event.originator_id}: expected version {expected[-1]} next, got {event.originator_version}"
-        )
 
 
 def _notification(row: LogRow) -> Notification:

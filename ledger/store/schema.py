@@ -33,9 +33,11 @@ class Identity(NamedTuple):
 def open_or_create(database: Database, partitions: int | None) -> Identity:
     """The identity of the ledger in a database, created there first where the database is empty.
 
-    SchemaMismatch where its schema is too old or too new; SettingRefused where it has another number of partitions, where the
-    database is of something else, and where only the log is missing.
+    SchemaMismatch where its schema is too old or too new; SettingRefused where it has another number of partitions, or is to
+    have one that makes no sense, where the database is of something else, and where only the log is missing.
     """
+    if partitions is not None and not 1 <= partitions <= PARTITIONS_MAX:
+        raise SettingRefused(f"a ledger has 1 to {PARTITIONS_MAX:,} partitions, got {partitions}")
     if database.file is not None:
         expect_nothing_else(database.file)
         expect_no_lost_log(database.file)

@@ -65,7 +65,7 @@ def event_chunks(database: Database, partition: int, last: int) -> Iterator[Sequ
 
 
 def quarantine_chunks(database: Database, partition: int) -> Iterator[Sequence[RawRow]]:
-    """The quarantine of a partition: (quarantine_id, receipt)."""
+    """The quarantine of a partition: (quarantine_id, receipt, received_at_us)."""
     return _chunks(database, _QUARANTINE, (partition, b""))
 
 
@@ -94,9 +94,22 @@ def first_position(database: Database, partition: int, stream_id: bytes, fact_ke
 
 def events_elsewhere(database: Database, partitions: int, limit: int) -> list[RawRow]:
     """Events in a partition that this ledger does not have: (partition, position)."""
+    return _elsewhere(database, "events", "position", partitions, limit)
+
+
+def entries_elsewhere(database: Database, partitions: int, limit: int) -> list[tuple[str, Any]]:
+    """The same of the two registers: (register, id)."""
+    return [
+        (register, row[1])
+        for register, key in (("quarantine", "quarantine_id"), ("sends", "send_id"))
+        for row in _elsewhere(database, register, key, partitions, limit)
+    ]
+
+
+def _elsewhere(database: Database, table: str, key: str, partitions: int, limit: int) -> list[RawRow]:
     with database.reading() as connection:
-        found = connection.exec_driver_sql(_text(connection, _ELSEWHERE), (partitions, limit))
-        return list(found)
+        statement = _text(connection, _ELSEWHERE.format("{0}", table=table, key=key))
+        return list(connection.exec_driver_sql(statement, (partitions, limit)))
 
 
 def _head(connection: Connection, partition: int) -> tuple[int, bytes] | None:
@@ -151,8 +164,7 @@ _EVENTS = (
 _LAST = "SELECT position, hash FROM events WHERE partition = {0} ORDER BY position DESC LIMIT 1"
 _HASH_AT = "SELECT hash FROM events WHERE partition = {0} AND position = {0}"
 _ELSEWHERE = (
-    "SELECT partition, position FROM events WHERE partition < 0 OR partition >= {0}"
-    " ORDER BY partition, position LIMIT {0}"
+    "SELECT partition, {key} FROM {table} WHERE partition < 0 OR partition >= {0} ORDER BY partition, {key} LIMIT {0}"
 )
 _UNEVEN_STREAMS = (
     "SELECT partition, stream_id, count(*), min(version), max(version) FROM events"
@@ -167,7 +179,7 @@ _REPEATED_FACTS = (
 )
 _FIRST_POSITION = "SELECT min(position) FROM events WHERE partition = {0} AND stream_id = {0} AND fact_key = {0}"
 _QUARANTINE = (
-    "SELECT quarantine_id, receipt FROM quarantine"
+    "SELECT quarantine_id, receipt, received_at_us FROM quarantine"
     " WHERE partition = {0} AND quarantine_id > {0} ORDER BY quarantine_id LIMIT {0}"
 )
 _SENDS = "SELECT send_id, digest, body FROM sends WHERE partition = {0} AND send_id > {0} ORDER BY send_id LIMIT {0}"

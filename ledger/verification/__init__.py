@@ -99,6 +99,8 @@ def _in_no_partition(database: Database, partitions: int, noted: Sequence[NotedH
     try:
         for partition, number in walk.events_elsewhere(database, partitions, FINDINGS_PER_PARTITION_MAX):
             yield Finding(Position(partition, number), f"an event {expected}; {RESTORE}")
+        for register, key in walk.entries_elsewhere(database, partitions, FINDINGS_PER_PARTITION_MAX):
+            yield Finding(None, f"{register} {shown(key)} {expected}; {RESTORE}")
     except SQLAlchemyError as error:
         yield Finding(None, cannot_be_read(error))
     for head in noted:

@@ -81,6 +81,11 @@ def is_quarantined_as(quarantine_id: bytes, receipt: bytes) -> bool:
         return False
 
 
+def received_at_us_of(receipt: bytes) -> int:
+    """When a delivery in quarantine came, as its receipt says, which can be read."""
+    return decode_receipt(receipt).received_at_us
+
+
 def is_sent_as(send_id: bytes, digest: bytes, body: bytes) -> bool:
     """Whether a registered send has the idempotency key and the content that it was registered with."""
     try:

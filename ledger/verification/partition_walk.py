@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from ledger.facts import partition_of
+from ledger.facts import partition_of, quarantine_partition
 from ledger.store import walk
 from ledger.store.database import Database
 from ledger.store.driver import said as said_by
 from ledger.store.sqlite import DAMAGED
-from ledger.verification.content import Content, hash_of, is_quarantined_as, is_sent_as
+from ledger.verification.content import Content, hash_of, is_quarantined_as, is_sent_as, received_at_us_of
 from ledger.verification.findings import RESTORE, Findings, NotedHead, shown
 from ledger.verification.keys import WrongKey
 
@@ -121,17 +121,21 @@ class PartitionWalk:
     def _check_registers(self, database: Database) -> None:
         """Each body in quarantine must be the one that its id names; each send the one that its key and digest name."""
         for rows in walk.quarantine_chunks(database, self._partition):
-            for quarantine_id, receipt in rows:
+            for quarantine_id, receipt, received_at_us in rows:
+                what = f"quarantine {shown(quarantine_id)}"
                 if not is_quarantined_as(quarantine_id, receipt):
-                    self.findings.add(
-                        None, f"quarantine {shown(quarantine_id)} holds another body than its id says; {RESTORE}"
-                    )
+                    self.findings.add(None, f"{what} holds another body than its id says; {RESTORE}")
+                elif received_at_us != received_at_us_of(receipt):
+                    self.findings.add(None, f"{what} says of itself that it came at another time; {RESTORE}")
+                elif quarantine_partition(quarantine_id, self._partitions) != self._partition:
+                    self.findings.add(None, f"{what} is in partition {self._partition}, not in its own; {RESTORE}")
         for rows in walk.send_chunks(database, self._partition):
             for send_id, digest, body in rows:
+                what = f"send {shown(send_id)}"
                 if not is_sent_as(send_id, digest, body):
-                    self.findings.add(
-                        None, f"send {shown(send_id)} holds another body than its id and digest say; {RESTORE}"
-                    )
+                    self.findings.add(None, f"{what} holds another body than its id and digest say; {RESTORE}")
+                elif partition_of(send_id, self._partitions) != self._partition:
+                    self.findings.add(None, f"{what} is in partition {self._partition}, not in its own; {RESTORE}")
 
     def _unreadable(self, error: SQLAlchemyError) -> None:
         self._cut_short = True

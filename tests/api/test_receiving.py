@@ -185,6 +185,7 @@ def test_case_20_webhooks_are_delivered_with_post_alone(server: Running, method:
         "status": 405,
         "detail": "Deliver webhooks with POST.",
     }
+    assert 'ledger_webhooks_refused_total{problem="method-not-allowed"}' in server.get("/metrics").text
 
 
 def test_without_signing_at_the_provider_every_delivery_is_taken(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from api.command_line.opening import how_far_behind
 from ledger.ledger import Ledger
 from projections.errors import RebuildPaused
-from projections.health import LIVE
+from projections.health import LIVE, STOPPED
+from projections.heartbeats import Seen
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
 from tests import forks
 from tests.builders import append_unreadable, body
@@ -84,6 +85,17 @@ def test_a_list_from_a_read_model_that_is_behind_says_so_and_a_status_is_from_th
     assert (status.json["status"], status.stderr) == ("failed", "")
     assert [each["status"] for each in ended.json["items"]] == ["accepted"]
     assert ended.stderr == "message-status is 1 event behind the log, and nobody projects: start `ledger serve`\n"
+
+
+def test_who_projected_last_is_named_where_nobody_does_any_more(projected_url: str) -> None:
+    with Ledger.open(projected_url) as ledger, closing(ReadModels.open(ledger)) as read_models:
+        status = read_models.projection_status(MESSAGE_STATUS)
+    status = status._replace(state=STOPPED, lag_events=1, runner=Seen("app-1:4711", 61.0))
+
+    assert how_far_behind(status) == (
+        "message-status is 1 event behind the log, and nobody has projected for 1 min, the last was process 4711 on app-1:"
+        " start `ledger serve`, or see whether that process stands still"
+    )
 
 
 def test_one_that_catches_up_is_not_said_to_be_left_alone(projected_url: str) -> None:

@@ -12,6 +12,7 @@ from api.command_line.projections import COLUMNS, print_projections
 from api.command_line.rebuild import progress_shown
 from api.command_line.terminal import Bar
 from projections.health import LIVE, REBUILDING
+from projections.heartbeats import Seen
 from projections.lease import RebuildProgress
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus
 
@@ -73,7 +74,7 @@ def test_read_models_are_listed_with_nothing_cut_in_two(
     monkeypatch.setenv("COLUMNS", str(columns))
     rebuild = RebuildProgress(570_000, 601_181, 12_345.0, 61.0)
     status = ProjectionStatus(
-        MESSAGE_STATUS, 1, 1, REBUILDING, head, head, 601_181, 12_306.2, 6, rebuild, runner_seen_s=0.1
+        MESSAGE_STATUS, 1, 1, REBUILDING, head, head, 601_181, 12_306.2, 6, rebuild, Seen("host:1", 0.1)
     )
 
     print_projections([status, status._replace(name=INBOUND_CONVERSATIONS, state=LIVE, lag_seconds=1.0, rebuild=None)])

@@ -63,11 +63,13 @@ def test_the_unexpected_is_one_line_and_a_hint_how_to_see_more(
     assert "Traceback" in debugged.stderr
 
 
-@pytest.mark.parametrize("command", ["status", "history", "explain", "conversation"])
+@pytest.mark.parametrize(
+    "command", ["status", "history", "explain", "conversation", "messages --reference", "conversations --number"]
+)
 def test_an_argument_that_is_no_text_is_refused_in_a_line(run: Run, tmp_path: Path, command: str) -> None:
     record(f"sqlite:///{tmp_path}/ledger.db")
 
-    ended = run(command, "msg_\udcff")
+    ended = run(*command.split(), "msg_\udcff")
 
     assert (ended.status, ended.stdout) == (2, "")
     assert ended.stderr == "ledger: 'msg_\\udcff' is not UTF-8 text: copy it again\n"

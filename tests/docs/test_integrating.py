@@ -331,9 +331,12 @@ def test_the_library_code_in_the_text_runs(tmp_path: Path, monkeypatch: pytest.M
     headers = signed_headers(raw, secret=Secret("main", b"my-secret"))
 
     exec(block(PAGE, "library"), {"headers": headers, "body": raw})  # noqa: S102 - our own document
+    headers = signed_headers(b"?", secret=Secret("main", b"my-secret"))
+    exec(block(PAGE, "library"), {"headers": headers, "body": b"?"})  # noqa: S102 - as above
 
     with Ledger.open_existing("sqlite:///ledger.db") as ledger:
         assert ledger.message("msg_1").status is Status.SENT
+        assert [each.receipt.body for each in ledger.quarantined(limit=5)] == [b"?"]
 
 
 def test_the_ledger_can_be_used_as_a_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -315,6 +315,29 @@ def test_whatever_follows_a_commit_fails_for_itself_alone(ledger: Ledger, caplog
     assert told == ["what follows a commit failed; the queue goes on"] * 2
 
 
+def test_who_follows_the_log_is_told_of_what_became_durable_and_of_nothing_else(ledger: Ledger) -> None:
+    fails, told = False, list[str]()
+
+    async def commit(items: Sequence[Item]) -> Sequence[Outcome]:
+        if fails:
+            raise StoreUnavailable("no room")
+        return ledger.commit(items) if items else []
+
+    async def story() -> None:
+        nonlocal fails
+        group = GroupCommit(commit, on_commit=lambda: told.append("a commit"))
+        await group.prove()
+        assert told == []
+        assert placed(await group.submit(fact(queued()))).is_new
+        fails = True
+        with pytest.raises(StoreUnavailable):
+            await group.submit(fact(queued(2)))
+        await group.close()
+
+    asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
+    assert told == ["a commit"]
+
+
 def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody_else_s(
     ledger: Ledger, gate: Gate, monkeypatch: pytest.MonkeyPatch
 ) -> None:

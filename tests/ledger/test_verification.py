@@ -361,6 +361,24 @@ def test_the_registers_hold_what_their_ids_say(ledger: Ledger, tamper: Tamper) -
     ]
 
 
+def test_the_registers_hold_what_they_hold_where_and_when_it_came(ledger: Ledger, tamper: Tamper) -> None:
+    raw = send_body(["msg_1"])
+    ledger.commit([Reception(None, 1).receive([], each, now_us=NOW_US) for each in (b"first", b"second")])
+    ledger.commit([send_of(parse_send(raw), raw, partitions=1, now_us=NOW_US)])
+    first, second = (hashlib.sha256(each).digest()[:16] for each in (b"first", b"second"))
+    tamper("UPDATE quarantine SET received_at_us = 7 WHERE quarantine_id = :first", first=first)
+    tamper("UPDATE quarantine SET partition = 1 WHERE quarantine_id = :second", second=second)
+    tamper("UPDATE sends SET partition = -1")
+
+    send_id = send_of(parse_send(raw), raw, partitions=1, now_us=0).send_id
+    elsewhere = "in a partition that this ledger does not have, expected 0 to 0"
+    assert [finding.message.partition(";")[0] for finding in verify(ledger).findings] == [
+        f"quarantine {first.hex()} says of itself that it came at another time",
+        f"quarantine {second.hex()} {elsewhere}",
+        f"sends {send_id.hex()} {elsewhere}",
+    ]
+
+
 def test_the_same_findings_come_in_the_same_order_every_time(ledger: Ledger, tamper: Tamper) -> None:
     tamper("DELETE FROM events WHERE position IN (3, 7)", "UPDATE events SET version = 77 WHERE position = 5")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from projections import claims, heartbeats
-from projections.heartbeats import CLOCKS_APART_US_MAX, beat, seen_s
+from projections.heartbeats import CLOCKS_APART_US_MAX, beat, last_seen
 from projections.read_models import MESSAGE_STATUS
 from projections.register import register_entry
 from tests.projections.scene import START_US, Scene
@@ -29,7 +29,8 @@ def beat_at(scene: Scene, clock: list[int], at_us: int) -> None:
 def seen_at(scene: Scene, clock: list[int], at_us: int) -> float | None:
     clock[0] = at_us
     with scene.read_models.stores.rows.reading() as connection:
-        return seen_s(connection, MESSAGE_STATUS)
+        seen = last_seen(connection, MESSAGE_STATUS)
+    return None if seen is None else seen.ago_s
 
 
 def test_a_host_whose_clock_is_behind_never_makes_another_look_silent(scene: Scene, clock: list[int]) -> None:

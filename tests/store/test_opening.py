@@ -32,7 +32,7 @@ from ledger.store.database import Database
 from ledger.store.driver import run
 from ledger.store.postgres import TIMEOUTS_MS
 from ledger.store.restore import restore
-from ledger.store.schema import newest_version, upgrade
+from ledger.store.schema import PARTITIONS_MAX, newest_version, upgrade
 from ledger.store.sqlite import SQLITE
 from ledger.store.tables import metadata
 from ledger.verification import verify
@@ -117,6 +117,15 @@ def test_another_number_of_partitions_is_refused(store_url: str) -> None:
     Ledger.open(store_url, partitions=2).close()
     with pytest.raises(SettingRefused, match="LEDGER_PARTITIONS is 3, but this ledger was created with 2"):
         Ledger.open(store_url, partitions=3)
+
+
+@pytest.mark.parametrize("partitions", [0, -1, PARTITIONS_MAX + 1])
+def test_a_number_of_partitions_that_makes_no_sense_makes_no_ledger(tmp_path: Path, partitions: int) -> None:
+    with pytest.raises(SettingRefused, match=f"1 to 1,024 partitions, got {partitions}"):
+        Ledger.open(f"sqlite:///{tmp_path}/ledger.db", partitions=partitions)
+
+    with pytest.raises(SchemaMismatch, match="there is no ledger"):
+        Ledger.open_existing(f"sqlite:///{tmp_path}/ledger.db")
 
 
 def test_of_servers_that_create_a_ledger_at_once_with_other_partitions_one_decides_and_the_others_are_refused(
