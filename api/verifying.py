@@ -10,14 +10,14 @@ import msgspec
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.audit.acts import Act
-from ledger.audit.entries import unreadable
+from ledger.audit.entries import StoredEntry, unreadable
 from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.errors import UnreadableEvent
 from ledger.ledger import Ledger
 from ledger.signatures import Secret
 from ledger.times import write_time
 from ledger.verification import Finding, OnProgress, Verification, verify
-from ledger.verification.findings import NOTED_PREFIX
+from ledger.verification.findings import NOTED_PREFIX, count_of
 from ledger.verification.trail_walk import VerifiedTrail, verify_trail
 
 CLEAN, FINDINGS = "clean", "findings"
@@ -37,6 +37,11 @@ class Verified(NamedTuple):
     def findings(self) -> tuple[Finding, ...]:
         """All of them."""
         return (*self.log.findings, *self.trail.findings)
+
+    @property
+    def unchecked(self) -> int:
+        """How many signatures could not be checked, because their secret was not given."""
+        return sum(self.log.unchecked.values()) + sum(self.log.wrong_secrets.values())
 
     @property
     def heads(self) -> tuple[str, ...]:
@@ -94,28 +99,37 @@ def outcome_of(verified: Verified) -> tuple[str, dict[str, Any]]:
     result = {
         "events": verified.log.events,
         "auditEntries": verified.trail.entries,
-        "findings": len(verified.findings),
+        "findings": count_of(verified.findings),
         "positions": positions[:POSITIONS_KEPT_MAX],
         "heads": list(verified.heads),
         "deep": verified.deep,
     }
     if verified.deep:
-        result |= {"signatures": verified.log.signatures, "unchecked": sum(verified.log.unchecked.values())}
+        result |= {"signatures": verified.log.signatures, "unchecked": verified.unchecked}
     return FINDINGS if verified.findings else CLEAN, result
 
 
 def last_verification(trail: AuditTrail) -> LastVerification | None:
-    """The last verification, from the audit trail; None where there was none. UnreadableEvent where somebody changed it there."""
+    """The last verification, from the audit trail; None where there was none. UnreadableEvent where somebody changed it there.
+
+    A deep one that found something holds until the next deep one: what it alone looks at, another does not clear.
+    """
     entries = trail.entries(AuditQuestion(act=Act.VERIFY.value), limit=LOOKED_AT_MAX)
-    found = next((each for each in entries if each.entry.outcome in {CLEAN, FINDINGS}), None)
-    if found is None:
-        return None
-    entry = found.entry
+    ended = [_verification(each) for each in entries if each.entry.outcome in {CLEAN, FINDINGS}]
+    last = next(iter(ended), None)
+    if last is not None and last.is_clean:
+        deep = next((each for each in ended if each.deep), last)
+        return last if deep.is_clean else deep
+    return last
+
+
+def _verification(stored: StoredEntry) -> LastVerification:
+    entry = stored.entry
     told = {"at_us": entry.at_us, "holder": entry.holder, "way": entry.way, "is_clean": entry.outcome == CLEAN}
     try:
         return msgspec.convert(entry.result | told, LastVerification)
     except msgspec.ValidationError:
-        raise unreadable(found.number) from None
+        raise unreadable(stored.number) from None
 
 
 def known_verification(trail: AuditTrail) -> LastVerification | None:

@@ -20,6 +20,7 @@ from ledger.errors import LedgerError, StoreUnavailable
 from ledger.store.backup import back_up, expect_free
 from ledger.store.place import TRAIL
 from ledger.store.proof import Named, Proof, proved
+from ledger.verification.findings import count_of
 
 NO_BACKUP = (
     "no backup was made; keep the older ones and what is there, and see `ledger verify` and docs/deploy/backup.md"
@@ -69,7 +70,7 @@ def backup(
                 log, trail, file, lambda log_copy, trail_copy: proved(log_copy, trail_copy, named, on_progress)
             )
         made += [file, file.with_name(file.name + TRAIL)]
-        result |= {"heads": proof.heads, "auditHead": proof.audit_head, "findings": len(proof.findings)}
+        result |= {"heads": proof.heads, "auditHead": proof.audit_head, "findings": count_of(proof.findings)}
     if as_json:
         print_json(_as_json(file, proof))
     else:
@@ -88,7 +89,7 @@ def _as_json(file: Path, proof: Proof) -> dict[str, object]:
         "auditFile": str(file.with_name(file.name + TRAIL)),
         "auditHead": proof.audit_head,
         "auditEntries": proof.audit_entries,
-        "findings": len(proof.findings),
+        "findings": count_of(proof.findings),
     }
 
 
@@ -101,7 +102,7 @@ def _print(file: Path, proof: Proof) -> None:
         console.print(said(f"  --head {head}", "bold"), soft_wrap=True)
     read = f"{counted(proof.events, 'event')}, {counted(proof.audit_entries, 'entry', 'entries')} of the audit trail"
     if proof.findings:
-        found = counted(len(proof.findings), "finding")
+        found = counted(count_of(proof.findings), "finding")
         verdict = said(
             f"Both were verified: {found}, so not everything in them is as it was recorded ({read}).", "bold red"
         )

@@ -19,6 +19,7 @@ from ledger.errors import LedgerError, SettingRefused
 from ledger.store.restore import Restored
 from ledger.store.restore import restore as restore_file
 from ledger.verification import NotedHead
+from ledger.verification.findings import count_of
 
 
 def restore(
@@ -58,7 +59,7 @@ def restore(
         restored = restore_file(
             file, target, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"), accepts_findings=accept_findings
         )
-        found = len(restored.findings)
+        found = count_of(restored.findings)
         try:
             note(Act.RESTORE, heads=restored.heads, trailStayed=restored.trail_stayed, findings=found)
         except (LedgerError, SQLAlchemyError) as error:  # it is done all the same
@@ -79,7 +80,7 @@ def _as_json(target: Path, restored: Restored) -> dict[str, object]:
         "auditTrailStayed": restored.trail_stayed,
         "headsBeyond": [_noted(head) for head in restored.beyond],
         "headsOtherwise": [_noted(head) for head in restored.otherwise],
-        "findings": len(restored.findings),
+        "findings": count_of(restored.findings),
         "replacedAnotherLedger": restored.replaced_another,
     }
 
@@ -92,7 +93,7 @@ def _print(target: Path, restored: Restored) -> None:
     console = to_stdout()
     console.print(said(f"{target} is the backup now. It ends at {_ends(restored.heads)}."), soft_wrap=True)
     if restored.findings:
-        told = f"{counted(len(restored.findings), 'finding')} accepted: not everything is as it was recorded."
+        told = f"{counted(count_of(restored.findings), 'finding')} accepted: not everything is as it was recorded."
         console.print(said(told, "bold red"), soft_wrap=True)
     for head in restored.otherwise:
         told = f"The audit trail notes another event at {head.position} ({head.noted_in}): one of the two was written anew."

@@ -22,9 +22,14 @@ from ledger.signatures import Secret
 from ledger.store.driver import said as said_by
 from ledger.store.sqlite import DAMAGED
 from ledger.verification import Finding, OnProgress, Verification
+from ledger.verification.findings import count_of
 from ledger.verification.trail_walk import VerifiedTrail
 
 SECRETS_TOLD_MAX = 5
+NO_TRAIL = (
+    "there was no audit trail beside this ledger, so one begins now: if a server has ever run here, somebody took it away,"
+    " and with it the heads that it had noted (docs/RUNBOOK.md, verify)"
+)
 
 
 def verify(
@@ -54,6 +59,8 @@ def verify(
     that the audit trail notes. Works beside a running server.
     Note the heads that it prints somewhere else, and hand them over the next
     time: whoever can write the database can cut off the log and the trail.
+    Lists and conversations are read models, made from the log: whether they
+    are as it says, `ledger rebuild` tells, and makes them so.
     The audit trail keeps when this was done, and what was found; that of a
     backup stays as it is, to the byte.
 
@@ -75,7 +82,7 @@ def verify(
         print_json(_as_json(found))
     else:
         _print(found, deep=deep, noted_elsewhere=bool(head))
-    if found.findings or found.log.unchecked:
+    if found.findings or found.unchecked:
         raise typer.Exit(SOMETHING_WRONG)
 
 
@@ -87,6 +94,8 @@ def _verified(noted_heads: Sequence[str], *, deep: bool) -> Verified:
                 ledger, trail, noted_heads=noted_heads, deep=deep, secrets=secrets, on_progress=on_progress
             )
         if isinstance(trail, AuditTrail):
+            if trail.is_new:
+                to_stderr().print(said(NO_TRAIL, "yellow"), soft_wrap=True)
             _note(trail, found)
         return found
 
@@ -139,8 +148,10 @@ def _print(found: Verified, *, deep: bool, noted_elsewhere: bool) -> None:
     signatures = f", {counted(log.signatures, 'signature')} checked again" if deep else ""
     read = f"({read}{signatures}, {counted(found.trail.entries, 'entry', 'entries')} of the audit trail)"
     if found.findings:
-        verdict = said(f"{counted(len(found.findings), 'finding')}: not everything is as it was recorded", "bold red")
-    elif log.unchecked:
+        verdict = said(
+            f"{counted(count_of(found.findings), 'finding')}: not everything is as it was recorded", "bold red"
+        )
+    elif found.unchecked:
         verdict = said("Not everything could be checked; what could is as it was recorded", "bold yellow")
     else:
         verdict = said("Everything is as it was recorded", "bold green")
@@ -149,6 +160,8 @@ def _print(found: Verified, *, deep: bool, noted_elsewhere: bool) -> None:
         console.print(said(f"  {finding}"), soft_wrap=True)
     if log.unchecked:
         console.print(said(f"  {_unchecked_in_words(log.unchecked)}", "yellow"), soft_wrap=True)
+    for secret_id, count in log.wrong_secrets.items():
+        console.print(said(f"  {_wrong_secret(secret_id, count)}", "yellow"), soft_wrap=True)
     for remark in found.trail.remarks:
         console.print(said(f"  {remark}", "yellow"), soft_wrap=True)
     if not found.findings and not noted_elsewhere:
@@ -172,6 +185,13 @@ def _unchecked_in_words(unchecked: Mapping[str | None, int]) -> str:
     return f"{counted(sum(unchecked.values()), 'signature')} could not be checked: {'; '.join(told)}"
 
 
+def _wrong_secret(secret_id: str, count: int) -> str:
+    return (
+        f"{counted(count, 'signature')} could not be checked: LEDGER_WEBHOOK_SECRETS has another secret under the id {secret_id}"
+        " than the one that signed; not one fits"
+    )
+
+
 def _as_json(found: Verified) -> dict[str, object]:
     log = found.log
     return {
@@ -179,6 +199,7 @@ def _as_json(found: Verified) -> dict[str, object]:
         "events": log.events,
         "signatures": log.signatures,
         "signaturesUnchecked": [{"secretId": each, "count": count} for each, count in log.unchecked.items()],
+        "secretsThatFitNone": [{"secretId": each, "count": count} for each, count in log.wrong_secrets.items()],
         "heads": log.heads,
         "auditEntries": found.trail.entries,
         "auditHead": found.trail.head,

@@ -16,6 +16,7 @@ from ledger.store.driver import said
 from ledger.store.schema import open_existing
 from ledger.store.sqlite import damages_in
 from ledger.verification import Finding, OnProgress, verify
+from ledger.verification.findings import count_of
 from ledger.verification.trail_walk import VerifiedTrail, verify_trail
 
 NO_TRAIL = VerifiedTrail(0, "", ())
@@ -92,5 +93,5 @@ def _expect_whole(database: Database, named: Path, so: str) -> None:
 def _told(findings: Sequence[Finding], copy: Path, named: Path) -> Iterator[str]:
     if findings:
         first = str(findings[0]).replace(str(copy.absolute()), str(named))
-        more = f", and {len(findings) - 1} more" if len(findings) > 1 else ""
+        more = f", and {count_of(findings) - 1} more" if len(findings) > 1 else ""
         yield f"{named} is not what was recorded: {first}{more}"

@@ -35,7 +35,8 @@ class Verification:
     """What was found. `heads` are to be noted elsewhere (`0-17:HASH`): with them a cut-off tail is found later.
 
     Of deep verification: `signatures` counts those that were checked again, `unchecked` the webhooks whose signature was not,
-    by the id of the secret that was not given; None where none is stored, as where signing was switched off.
+    by the id of the secret that was not given; None where none is stored, as where signing was switched off. `wrong_secrets`
+    have the ids under which another secret was given than the one that signed, with the number of signatures.
     """
 
     partitions: int
@@ -44,6 +45,7 @@ class Verification:
     heads: tuple[str, ...]
     findings: tuple[Finding, ...]
     unchecked: Mapping[str | None, int] = field(default_factory=dict)
+    wrong_secrets: Mapping[str, int] = field(default_factory=dict)
 
 
 def verify(
@@ -89,8 +91,9 @@ def verify(
         events,
         content.signatures if content else 0,
         tuple(_head_to_note(end, ledger_id) for end in ends),
-        (*findings, *_in_no_partition(database, partitions, noted)),
+        (*findings, *(content.wrong_signatures() if content else ()), *_in_no_partition(database, partitions, noted)),
         dict(content.unchecked) if content else {},
+        content.wrong_secrets() if content else {},
     )
 
 

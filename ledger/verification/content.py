@@ -3,8 +3,8 @@
 import hashlib
 import hmac
 import struct
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -13,12 +13,13 @@ from ledger.errors import LedgerError
 from ledger.events import Receipt, RequestAccepted, stream_id
 from ledger.json_values import parse_object
 from ledger.mapper import EventCodec
+from ledger.positions import Position
 from ledger.reception import QUARANTINE_ID_BYTES
 from ledger.sends import parse_send, send_id_of
 from ledger.signatures import Secret
 from ledger.store.registers import decode_receipt
 from ledger.store.walk import RawRow
-from ledger.verification.findings import shown
+from ledger.verification.findings import FINDINGS_PER_PARTITION_MAX, RESTORE, Finding, shown
 from ledger.webhooks import FACT_KEY_BYTES, fact_key
 
 STREAM_ID_BYTES = 16
@@ -32,10 +33,16 @@ class Content:
         self._keys = {secret.id: secret.key for secret in secrets}
         self.signatures = 0
         self.unchecked: Counter[str | None] = Counter()
+        self._fitting: Counter[str] = Counter()
+        self._unfitting: Counter[str] = Counter()
+        self._unfitting_first: defaultdict[str, list[Position]] = defaultdict(list)
 
-    def wrong_with(self, row: RawRow) -> str | None:
-        """What is wrong with an event's content, or None. What the library put has no fact key, and is not ours."""
-        _position, stream, _version, topic, key, state, _hash = row
+    def wrong_with(self, partition: int, row: RawRow) -> str | None:
+        """What is wrong with an event's content, or None. What the library put has no fact key, and is not ours.
+
+        Signatures that do not fit are told in the end, by `wrong_signatures`.
+        """
+        number, stream, _version, topic, key, state, _hash = row
         if key is None:
             return None
         try:
@@ -48,18 +55,37 @@ class Content:
             return f"the body is another fact than the stored key says: expected {made.hex()}, found {shown(key)}"
         if stream_id(event.message_id).bytes != stream:
             return f"the event of message {event.message_id!r} is in the stream of another message"
-        # A request that was handed over is never signed.
-        return None if isinstance(event, RequestAccepted) else self._wrong_with_signature(event.receipt)
+        if not isinstance(event, RequestAccepted):  # a request that was handed over is never signed
+            self._check_signature(Position(partition, number), event.receipt)
+        return None
 
-    def _wrong_with_signature(self, receipt: Receipt) -> str | None:
-        if receipt.digest is None or receipt.timestamp is None or receipt.secret_id not in self._keys:
-            self.unchecked[receipt.secret_id] += 1
-            return None
+    def wrong_secrets(self) -> Mapping[str, int]:
+        """Secrets of which not one signature is, though so many name them: another secret was given under that id."""
+        return {each: count for each, count in self._unfitting.items() if not self._fitting[each]}
+
+    def wrong_signatures(self) -> Iterator[Finding]:
+        """Signatures that do not fit, of secrets that fit others."""
+        for secret_id, count in self._unfitting.items():
+            if self._fitting[secret_id]:
+                first = self._unfitting_first[secret_id]
+                told = f"the stored signature is not that of secret {secret_id!r} over the stored body; {RESTORE}"
+                yield from (Finding(position, told) for position in first)
+                if more := count - len(first):
+                    yield Finding(None, f"{more:,} signatures more are not that of secret {secret_id!r}", more)
+
+    def _check_signature(self, position: Position, receipt: Receipt) -> None:
+        secret_id = receipt.secret_id
+        if secret_id is None or receipt.digest is None or receipt.timestamp is None or secret_id not in self._keys:
+            self.unchecked[secret_id] += 1
+            return
         self.signatures += 1
         signed = receipt.timestamp.encode("ascii", "replace") + b"." + receipt.body
-        if hmac.compare_digest(hmac.digest(self._keys[receipt.secret_id], signed, "sha256"), receipt.digest):
-            return None
-        return f"the stored signature is not that of secret {receipt.secret_id!r} over the stored body"
+        if hmac.compare_digest(hmac.digest(self._keys[secret_id], signed, "sha256"), receipt.digest):
+            self._fitting[secret_id] += 1
+            return
+        self._unfitting[secret_id] += 1
+        if len(self._unfitting_first[secret_id]) < FINDINGS_PER_PARTITION_MAX:
+            self._unfitting_first[secret_id].append(position)
 
 
 def hash_of(previous: bytes, partition: int, row: RawRow) -> bytes | None:

@@ -1,6 +1,7 @@
 """What verification says: findings, and heads to be noted elsewhere."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from ledger.errors import MalformedQuestion
@@ -15,11 +16,13 @@ RESTORE = "compare with a backup (docs/RUNBOOK.md, verify)"
 class Finding:
     """Something that is not as it was recorded: where, what was expected and found, and what to do.
 
-    `position` is None for what has no place in the log: the quarantine and the register of sends.
+    `position` is None for what has no place in the log: the quarantine and the register of sends. `count` is how many it stands
+    for, where there are too many to tell each.
     """
 
     position: Position | None
     message: str
+    count: int = 1
 
     def __str__(self) -> str:
         return self.message if self.position is None else f"{self.position}: {self.message}"
@@ -76,7 +79,13 @@ class Findings:
         """What to tell."""
         if not self._more:
             return self._first
-        return [*self._first, Finding(None, f"partition {self._partition} has {self._more} findings more")]
+        more = f"partition {self._partition} has {self._more:,} findings more"
+        return [*self._first, Finding(None, more, self._more)]
+
+
+def count_of(findings: Iterable[Finding]) -> int:
+    """How many there are, with those that are not told one by one."""
+    return sum(each.count for each in findings)
 
 
 def shown(stored: object) -> str:

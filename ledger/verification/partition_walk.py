@@ -51,7 +51,7 @@ class PartitionWalk:
                 self.findings.add(
                     number, f"the event's stream belongs to partition {home}, where it is looked for; {RESTORE}"
                 )
-            if self._content is not None and (wrong := self._content.wrong_with(row)):
+            if self._content is not None and (wrong := self._content.wrong_with(self._partition, row)):
                 self.findings.add(number, wrong)
         self._number, self._hash = number, previous
 

@@ -118,7 +118,7 @@ class _Walk:
         yield from self.findings[:FINDINGS_PER_PARTITION_MAX]
         more = len(self.findings) - FINDINGS_PER_PARTITION_MAX
         if more > 0:
-            yield Finding(None, f"the audit trail has {more} findings more")
+            yield Finding(None, f"the audit trail has {more:,} findings more", more)
 
 
 def _chunks(database: Database, last: int) -> Iterator[Sequence[Sequence[object]]]:

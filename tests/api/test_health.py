@@ -44,8 +44,8 @@ def test_a_disk_without_room_is_a_reason_even_where_a_small_write_still_succeeds
 
 
 def test_a_verification_with_findings_is_a_warning_until_one_is_clean(fresh: Running) -> None:
-    def noted(outcome: str, findings: int) -> None:
-        counts = {"events": 3, "auditEntries": 0, "findings": findings, "positions": [], "heads": [], "deep": False}
+    def noted(outcome: str, findings: int, *, deep: bool = False) -> None:
+        counts = {"events": 3, "auditEntries": 0, "findings": findings, "positions": [], "heads": [], "deep": deep}
         at_us = 1_732_377_600_000_000 + findings
         fresh.service.trail.append(
             [AuditEntry(at_us, "operator", "command", "verify", None, {}, outcome, counts, None)]
@@ -60,6 +60,20 @@ def test_a_verification_with_findings_is_a_warning_until_one_is_clean(fresh: Run
     until(lambda: warnings() == [told])
     noted("clean", 0)
     until(lambda: warnings() == [])
+
+
+def test_what_a_deep_verification_found_is_not_cleared_by_one_that_does_not_look_at_it(fresh: Running) -> None:
+    def last(outcome: str, *, deep: bool) -> bool:
+        counts = {"events": 3, "auditEntries": 0, "findings": 0, "positions": [], "heads": [], "deep": deep}
+        fresh.service.trail.append([AuditEntry(1, "operator", "command", "verify", None, {}, outcome, counts, None)])
+        clean: bool = fresh.get("/verification").json()["last"]["clean"]
+        return clean
+
+    assert not last("findings", deep=True)
+    assert not last("clean", deep=False)
+    assert last("clean", deep=True)
+    assert not last("findings", deep=False)
+    assert last("clean", deep=False)
 
 
 @pytest.mark.parametrize("result", ["nonsense", "{}", '{"events": "many"}'])

@@ -20,6 +20,7 @@ from ledger.signatures import Secret
 from ledger.store.commit import commit
 from ledger.store.log import Head, LogRow, insert_events, lock_head, next_row
 from ledger.verification import FINDINGS_PER_PARTITION_MAX, Verification, verify
+from ledger.verification.findings import count_of
 from ledger.verification.trail_walk import verify_trail
 from tests.builders import (
     NOW_US,
@@ -262,6 +263,7 @@ def test_findings_are_bounded_and_the_rest_is_counted(ledger: Ledger, tamper: Ta
     verification = verify(ledger)
     assert len(verification.findings) == FINDINGS_PER_PARTITION_MAX + 1
     assert str(verification.findings[-1]) == "partition 0 has 80 findings more"
+    assert count_of(verification.findings) == 100
     assert verification.events == 108
 
 
@@ -317,6 +319,8 @@ def test_stored_bodies_verify_against_their_stored_signatures(ledger: Ledger) ->
 
     verification = verify(ledger, deep=True, secrets=[SECRET])
     assert (verification.signatures, places(verification), verification.unchecked) == (2, ["0-10"], {None: 7})
+    mistaken = verify(ledger, deep=True, secrets=[Secret("main", b"a third one")])
+    assert (mistaken.findings, mistaken.wrong_secrets) == ((), {"main": 2})
     of_somebody_else = verify(ledger, deep=True, secrets=[Secret("of somebody else", b"x")])
     assert (of_somebody_else.findings, of_somebody_else.unchecked) == ((), {None: 7, "main": 2})
 
