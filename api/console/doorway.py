@@ -4,7 +4,7 @@ A page is a plain function from a Visit to an answer. It runs in a thread, becau
 """
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, cast
 from urllib.parse import urlsplit
@@ -22,6 +22,7 @@ from api.console.rendering import query_url, see_other
 from api.console.visit import Console, Visit
 from api.http.bodies import read_body
 from api.http.problems import kind_of
+from api.http.questions import expect_known
 from ledger.errors import LedgerError, NotFound
 from projections.errors import RebuildRunning
 
@@ -55,11 +56,12 @@ Handler = Callable[[Visit], Response] | Callable[[Visit], Awaitable[Response]]
 
 
 class Page(NamedTuple):
-    """A page that is looked at, and what the audit trail calls that."""
+    """A page that is looked at, what the audit trail calls that, and with which parameters it is asked."""
 
     path: str
     handler: Handler
     act: Act
+    asks: Sequence[str] = ()
     scope: Scope = Scope.MASKED
 
 
@@ -169,11 +171,13 @@ async def _witnessed(visit: Visit, way: Page | Action | Door) -> Response:
     caller = NOBODY if isinstance(way, Door) else visit.caller
     asked = {name: visit.request.query_params.get(name) for name in ASKED}
     witness = Witness(visit.service, Way.CONSOLE, way.act, caller, visit.request, asked)
-    return await witness.sees(_expect_scope(visit, way), partial(way.handler, visit))
+    return await witness.sees(_let_ask(visit, way), partial(way.handler, visit))
 
 
-async def _expect_scope(visit: Visit, way: Page | Action | Door) -> None:
+async def _let_ask(visit: Visit, way: Page | Action | Door) -> None:
     if not isinstance(way, Door) and not visit.caller.may(way.scope):
         raise Forbidden(
             f"This needs a key with the scope {way.scope.value!r}; the key {visit.caller.name!r} does not have it."
         )
+    if isinstance(way, Page):
+        expect_known(visit.request, way.asks)

@@ -13,6 +13,7 @@ from ledger.provider import Status
 from ledger.times import write_time
 
 PAGE_MESSAGES = 50
+MESSAGES_ASK = ("status", "code", "reference", "number", "age", "cursor")
 CSV_PAGE_MESSAGES = 1_000
 CSV_MESSAGES_MAX = 10_000
 CSV_COLUMNS = ("messageId", "direction", "status", "number", "externalReference", "failureCode", "updatedAt", "missing")
