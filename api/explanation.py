@@ -33,9 +33,11 @@ from ledger.message import MISSING_SEQUENCES_SHOWN_MAX, Fold, Message, missing_s
 from ledger.positions import Position
 from ledger.provider import Effect, Status
 from projections.failures import failure_code, failure_details, is_code
+from projections.stuck import STUCK_AFTER_S
 
 RETRIES_END_US = (1 + 5 + 15 + 60) * MINUTE_S * SECOND_US
 """Red Cloud's last attempt at a webhook comes 81 minutes after the first."""
+QUOTED_CHARACTERS_MAX = 160
 
 
 class Meaning(NamedTuple):
@@ -251,8 +253,11 @@ def _remarks(known: Known, entries: Sequence[LogEntry]) -> Iterator[str]:
         yield f"Behind: GET /messages, ledger status and lists are without the event at {first} and all after it."
     if missing := missing_sequences(message):
         more = " and more" if len(missing) == MISSING_SEQUENCES_SHOWN_MAX else ""
-        never = "was never read" if known.unreadable else "has never come"
-        yield f"Missing: sequence {listed(missing)}{more} lies between others and {never}."
+        is_one = len(missing) == 1 and not more
+        never = ("was" if is_one else "were") + " never read"
+        if not known.unreadable:
+            never = ("has" if is_one else "have") + " never come"
+        yield f"Missing: sequence {listed(missing)}{more} {'lies' if is_one else 'lie'} between others and {never}."
     yield from contradiction_remarks(message, known.contradictions)
     late = [entry.version for entry in entries if entry.event.receipt.late]
     if late:
@@ -278,22 +283,8 @@ def _next_steps(known: Known, failure: Mapping[str, object] | None, code: str | 
     reference = message.provider_message_ref
     asked = list(contradiction_steps(message, contradictions))
     yield from asked
-    match message.status:
-        case Status.FAILED:
-            yield f"{_told_of_failure(failure, code)}; then correct the cause, and send a new message: this one is over."
-        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if silent_us > RETRIES_END_US and not asked:
-            yield (
-                f"Nothing has come for {_lasting(silent_us)}, and Red Cloud's retries of a webhook end after 81 minutes:"
-                " ask Red Cloud what became of it."
-            )
-        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT if not asked:
-            yield f"Wait: the last word is {_lasting(silent_us)} old, and webhooks may be retried for 81 minutes."
-        case Status.UNKNOWN:
-            yield "Look whether a newer version of this program knows the kind."
-        case Status.DELIVERED | Status.RECEIVED | Status.SUBMITTED | Status.ACCEPTED | Status.SENT:
-            pass
-        case _:
-            assert_never(message.status)
+    if (step := _step_of(message, failure, code, silent_us)) and not (asked and message.status in STUCK_AFTER_S):
+        yield step
     # Else what is missing may be what cannot be read.
     if missing_sequences(message) and not unreadable:
         yield _told_of_missing(silent_us)
@@ -301,6 +292,37 @@ def _next_steps(known: Known, failure: Mapping[str, object] | None, code: str | 
         yield "Ask Red Cloud which of the conflicting reports is true."
     if reference is not None and message.status is not Status.DELIVERED:
         yield f"When you ask Red Cloud, quote its reference {reference.text}."
+
+
+def _step_of(message: Message, failure: Mapping[str, object] | None, code: str | None, silent_us: int) -> str | None:
+    """What its status alone asks for."""
+    match message.status:
+        case Status.FAILED:
+            return (
+                f"{_told_of_failure(failure, code)}; then correct the cause, and send a new message: this one is over."
+            )
+        case Status.SUBMITTED | Status.ACCEPTED | Status.SENT:
+            return _step_while_silent(message.status, silent_us)
+        case Status.UNKNOWN:
+            return "Look whether a newer version of this program knows the kind."
+        case Status.DELIVERED | Status.RECEIVED:
+            return None
+        case _:
+            assert_never(message.status)
+
+
+def _step_while_silent(status: Status, silent_us: int) -> str:
+    if silent_us > RETRIES_END_US:
+        return (
+            f"Nothing has come for {_lasting(silent_us)}, and Red Cloud's retries of a webhook end after 81 minutes:"
+            " ask Red Cloud what became of it."
+        )
+    if silent_us > STUCK_AFTER_S[status] * SECOND_US:
+        return (
+            f"It is stuck: the last word is {_lasting(silent_us)} old. Look whether Red Cloud's deliveries reach this ledger"
+            " (docs/RUNBOOK.md); a webhook may be retried for 81 minutes."
+        )
+    return f"Wait: the last word is {_lasting(silent_us)} old, and webhooks may be retried for 81 minutes."
 
 
 def _told_of_missing(silent_us: int) -> str:
@@ -316,7 +338,10 @@ def _told_of_failure(failure: Mapping[str, object] | None, code: str | None) -> 
         return "Ask Red Cloud why, as it gave no details"
     if code is None or not code.strip():
         return "Read the failure above"
-    return f"Look up the code {code} with Red Cloud" if is_code(code) else f"Ask Red Cloud what it means by “{code}”"
+    if is_code(code):
+        return f"Look up the code {code} with Red Cloud"
+    short = code if len(code) <= QUOTED_CHARACTERS_MAX else f"{code[:QUOTED_CHARACTERS_MAX]} …"
+    return f"Ask Red Cloud what it means by “{short}”"
 
 
 def _lasting(time_us: int) -> str:

@@ -17,7 +17,9 @@ from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
 from ledger.clock import now_us
 from ledger.durations import took
-from ledger.log_entries import UnreadableEntry
+from ledger.events import InboundMessageReceived
+from ledger.json_values import parse_object
+from ledger.log_entries import LogEntry, UnreadableEntry
 from ledger.message import Message, external_reference, missing_sequences
 from ledger.times import write_time
 from projections.failures import is_code
@@ -60,6 +62,7 @@ def _print(explained: Explanation) -> None:
     if explained.meaning.does_not_mean is not None:
         _indented(explained.meaning.does_not_mean)
     _print_whose(message)
+    _print_text(explained.happenings)
     _print_promise(explained)
     _print_happenings(explained.happenings)
     if explained.order is not None:
@@ -93,6 +96,17 @@ def _print_whose(message: Message) -> None:
     for name, value in told:
         if value is not None:
             _indented(f"{name}: {value}")
+
+
+def _print_text(happenings: Sequence[Happening]) -> None:
+    """What a customer wrote."""
+    events = (each.entry.event for each in happenings if isinstance(each.entry, LogEntry))
+    first = next((event for event in events if isinstance(event, InboundMessageReceived)), None)
+    text = None if first is None else parse_object(first.receipt.body).get("body")
+    if isinstance(text, str) and text:
+        _heading("What the customer wrote")
+        for line in text.splitlines():
+            _indented(line)
 
 
 def _print_promise(explained: Explanation) -> None:

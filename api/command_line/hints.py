@@ -53,4 +53,5 @@ def _messages_of_a_send(ledger: Ledger, text: str) -> Iterator[str]:
         return
     ids = [each.message_id for each in accepted.results]
     named = ", ".join(map(quote, ids[:NAMED_MAX])) + (", …" if len(ids) > NAMED_MAX else "")
-    yield f"it is the idempotency key of a request to send {counted(len(ids), 'message')}: {named or 'all were refused'}"
+    key = f"it is the idempotency key of a request to send {counted(len(ids), 'message')}"
+    yield f"{key}: {named}: ledger messages --send {quote(text)}" if ids else f"{key}: all were refused"

@@ -1,20 +1,21 @@
 """`ledger messages` and `ledger conversations`: finding what one has no id of, and what is stuck."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, NamedTuple
 
 import typer
 
 from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
-from api.command_line.opening import opened_read_models, warn_if_behind
+from api.command_line.opening import opened, opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, print_found, print_json, tell_of_more, when_about
 from api.command_line.witnessing import note
 from api.phones import phone_in
 from ledger import clock
 from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
-from ledger.message import external_reference
+from ledger.message import Message, external_reference
 from ledger.provider import Direction, Status
 from ledger.times import read_rfc3339
 from projections.failures import failure_code, failure_details
@@ -73,11 +74,15 @@ def messages(  # noqa: PLR0913 - a parameter is an option
     updated_after: Annotated[str | None, _time("--updated-after", "From then on")] = None,
     updated_before: Annotated[str | None, _time("--updated-before", "Earlier than that")] = None,
     stuck: Annotated[bool, typer.Option("--stuck", help="Only those that should have gone on by now.")] = False,
+    send: Annotated[
+        str | None,
+        typer.Option("--send", metavar="KEY", help="Of that request to send: its idempotency key.", show_default=False),
+    ] = None,
     limit: Limit = LIMIT_DEFAULT,
     cursor: After = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find messages: by reference, phone, status, failure or time; or those stuck.
+    """Find messages: by reference, phone, status, failure, time or request; or those stuck.
 
     Newest update first. Stuck is what has been submitted for 15 minutes, or
     accepted or sent for 90, without another word.
@@ -90,11 +95,15 @@ def messages(  # noqa: PLR0913 - a parameter is an option
 
     $ ledger messages --phone "+1 555 123-4567" --updated-after 2026-11-23T00:00:00Z
 
+    $ ledger messages --send campaign-2026-11 --status failed
+
     $ ledger messages --stuck
 
-    Exit status: 0 listed; 1 with --stuck: there are some; 2 wrong usage or
-    settings.
+    Exit status: 0 listed; 1 with --stuck: there are some, with --send: no such
+    request; 2 wrong usage or settings.
     """
+    if send is not None and (stuck or cursor is not None):
+        raise MalformedQuestion("--send: goes with neither --stuck nor --cursor")
     if stuck and cursor is not None:
         raise MalformedQuestion("--cursor: what is stuck has no further pages; ask for more with --limit")
     filters = MessageFilters(
@@ -110,7 +119,10 @@ def messages(  # noqa: PLR0913 - a parameter is an option
     )
     with opened_read_models() as read_models:
         warn_if_behind(read_models, MESSAGE_STATUS)
-        listed = _stuck(read_models, filters, limit) if stuck else _found(read_models, filters, limit, cursor)
+        if send is not None:
+            listed = _of_a_send(read_models, send, filters, limit)
+        else:
+            listed = _stuck(read_models, filters, limit) if stuck else _found(read_models, filters, limit, cursor)
     asked = {
         "status": status,
         "externalReference": reference,
@@ -122,10 +134,11 @@ def messages(  # noqa: PLR0913 - a parameter is an option
         "updatedAfter": updated_after,
         "updatedBefore": updated_before,
         "stuck": stuck or None,
+        "send": send,
     }
     note(Act.LIST_MESSAGES, asked=asked, items=len(listed.items))
     if as_json:
-        more: JSONObject = {"hasMore": listed.has_more} if stuck else {}
+        more: JSONObject = {"hasMore": listed.has_more} if stuck or send is not None else {}
         print_json({"items": [status_json(each) for each in listed.items], "next": listed.next, **more})
     else:
         print_found(COLUMNS, [_row(each) for each in listed.items], _spared(filters))
@@ -190,13 +203,32 @@ def _stuck(read_models: ReadModels, filters: MessageFilters, limit: int) -> List
     return Listed(found[:limit], has_more=has_more or len(found) > limit)
 
 
+def _of_a_send(read_models: ReadModels, key: str, filters: MessageFilters, limit: int) -> Listed:
+    """The messages of a request to send that the read model has, in the order of its response. NotFound."""
+    if replace(filters, status=None, failure_code=None) != MessageFilters():
+        raise MalformedQuestion("--send: goes with --status and --failure-code alone")
+    with opened() as ledger:
+        _, accepted = ledger.accepted_request(key)
+    now = read_models.current_statuses([each.message_id for each in accepted.results])
+    found = [now[each.message_id] for each in accepted.results if each.message_id in now]
+    if filters.status is not None:
+        found = [each for each in found if each.message.status is filters.status]
+    if filters.failure_code is not None:
+        found = [each for each in found if _code(each.message) == filters.failure_code]
+    return Listed(found[:limit], has_more=len(found) > limit)
+
+
 def _row(found: MessageStatus) -> tuple[object, ...]:
     message = found.message
-    inbound, acceptance, body = message.inbound, message.acceptance, message.failure_body
+    inbound, acceptance = message.inbound, message.acceptance
     phone = inbound.sender if inbound else acceptance.recipient if acceptance else None
-    code = None if body is None else failure_code(failure_details(body))
     reference = external_reference(message)
-    return message.message_id, message.status.value, when_about(message.updated_at_us), reference, phone, code
+    updated = when_about(message.updated_at_us)
+    return message.message_id, message.status.value, updated, reference, phone, _code(message)
+
+
+def _code(message: Message) -> str | None:
+    return None if message.failure_body is None else failure_code(failure_details(message.failure_body))
 
 
 def _spared(filters: MessageFilters) -> tuple[str, ...]:

@@ -31,6 +31,11 @@ class Line(NamedTuple):
     beginning: str | None
     replayed_at_us: int | None
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether the beginning is not all of it."""
+        return self.body_bytes > BEGINNING_BYTES
+
 
 def quarantine_page(visit: Visit) -> Response:
     """What is in quarantine, oldest first."""

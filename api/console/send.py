@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from api.answers import written
+from api.console.listed import code_of
 from api.console.rendering import send_url
 from api.console.visit import Visit
 from api.promise import promise_of
@@ -29,6 +30,7 @@ class Line(NamedTuple):
     recipient: str | None
     answer: str
     status: Status | None
+    failure_code: str | None
     changed_at_us: int | None
     after_us: int | None
 
@@ -97,12 +99,14 @@ def _line(visit: Visit, result: Result, now: Mapping[str, MessageStatus]) -> Lin
     shown = (result.message_id, visit.phone(result.recipient), result.status)
     found = now.get(result.message_id)
     if found is None:
-        return Line(*shown, None, None, None)
+        return Line(*shown, None, None, None, None)
     message = found.message
     promise = promise_of(message, now_us=visit.now_us)
     waits = promise is None or message.status is Status.SUBMITTED
     after_us = None if waits or promise is None else promise.since(message.status_changed_at_us)
-    return Line(*shown, message.status, message.status_changed_at_us, after_us)
+    code = code_of(message)
+    shown_code = None if code is None else visit.said(code)
+    return Line(*shown, message.status, shown_code, message.status_changed_at_us, after_us)
 
 
 def _first(visit: Visit) -> int:

@@ -11,7 +11,7 @@ from api.console.rendering import see_other
 from api.console.sessions import LASTS_S
 from api.console.visit import Visit
 
-WRONG_KEY = "No such key. Check that all of it was copied, and that it has not been replaced."
+WRONG_KEY = "No such key. Check that all of it was copied, and that it has not been replaced, and has not expired."
 CANNOT_READ = (
     "The key {name!r} may hand over sends, but not read. Ask for a key with the scope 'read', or 'masked' for numbers "
     "cut short and texts withheld."

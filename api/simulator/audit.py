@@ -110,8 +110,12 @@ class Delivered:
 class Audit:
     """Reads the histories with as many connections as the deliveries had; ends early when it is refused or stopped."""
 
-    def __init__(self, plan: Plan, server: Server, delivered: Delivered, stop: asyncio.Event) -> None:
+    def __init__(
+        self, plan: Plan, server: Server, delivered: Delivered, stop: asyncio.Event, waits_s: Sequence[float]
+    ) -> None:
+        """`waits_s` are those between attempts to read a history, the last of which is given up."""
         self._plan = plan
+        self._waits_s = waits_s
         self._server = server
         self._delivered = delivered
         self._stop = stop
@@ -182,7 +186,7 @@ class Audit:
     async def _asked(self, path: str) -> Answer | None:
         url = self._server.url(path)
         answer = Answer(None)
-        for wait_s in (0.0, *self._plan.waits_s):
+        for wait_s in (0.0, *self._waits_s):
             if await stopped_within(self._stop, wait_s):
                 self._obstacle = (Verdict.NOT_ASKED, "the audit was stopped")
                 return None

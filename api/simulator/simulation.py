@@ -95,13 +95,13 @@ class _Run:
     async def audit(self) -> Findings:
         """What the ledger holds of all messages; after a stop, of those that a delivery has reached."""
         facts_of = facts_by_message(self._audited_facts())
-        stop = self.stop
+        stop, waits_s = self.stop, self.plan.waits_s
         if stop.is_set():
-            # That stop was for the deliveries; the audit of what they left behind runs to its end.
-            stop = asyncio.Event()
+            # That stop was for the deliveries; the audit of what they left behind runs to its end, but waits for no server.
+            stop, waits_s = asyncio.Event(), ()
             reached = {fact.message_id for fact in self.tally.attempted}
             facts_of = {message_id: facts for message_id, facts in facts_of.items() if message_id in reached}
-        audit = Audit(self.plan, self.server, Delivered(self.tally, self.planned.dropped), stop)
+        audit = Audit(self.plan, self.server, Delivered(self.tally, self.planned.dropped), stop, waits_s)
         async with _reported(self.on_progress, lambda: Progress(AUDITING, audit.checked, len(facts_of))):
             return await audit.findings(facts_of)
 

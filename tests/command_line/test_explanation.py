@@ -129,7 +129,7 @@ def test_holes_conflicts_and_repetitions_are_told(explained: Explained) -> None:
     )
 
     assert found.remarks == (
-        "Missing: sequence 2, 3 lies between others and has never come.",
+        "Missing: sequence 2, 3 lie between others and have never come.",
         "Conflict: Red Cloud claimed sequence 4 as message.sent and as message.failed (code 30008). The first one recorded holds.",
         "Repeated: 1 of the events came with the kind and sequence of one before, in another body. The first one holds.",
     )
@@ -236,6 +236,11 @@ def test_a_message_that_is_under_way_is_waited_for_only_as_long_as_retries_last(
     explained: Explained, hours: int, told: str
 ) -> None:
     assert explained(accepted(), queued(1), hours=hours).next_steps[0].startswith(told)
+
+
+def test_a_message_of_which_nothing_has_come_is_called_stuck_as_soon_as_it_is_counted_so(explained: Explained) -> None:
+    told = "It is stuck: the last word is 1 hour old. Look whether Red Cloud's deliveries reach this ledger (docs/RUNBOOK.md)"
+    assert explained(accepted(), hours=1).next_steps[0].startswith(told)
 
 
 def test_inbound_and_unknown_are_explained_as_what_they_are(explained: Explained) -> None:

@@ -78,8 +78,33 @@ def test_an_idempotency_key_is_told_with_the_messages_of_its_send(run: Run, url:
         raw = send_body(["msg_1", "msg_2", "msg_3", "msg_4"], "order-7")
         ledger.commit([send_of(parse_send(raw), raw, partitions=ledger.partitions, now_us=1)])
 
-    told = "it is the idempotency key of a request to send 4 messages: msg_1, msg_2, msg_3, …"
+    told = "it is the idempotency key of a request to send 4 messages: msg_1, msg_2, msg_3, …: ledger messages --send order-7"
     assert run("explain", "order-7").stderr.endswith(f"; {told}\n")
+
+
+def test_which_messages_of_a_request_failed_and_why(run: Run, url: str) -> None:
+    failed = [
+        body("message.failed", f"msg_{number}", sequence=3, errorCode=code)
+        for number, code in ((2, "30007"), (3, "30008"))
+    ]
+    receive(url, 0, body("message.sent", "msg_1", sequence=2), *failed, body("message.failed", "other", sequence=1))
+    raw = send_body(["msg_1", "msg_3", "msg_2", "msg_4"], "order-7")
+    with Ledger.open(url) as ledger:
+        ledger.commit([send_of(parse_send(raw), raw, partitions=ledger.partitions, now_us=1)])
+
+    def listed(*options: str) -> list[str]:
+        ended = run("messages", "--send", "order-7", *options, "--json")
+        assert ended.status == 0
+        return [each["messageId"] for each in ended.json["items"]]
+
+    assert listed() == ["msg_1", "msg_3", "msg_2"]
+    assert listed("--status", "failed") == ["msg_3", "msg_2"]
+    assert listed("--status", "failed", "--failure-code", "30007") == ["msg_2"]
+    assert listed("--limit", "1") == ["msg_1"]
+    refused = run("messages", "--send", "order-7", "--phone", "+15551234567")
+    unknown = run("messages", "--send", "order-8")
+    assert (refused.status, refused.stderr) == (2, "ledger: --send: goes with --status and --failure-code alone\n")
+    assert (unknown.status, unknown.stdout) == (1, "")
 
 
 def test_what_nothing_is_known_of_is_told_as_that_alone(run: Run, url: str) -> None:

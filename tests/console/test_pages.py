@@ -436,7 +436,8 @@ def test_a_request_shows_what_has_become_of_each_promise(reader: Visitor) -> Non
     words = reader.text("/console/sends/idem_789")
 
     assert "Promised, and what became of it 3 messages" in words
-    for message_id, status in (("msg_sent", "Sent"), ("msg_delivered", "Delivered"), ("msg_failed", "Failed")):
+    now = (("msg_sent", "Sent"), ("msg_delivered", "Delivered"), ("msg_failed", "Failed 30007"))
+    for message_id, status in now:
         assert re.search(rf"{message_id} \{PHONE} QUEUED {status} [0-9]+ \w+ [0-9]+, [0-9:]+ UTC [0-9.]+ s", words)
 
 
