@@ -3,6 +3,7 @@
 Commands read the database directly, so they work beside a running server and without one. One file a command or group.
 """
 
+import os
 import signal
 import sys
 
@@ -12,10 +13,22 @@ INTERRUPTED = 128 + signal.SIGINT
 
 def main() -> None:
     """Runs one command and exits: 0 fine, 1 something is wrong with or not in the data, 2 wrong usage or settings."""
+    _open_what_is_closed()
     try:
         _run()
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+
+
+def _open_what_is_closed() -> None:
+    """Started without one of its streams (`2>&-`), a program would be given its number for the next file that it opens."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # has the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - as long as we run
 
 
 def _say_that_it_begins(arguments: list[str]) -> None:

@@ -70,7 +70,12 @@ def backup(
                 log, trail, file, lambda log_copy, trail_copy: proved(log_copy, trail_copy, named, on_progress)
             )
         made += [file, file.with_name(file.name + TRAIL)]
-        result |= {"heads": proof.heads, "auditHead": proof.audit_head, "findings": count_of(proof.findings)}
+        result |= {
+            "to": str(file.absolute()),
+            "heads": proof.heads,
+            "auditHead": proof.audit_head,
+            "findings": count_of(proof.findings),
+        }
     if as_json:
         print_json(_as_json(file, proof))
     else:

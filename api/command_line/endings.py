@@ -4,6 +4,7 @@ import os
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from errno import EDQUOT, EIO, ENOSPC
 
 import typer
 from sqlalchemy.exc import SQLAlchemyError, StatementError
@@ -35,6 +36,8 @@ STATUS_OF: Mapping[type[Exception], int] = {
 
 def status_of(error: Exception) -> int:
     """The exit status for an error."""
+    if is_of_the_output(error):
+        return WRONG_USAGE
     return next(STATUS_OF[each] for each in type(error).__mro__ if each in STATUS_OF)
 
 
@@ -83,16 +86,26 @@ def line_of(error: Exception) -> str:
     """What an error says, in one line."""
     match error:
         case errors.LedgerError():
-            return str(error)[:REASON_CHARACTERS_MAX]
+            line = str(error)[:REASON_CHARACTERS_MAX]
         case StatementError(orig=UnicodeEncodeError() as of_an_argument):
-            return line_of(of_an_argument)
+            line = line_of(of_an_argument)
         case SQLAlchemyError():
-            return f"LEDGER_DATABASE_URL: the database cannot be used: {said(error)}"
+            line = f"LEDGER_DATABASE_URL: the database cannot be used: {said(error)}"
+        case UnicodeEncodeError() if error.encoding != "utf-8":
+            line = f"what is to be printed cannot be written as {error.encoding}: set PYTHONIOENCODING=utf-8"
         case UnicodeEncodeError():  # an argument that is no text: Python reads its bytes as halves of surrogate pairs
-            return f"{error.object[:80]!r} is not UTF-8 text: copy it again"
+            line = f"{error.object[:80]!r} is not UTF-8 text: copy it again"
+        case OSError() if is_of_the_output(error):
+            line = f"what is to be printed cannot be written: {error.strerror}"
         case _:
             told = (str(error).splitlines() or [""])[0][:200]
-            return (
+            line = (
                 f"something unexpected went wrong: {type(error).__name__}: {told}"
                 " (this should not happen; set LEDGER_LOG_LEVEL=debug to see where)"
             )
+    return line
+
+
+def is_of_the_output(error: Exception) -> bool:
+    """Whether it says that a stream cannot be written, such as one that leads to a file on a full disk."""
+    return isinstance(error, OSError) and error.filename is None and error.errno in {ENOSPC, EDQUOT, EIO}

@@ -57,7 +57,7 @@ def what_to_do_about_damage(file: Path) -> str:
         case end if end == TRAIL:
             todo = "move this audit trail away, and put the backup's in its place (docs/deploy/backup.md), or let a new one begin"
         case _:
-            todo = "keep it, and restore the log from a backup (docs/deploy/backup.md)"
+            todo = "keep it, and restore the log from a backup (docs/deploy/backup.md); where it is no ledger's, name another"
     return f"the damaged file is {file.absolute()}; {todo}"
 
 

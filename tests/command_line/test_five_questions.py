@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ledger.ledger import Ledger
+from ledger.sends import parse_send, send_of
 from projections.read_models import ReadModels
 from tests.builders import acceptances, body, commit_each, send_body
 from tests.command_line.conftest import Run, record
@@ -33,7 +34,9 @@ def ledger_of_the_document(tmp_path: Path, run: Run) -> None:
     """A ledger that holds what the document asks for, and that somebody has asked already."""
     url = f"sqlite:///{tmp_path}/ledger.db"
     with Ledger.open(url) as ledger:
-        commit_each(ledger, acceptances(send_body(["msg_abc123"])))
+        raw = send_body(["msg_abc123"], "campaign-2026-11")
+        ledger.commit([send_of(parse_send(raw), raw, partitions=1, now_us=1)])
+        commit_each(ledger, acceptances(raw))
     record(
         url,
         body("message.failed", "msg_abc123", sequence=3, errorCode="30007"),

@@ -1,6 +1,9 @@
 """What holds for every command: help, wrong usage, the unexpected."""
 
+import errno
 import json
+import subprocess
+import sys
 from pathlib import Path
 from subprocess import PIPE
 
@@ -10,6 +13,8 @@ from api.command_line import endings
 from api.command_line.program import commands
 from api.program_version import program_version
 from ledger.errors import NotFound, SettingRefused, StoreUnavailable, UnreadableEvent
+from ledger.ledger import Ledger
+from ledger.verification import verify
 from tests import forks
 from tests.builders import body
 from tests.command_line.conftest import Run, record
@@ -83,10 +88,36 @@ def test_an_argument_that_is_no_text_is_refused_in_a_line(run: Run, tmp_path: Pa
         (SettingRefused("x"), 2),
         (StoreUnavailable("x"), 2),
         (OSError(), 1),
+        (OSError(errno.ENOSPC, "No space left on device"), 2),
     ],
 )
 def test_an_error_s_family_decides_the_exit_status(error: Exception, status: int) -> None:
     assert endings.status_of(error) == status
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+@pytest.mark.parametrize("arguments", [["status", "msg_2"], ["verify"]])
+def test_a_command_that_is_started_without_one_of_its_streams_ends_as_ever(
+    tmp_path: Path, closed: int, arguments: list[str]
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    record(url, body("message.sent", "msg_1", sequence=1))
+    environment = forks.environment(LEDGER_DATABASE_URL=url)
+
+    ended = subprocess.run(
+        ["/bin/sh", "-c", f'exec "$@" {closed}>&-', "sh", sys.executable, "-m", "api.command_line", *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    told = ended.stdout + ended.stderr
+    assert ended.returncode == (0 if arguments == ["verify"] else 1)
+    assert "unexpected" not in told
+    assert "Traceback" not in told
+    with Ledger.open_existing(url) as ledger:
+        assert verify(ledger).findings == ()
 
 
 BEGIN = "is set, but is no setting and changes nothing: did you mean"
