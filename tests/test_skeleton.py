@@ -18,6 +18,7 @@ CONTRACTS = PYPROJECT["tool"]["importlinter"]["contracts"]
 DOES_IO = {
     *(
         "ledger.audit",
+        "ledger.backups",
         "ledger.clock",
         "ledger.commit_channel",
         "ledger.entry_reader",

@@ -16,10 +16,10 @@ from api.command_line.terminal import AsJson, counted, print_json, progress_bar,
 from api.command_line.witnessing import administering
 from api.interpreter import rare_collections
 from ledger.audit.trail import AuditTrail
+from ledger.backups.backup import back_up, expect_free
+from ledger.backups.proof import Named, Proof, proved
 from ledger.errors import LedgerError, StoreUnavailable
-from ledger.store.backup import back_up, expect_free
 from ledger.store.place import TRAIL
-from ledger.store.proof import Named, Proof, proved
 from ledger.verification.findings import count_of
 
 NO_BACKUP = (

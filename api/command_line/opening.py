@@ -7,10 +7,10 @@ from pathlib import Path
 
 from api.command_line.terminal import counted, said, to_stderr
 from api.settings import read_database_url
+from ledger.backups.backup import is_backup
 from ledger.durations import lasting
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
-from ledger.store.backup import is_backup
 from ledger.store.database import Database, parse_database_url
 from ledger.store.place import expect_no_lost_log
 from ledger.store.schema import open_existing

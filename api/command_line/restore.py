@@ -15,9 +15,9 @@ from api.command_line.terminal import AsJson, counted, print_json, said, to_stde
 from api.command_line.witnessing import note
 from api.one_server import claimed_whatever_it_is
 from api.settings import read_database_url
+from ledger.backups.restore import Restored
+from ledger.backups.restore import restore as restore_file
 from ledger.errors import LedgerError, SettingRefused
-from ledger.store.restore import Restored
-from ledger.store.restore import restore as restore_file
 from ledger.verification import NotedHead
 from ledger.verification.findings import count_of
 

@@ -10,11 +10,11 @@ from random import Random
 
 import pytest
 
+from ledger.backups.backup import UNFINISHED, back_up
+from ledger.backups.proof import Named, proved
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
 from ledger.positions import Cursor
-from ledger.store.backup import UNFINISHED, back_up
-from ledger.store.proof import Named, proved
 from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from tests import forks

@@ -12,9 +12,9 @@ import pytest
 
 from api.one_server import claimed
 from ledger.audit.trail import AuditQuestion, AuditTrail
+from ledger.backups.restore import restore
 from ledger.errors import SettingRefused
 from ledger.ledger import Ledger
-from ledger.store.restore import restore
 from ledger.store.sqlite import SQLITE
 from tests.builders import body, delivered, fact
 from tests.command_line.conftest import Run, record, serving

@@ -22,16 +22,16 @@ from sqlalchemy.exc import DBAPIError
 
 import ledger.store
 from ledger.audit.trail import AuditTrail
+from ledger.backups.backup import back_up
+from ledger.backups.restore import restore
 from ledger.errors import SchemaMismatch, SettingRefused, StoreUnavailable
 from ledger.facts import Placed
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
 from ledger.positions import Position
-from ledger.store.backup import back_up
 from ledger.store.database import Database
 from ledger.store.driver import run
 from ledger.store.postgres import TIMEOUTS_MS
-from ledger.store.restore import restore
 from ledger.store.schema import PARTITIONS_MAX, newest_version, upgrade
 from ledger.store.sqlite import SQLITE
 from ledger.store.tables import metadata

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ledger.audit.trail import AuditTrail
+from ledger.backups.backup import OF_SQLITE, UNFINISHED, to_disk
+from ledger.backups.proof import Named, Proof, proved
 from ledger.errors import SettingRefused, StoreUnavailable
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.store import walk
-from ledger.store.backup import OF_SQLITE, UNFINISHED, to_disk
 from ledger.store.database import Database
 from ledger.store.held_file import WRITE_AHEAD_LOG
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.private_file import make_private
-from ledger.store.proof import Named, Proof, proved
 from ledger.store.schema import VERSION_TABLE, newest_version, open_existing, upgrade
 from ledger.store.sqlite import DAMAGED_FILE, SQLITE, damages_in
 from ledger.verification import Finding, NotedHead
@@ -63,27 +63,62 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
     if backup.exists() and file.exists() and backup.samefile(file):
         raise SettingRefused(f"{backup} is the ledger itself and no backup of it; {UNCHANGED}")
     unfinished, unfinished_trail = (each.with_name(each.name + UNFINISHED) for each in (file, _trail_of(file)))
-    _remove(
-        unfinished, unfinished_trail
-    )  # what one that was killed has left: SQLite would take its write-ahead log for the copy's
+    # What one that was killed has left: SQLite would take its write-ahead log for the copy's.
+    _remove(unfinished, unfinished_trail)
     try:
-        heads, ledger_id, schema = _copied(backup, unfinished)
-        if schema != newest_version():
-            _upgrade(unfinished)
-        _expect_whole_trail(_trail_of(backup), ledger_id)
-        proof = proved(unfinished, _trail_of(backup), Named(backup, _trail_of(backup), UNCHANGED))
-        if not accepts_findings:
-            _expect_no_findings(proof)
-        trail_stays = _is_trail_of(_trail_of(file), ledger_id)
-        beyond, otherwise = _compared(unfinished, _trail_of(file), ledger_id) if trail_stays else ([], [])
-        comes_with_trail = not trail_stays and _trail_of(backup).exists()
-        if comes_with_trail:
+        prepared = _prepared(backup, file, unfinished, accepts_findings=accepts_findings)
+        if prepared.brings_trail:
             _copy(_trail_of(backup), unfinished_trail)
     except BaseException:
         _remove(unfinished, unfinished_trail)
         raise
+    replaces_another = file.exists() and _is_another(file, prepared.ledger_id)
+    aside = _put_aside(file, moment, trail_stays=prepared.trail_stays)
+    if prepared.brings_trail:  # without one, the restored ledger begins a new one
+        unfinished_trail.rename(_trail_of(file))
+    unfinished.rename(file)
+    to_disk(file.parent)
+    return Restored(
+        prepared.heads,
+        aside,
+        prepared.trail_stays,
+        prepared.beyond,
+        prepared.otherwise,
+        prepared.findings,
+        replaces_another,
+    )
+
+
+class _Prepared(NamedTuple):
+    """What will be put in place: a whole ledger, on disk beside the file; and what is known of it."""
+
+    heads: list[str]
+    ledger_id: str
+    findings: tuple[Finding, ...]
+    trail_stays: bool
+    brings_trail: bool
+    beyond: list[NotedHead]
+    otherwise: list[NotedHead]
+
+
+def _prepared(backup: Path, file: Path, copy: Path, *, accepts_findings: bool) -> _Prepared:
+    """Copies a backup, brings it to this program's schema and proves it; nothing that was there is touched."""
+    heads, ledger_id, schema = _copied(backup, copy)
+    if schema != newest_version():
+        _upgrade(copy)
+    _expect_whole_trail(_trail_of(backup), ledger_id)
+    proof = proved(copy, _trail_of(backup), Named(backup, _trail_of(backup), UNCHANGED))
+    if not accepts_findings:
+        _expect_no_findings(proof)
+    trail_stays = _is_trail_of(_trail_of(file), ledger_id)
+    beyond, otherwise = _compared(copy, _trail_of(file), ledger_id) if trail_stays else ([], [])
+    brings_trail = not trail_stays and _trail_of(backup).exists()
+    return _Prepared(heads, ledger_id, proof.findings, trail_stays, brings_trail, beyond, otherwise)
+
+
+def _put_aside(file: Path, moment: str, *, trail_stays: bool) -> Path | None:
+    """Gives what is there its second name, and what belongs to it as well; that name, None where there is nothing."""
     was_there = file.exists()
-    replaces_another = was_there and _is_another(file, ledger_id)
     begun = _begun_aside(file) if was_there else None
     aside = begun or _free_name(file.with_name(f"{file.name}{ASIDE}{moment}"))
     if was_there and begun is None:
@@ -93,13 +128,7 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
     for part in (*OF_SQLITE, *(name + end for name in beside for end in ("", *OF_SQLITE))):
         with suppress(FileNotFoundError):
             file.with_name(file.name + part).rename(aside.with_name(aside.name + part))
-    if comes_with_trail:  # without one, the restored ledger begins a new one
-        unfinished_trail.rename(_trail_of(file))
-    unfinished.rename(file)
-    to_disk(file.parent)
-    return Restored(
-        heads, aside if was_there else None, trail_stays, beyond, otherwise, proof.findings, replaces_another
-    )
+    return aside if was_there else None
 
 
 def _expect_no_findings(proof: Proof) -> None:
