@@ -15,11 +15,11 @@ from api.clock_watch import ClockWatch
 from api.http.request_ids import RequestIds
 from api.metrics import Metrics
 from api.readiness import Readiness
+from api.serving.threads import Threads
+from api.serving.workers import Workers
+from api.serving.writing import Writing, pairs
 from api.settings import Settings
-from api.threads import Threads
 from api.tracing import spans_of
-from api.workers import Workers
-from api.writing import Writing, pairs
 from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditTrail
 from ledger.audit.writer import EntryWriter, until_written

@@ -1,6 +1,6 @@
 """The way from the event loop to who commits, and back: batches and their outcomes as frames on a pair of sockets.
 
-At the other end is a thread of this process, or a process of its own (`api/writer_process.py`), which does not share Python's
+At the other end is a thread of this process, or a process of its own (`api/serving/writer_process.py`), which does not share Python's
 lock with the event loop. Either has one batch of a channel in hand at a time, so an answer belongs to the batch before it.
 Nobody waits for it without end: who commits may be stopped, or have a disk that does not come back.
 """

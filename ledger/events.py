@@ -1,4 +1,4 @@
-"""Step 4 on a webhook's way: a claim becomes a domain event, a fact in the past tense that is never changed again.
+"""Step 5 on a webhook's way: a claim becomes a domain event, a fact in the past tense that is never changed again.
 
 Each class has an explicit topic, the name under which it is stored for ever; renaming a class changes nothing in the log.
 An event carries the typed fields that identify and order it, and the raw body verbatim with what is needed to check its

@@ -1,4 +1,4 @@
-"""Between steps 5 and 8 on a webhook's way: what one commit takes in, and what it answers.
+"""Between steps 2 and 9 on a webhook's way: what one commit takes in, and what it answers.
 
 Three things are made durable: facts (events for the log), authentic deliveries that nobody can read yet, and sends, the
 register of idempotency keys. Pure values, tagged for their way to who commits (`ledger/commit_channel.py`); the store decides

@@ -1,4 +1,4 @@
-"""Step 2 on a webhook's way: raw headers and raw body in, a proof of origin out.
+"""Step 3 on a webhook's way: raw headers and raw body in, a proof of origin out.
 
 Knows the provider's signing rule and nothing of what a body means; it runs before anything is parsed.
 Source: Red Cloud's contract, "Signing": lower-case hex of HMAC_SHA256(secret, timestamp + "." + rawBody).

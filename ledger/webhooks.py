@@ -1,4 +1,4 @@
-"""Step 3 on a webhook's way: a verified body becomes a typed claim, or is unreadable for a stated reason.
+"""Step 4 on a webhook's way: a verified body becomes a typed claim, or is unreadable for a stated reason.
 
 What the provider claims is taken as it stands; what it means for the message is decided later, by the fold.
 Where the contract is silent this is tolerant: a member of an unexpected type is left out of the claim, and stays in the raw body.

@@ -3,9 +3,10 @@
 import resource
 import sys
 
-from api import projector_process, server, service
-from api.bell import Bell
+from api import service
 from api.command_line import demo, main, serve
+from api.serving import projector_process, server
+from api.serving.bell import Bell
 from ledger import commit_channel
 from projections.runner import Runner
 

@@ -14,7 +14,7 @@ from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_json, progress_bar, said, to_stderr, to_stdout
 from api.command_line.witnessing import administering
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 from ledger.audit.trail import AuditTrail
 from ledger.backups.backup import back_up, expect_free
 from ledger.backups.proof import Named, Proof, proved

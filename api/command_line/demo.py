@@ -18,11 +18,11 @@ from api.command_line.endings import FINE, SOMETHING_WRONG
 from api.command_line.sights import Sights, sights
 from api.command_line.terminal import called_as, counted, progress_bar, said, to_stdout
 from api.command_line.witnessing import entry_of
-from api.interpreter import short_turns
 from api.logs import configure_logs
-from api.one_server import claimed
-from api.server import Server, listening, server_of, url_of
 from api.service import Service
+from api.serving.interpreter import short_turns
+from api.serving.one_server import claimed
+from api.serving.server import Server, listening, server_of, url_of
 from api.settings import Settings
 from api.simulator import Plan, Progress, Summary, simulate
 from api.simulator.audit import Verdict

@@ -9,7 +9,7 @@ import typer
 
 from api.command_line.lasting import lasting
 from api.command_line.opening import opened_read_models
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 
 logger = structlog.get_logger("api.project")

@@ -22,7 +22,7 @@ from api.command_line.terminal import (
     when_about,
 )
 from api.command_line.witnessing import administering, note
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 from api.tracing import spans_of, tracing
 from ledger.clock import now_us
 from ledger.durations import SECOND_US, took

@@ -13,7 +13,7 @@ from api.command_line.endings import line_of
 from api.command_line.opening import file_of
 from api.command_line.terminal import AsJson, counted, print_json, said, to_stderr, to_stdout
 from api.command_line.witnessing import note
-from api.one_server import claimed_whatever_it_is
+from api.serving.one_server import claimed_whatever_it_is
 from api.settings import read_database_url
 from ledger.backups.restore import Restored
 from ledger.backups.restore import restore as restore_file

@@ -8,16 +8,16 @@ from api.command_line.lasting import lasting
 from api.command_line.opening import file_of
 from api.command_line.terminal import called_as, to_stderr
 from api.keys import warnings_of
-from api.one_server import claimed
-from api.open_files import raise_open_files
 from api.reloading import reload_on_hangup
-from api.server import listening, run_server, server_of, url_of
 from api.service import Service
+from api.serving.one_server import claimed
+from api.serving.open_files import raise_open_files
+from api.serving.server import listening, run_server, server_of, url_of
+from api.serving.supervisor import tell_that_it_listens
+from api.serving.workers import workers_of
 from api.settings import Settings, read_settings, unknown_settings
-from api.supervisor import tell_that_it_listens
 from api.tracing import tracing
 from api.verifying import verification_warnings
-from api.workers import workers_of
 from ledger.clock import now_us
 from ledger.store.schema import shown
 from projections.setting_aside import set_damaged_aside

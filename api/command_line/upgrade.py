@@ -6,7 +6,7 @@ from api.audit.acts import Act
 from api.command_line.opening import existing_url, file_of
 from api.command_line.terminal import AsJson, print_json, to_stdout
 from api.command_line.witnessing import administering
-from api.one_server import claimed_whatever_it_is
+from api.serving.one_server import claimed_whatever_it_is
 from ledger.store.database import Database
 from ledger.store.schema import upgrade as upgrade_schema
 

@@ -12,7 +12,7 @@ from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened
 from api.command_line.terminal import AsJson, counted, print_json, progress_bar, said, to_stderr, to_stdout
 from api.command_line.witnessing import entry_of
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 from api.settings import read_settings
 from api.verifying import Verified, outcome_of, verify_everything
 from ledger.audit.trail import AuditTrail

@@ -13,7 +13,7 @@ from api.access import Forbidden, TooManyFailures, Unauthenticated
 from api.http.found import NotFoundYet
 from api.http.responses import FOR_THE_CALLER
 from api.http.seldom import Seldom
-from api.projector_process import ProjectorSilent
+from api.serving.projector_process import ProjectorSilent
 from ledger import errors
 from ledger.store.damage import StoreDamaged
 from projections.errors import RebuildRunning

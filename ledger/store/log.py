@@ -1,4 +1,4 @@
-"""Step 8 on a webhook's way, the last before the answer: the append.
+"""Step 9 on a webhook's way, the last before the answer: the append.
 
 An append locks the head row of its partition. Under that lock it finds the facts that the log already holds and the next
 version of each stream, numbers the new events head+1, head+2 … without holes, chains their hashes, inserts them and moves

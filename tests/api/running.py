@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 
 from api.access import ApiKey, Scope, sha256_of
-from api.server import listening, run_server, server_of, url_of
 from api.service import ASKING_AT_ONCE_MAX, Service
+from api.serving.server import listening, run_server, server_of, url_of
 from api.settings import Settings
 from ledger.signatures import Secret
 from tests.api.wire import Wire

@@ -140,7 +140,7 @@ def _admin(client: httpx2.Client) -> str:
 def test_a_delivery_that_a_drained_server_cannot_wait_for_is_asked_to_come_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.server.DRAIN_S", 0.2)
+    monkeypatch.setattr("api.serving.server.DRAIN_S", 0.2)
     with running(settings_at(tmp_path)) as server:
         wire = server.wire().send(patient(b"{}"))
         assert wire.answer().status == 100

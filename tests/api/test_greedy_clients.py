@@ -122,7 +122,7 @@ def test_what_is_not_http_leaves_a_line_now_and_then(server: Running, caplog: py
 
 
 def test_a_reader_that_stands_still_loses_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.server.UNREAD_MS_MAX", 500)
+    monkeypatch.setattr("api.serving.server.UNREAD_MS_MAX", 500)
     with running(settings_at(tmp_path)) as server:
         deliver_large(server)
         with never_read(server, "/feed/stream"):

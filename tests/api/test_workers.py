@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from api import worker_process
-from api.worker_process import Told, WorkerProcess
-from api.workers import workers_of
+from api.serving import worker_process
+from api.serving.worker_process import Told, WorkerProcess
+from api.serving.workers import workers_of
 from ledger.errors import StoreUnavailable
 
 

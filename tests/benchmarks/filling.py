@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from itertools import islice
 from multiprocessing import get_context, parent_process
 
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 from ledger.facts import Item
 from ledger.ledger import Ledger
 from projections.inbound_conversations import InboundConversationsProjection

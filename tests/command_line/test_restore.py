@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from api.one_server import claimed
+from api.serving.one_server import claimed
 from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.backups.restore import restore
 from ledger.errors import SettingRefused

@@ -22,8 +22,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from api.one_server import claimed, refuse_network_file_system
-from api.server import DRAIN_S, listening
+from api.serving.one_server import claimed, refuse_network_file_system
+from api.serving.server import DRAIN_S, listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.place import READ_MODELS, TRAIL
@@ -540,7 +540,7 @@ def test_a_start_on_a_full_disk_says_so(tmp_path: Path, monkeypatch: pytest.Monk
     def full(_descriptor: int, _content: bytes) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("api.one_server.os.write", full)
+    monkeypatch.setattr("api.serving.one_server.os.write", full)
     told = r"ledger.db.lock cannot be written \(No space left on device\): make room on that disk"
 
     with pytest.raises(SettingRefused, match=told):

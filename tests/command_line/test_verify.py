@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from sqlalchemy import text
 
-from api.one_server import claimed
+from api.serving.one_server import claimed
 from ledger.ledger import Ledger
 from ledger.store.database import Database
 from projections.read_models import MESSAGE_STATUS

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from api.access import ApiKey, Scope, sha256_of
-from api.server import listening, server_of, url_of
 from api.service import Service
+from api.serving.server import listening, server_of, url_of
 from api.settings import Settings
 from api.simulator import Plan, Summary, simulate
 from api.simulator.audit import Verdict

@@ -9,7 +9,7 @@ import sys
 
 import uvicorn
 
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 
 
 def main() -> None:

@@ -6,8 +6,8 @@ import sys
 from starlette.types import ASGIApp
 
 from api.app import app_of
-from api.interpreter import SWITCH_INTERVAL_S
 from api.service import Service
+from api.serving.interpreter import SWITCH_INTERVAL_S
 from api.settings import read_settings
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from sqlalchemy import make_url
 
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 from ledger.ledger import Ledger
 from ledger.verification import verify
 from projections.read_models import MESSAGE_STATUS

@@ -3,7 +3,7 @@
 import json
 import time
 
-from api.interpreter import rare_collections
+from api.serving.interpreter import rare_collections
 from ledger.ledger import Ledger
 from ledger.store.database import Database
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels

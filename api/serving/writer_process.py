@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
-from api.bell import Bell
-from api.interpreter import rare_collections, short_turns
-from api.worker_process import READY, Told, WorkerProcess
-from api.writing import Writing
+from api.serving.bell import Bell
+from api.serving.interpreter import rare_collections, short_turns
+from api.serving.worker_process import READY, Told, WorkerProcess
+from api.serving.writing import Writing
 from ledger.errors import StoreUnavailable
 from ledger.ledger import Ledger
 

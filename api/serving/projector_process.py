@@ -7,10 +7,10 @@ from functools import partial
 from multiprocessing.connection import Connection
 from threading import Lock, Thread
 
-from api.bell import Bell
-from api.interpreter import rare_collections, short_turns
+from api.serving.bell import Bell
+from api.serving.interpreter import rare_collections, short_turns
+from api.serving.worker_process import READY, Told, WorkerProcess
 from api.tracing import spans_of, tracing
-from api.worker_process import READY, Told, WorkerProcess
 from ledger.errors import LedgerError, StoreUnavailable, TryAgain
 from ledger.ledger import Ledger
 from projections.read_models import ReadModels

@@ -6,10 +6,10 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from api.bell import Bell
-from api.projector_process import ProjectorProcess
-from api.worker_process import THE_SERVERS_OWN
-from api.writer_process import WriterProcess
+from api.serving.bell import Bell
+from api.serving.projector_process import ProjectorProcess
+from api.serving.worker_process import THE_SERVERS_OWN
+from api.serving.writer_process import WriterProcess
 
 
 class Workers:

@@ -14,10 +14,10 @@ from starlette.types import ASGIApp
 
 from api.app import app_of
 from api.http.connection import Connection
-from api.interpreter import rare_collections, short_turns
-from api.open_files import OpenFiles
 from api.service import Service
-from api.workers import Workers
+from api.serving.interpreter import rare_collections, short_turns
+from api.serving.open_files import OpenFiles
+from api.serving.workers import Workers
 from ledger.errors import SettingRefused, StoreUnavailable
 
 BACKLOG = 2_048

@@ -1,4 +1,4 @@
-"""Who commits: threads of this process, or those of a process of its own (`api/writer_process.py`)."""
+"""Who commits: threads of this process, or those of a process of its own (`api/serving/writer_process.py`)."""
 
 import logging
 import socket
