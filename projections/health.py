@@ -156,7 +156,7 @@ def _waiting_s(log: Database, codec: EventCodec, partition: int, at: Checkpoint)
     """How long ago the first event that is not projected yet was recorded."""
     for event in batch_after(log, partition, at.position, FIRST_WAITING).events:
         try:
-            recorded_at_us = codec.decode(event[3], event[4]).receipt.recorded_at_us
+            recorded_at_us = codec.decode(event.topic, event.state).receipt.recorded_at_us
         except UnreadableEvent:
             return 0.0  # it will be parked at once
         return round(max((now_us() - recorded_at_us) / SECOND_US, 0.0), 3)

@@ -173,15 +173,15 @@ class InboundConversationsProjection:
         rows: list[Row] = []
         begun: set[bytes] = set()
         for event in batch.events:
-            if event[3] != InboundMessageReceived.TOPIC or event[1] in begun:
+            if event.topic != InboundMessageReceived.TOPIC or event.stream_id in begun:
                 continue
-            begun.add(event[1])
-            if event[2] == 1 or not _has_direction(sources, batch.partition, event):
+            begun.add(event.stream_id)
+            if event.version == 1 or not _has_direction(sources, batch.partition, event):
                 self._create(sources, batch.partition, event, rows)
         return rows
 
     def _create(self, sources: Sources, partition: int, event: Event, rows: list[Row]) -> None:
-        created = sources.codec.decode(event[3], event[4])
+        created = sources.codec.decode(event.topic, event.state)
         if not isinstance(created, InboundMessageReceived) or created.conversation_id is None:
             return
         receipt = created.receipt
@@ -194,9 +194,9 @@ class InboundConversationsProjection:
             receipt.received_at_us,
             receipt.body,
         )
-        place = place_of(entry, partition, event[0])
+        place = place_of(entry, partition, event.position)
         key = conversation_key(entry.conversation_id)
-        rows.append((partition, event[1], event[0], created.message_id, key, place.time_us, encode(entry)))
+        rows.append((partition, event.stream_id, event.position, created.message_id, key, place.time_us, encode(entry)))
 
     def write(self, connection: Connection, generation: Generation, changed: list[Row]) -> None:
         """Adds the messages, and joins what they say to what is known of their conversations."""
@@ -302,7 +302,7 @@ def _has_direction(sources: Sources, partition: int, event: Event) -> bool:
     """Whether the message had a direction before this event: then the event creates nothing."""
     message = Fold()
     with reading_log(sources.log) as connection:
-        for row in between(connection, partition, event[1], 0, event[2]):
+        for row in between(connection, partition, event.stream_id, 0, event.version):
             message.add(sources.codec.decode(row.topic, bytes(row.state)))
             if message.direction is not None:
                 return True

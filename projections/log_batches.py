@@ -1,4 +1,4 @@
-"""Bounded batches of the log, as plain tuples: an object for each row would be most of what a rebuild costs."""
+"""Bounded batches of the log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ LIVE = Bounds(LIVE_EVENTS_MAX, LIVE_BYTES_MAX)
 
 
 class Event(NamedTuple):
-    """What a row of the log has, in the order of the columns; batches hold plain tuples of this shape."""
+    """What a row of the log has, in the order of the columns. A tuple: whoever folds many takes it apart as one."""
 
     position: int
     stream_id: bytes
@@ -48,12 +48,12 @@ class Batch(NamedTuple):
     @property
     def last(self) -> int:
         """The position of the last event."""
-        return self.events[-1][0] if self.events else self.after
+        return self.events[-1].position if self.events else self.after
 
     @property
     def last_hash(self) -> bytes:
         """The log's hash at the last event."""
-        return self.events[-1][5]
+        return self.events[-1].hash
 
     def halves(self) -> tuple["Batch", "Batch"]:
         """The same events as two batches."""
@@ -88,8 +88,8 @@ def batch_after(log: Database, partition: int, position: int, bounds: Bounds, up
         # Few rows first, then more: what one fetch brings is held in memory whole, and a body may have 256 KiB.
         while room_bytes > 0 and len(events) < most:
             wanted = min(wanted, most - len(events))
-            some = _some(connection, partition, events[-1][0] if events else position, wanted)
-            room_bytes -= sum([len(event[4]) for event in some])
+            some = _some(connection, partition, events[-1].position if events else position, wanted)
+            room_bytes -= sum([len(event.state) for event in some])
             events.extend(some)
             if len(some) < wanted:
                 break
@@ -100,4 +100,4 @@ def batch_after(log: Database, partition: int, position: int, bounds: Bounds, up
 def _some(connection: Connection, partition: int, position: int, limit: int) -> list[Event]:
     place = placeholder_of(connection)
     statement = f"SELECT {_COLUMNS} FROM events WHERE partition = {place} AND position > {place} ORDER BY position LIMIT {place}"  # noqa: S608 - no value in it
-    return fetch(connection, statement, (partition, position, limit))  # type: ignore[return-value]
+    return list(map(Event._make, fetch(connection, statement, (partition, position, limit))))

@@ -161,7 +161,7 @@ def _messages_before(sources: Sources, batch: Batch) -> dict[bytes, Message]:
     recent, new = sources.recent, _begun_in(batch.events)
     found: dict[bytes, Message] = {}
     unknown: list[bytes] = []
-    for stream in {event[1] for event in batch.events} - new:
+    for stream in {event.stream_id for event in batch.events} - new:
         message = recent.get(stream)
         if message is None:
             unknown.append(stream)
@@ -182,4 +182,4 @@ def _messages_before(sources: Sources, batch: Batch) -> dict[bytes, Message]:
 
 def _begun_in(events: Sequence[Event]) -> set[bytes]:
     """The streams whose first event is among these."""
-    return {event[1] for event in events if event[2] == 1}
+    return {event.stream_id for event in events if event.version == 1}

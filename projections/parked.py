@@ -58,9 +58,9 @@ def park(
             "projection": generation.projection,
             "generation": generation.number,
             "partition": partition,
-            "position": event[0],
-            "stream_id": event[1],
-            "topic": event[3],
+            "position": event.position,
+            "stream_id": event.stream_id,
+            "topic": event.topic,
             "error": error,
             "parked_at_us": now_us,
         }

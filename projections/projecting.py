@@ -133,9 +133,11 @@ class Projector:
         parked: list[tuple[Event, str]] = []
         kept = batch
         if before.parked:
-            streams = parked_streams(connection, self.generation, self.partition, [event[1] for event in batch.events])
-            parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event[1] in streams]
-            kept = batch._replace(events=[event for event in batch.events if event[1] not in streams])
+            streams = parked_streams(
+                connection, self.generation, self.partition, [event.stream_id for event in batch.events]
+            )
+            parked = [(event, AFTER_A_PARKED_EVENT) for event in batch.events if event.stream_id in streams]
+            kept = batch._replace(events=[event for event in batch.events if event.stream_id not in streams])
         changed = self._projection.changes(self._sources(connection, self._recent), kept)
         after = _after(before, batch, parked)
         self._recent_at = after.revision
@@ -190,7 +192,7 @@ class Projector:
             logging.WARNING if is_known else logging.ERROR,
             "the event at %s could not be projected into %s, and is parked with the later ones of its message: %s; "
             "`ledger projections` lists all of them, docs/RUNBOOK.md says what to do",
-            Position(self.partition, event[0]),
+            Position(self.partition, event.position),
             self.generation.projection,
             told(error) if is_known else told_with_place(error),
         )
