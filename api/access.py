@@ -16,8 +16,8 @@ from functools import lru_cache
 from starlette.requests import HTTPConnection
 
 from api.attempts import FailedAttempts
+from api.errors import Forbidden, TooManyFailures, Unauthenticated
 from ledger.clock import now_us
-from ledger.errors import LedgerError
 
 KEY_NEEDED = "an API key is needed: Authorization: Bearer <key>"
 KEY_UNKNOWN = "this API key is not one that is known here, or it has expired or was revoked"
@@ -31,24 +31,6 @@ class Scope(StrEnum):
     MASKED = "masked"
     WRITE = "write"
     ADMIN = "admin"
-
-
-class Unauthenticated(LedgerError):
-    """There is no API key with the request, or not one of ours."""
-
-
-class TooManyFailures(LedgerError):
-    """Too many wrong keys came from one address; a good key is answered all the same."""
-
-    def __init__(self, retry_after_s: int) -> None:
-        super().__init__(
-            f"too many wrong keys came from this address; wait {retry_after_s} s before the next wrong one"
-        )
-        self.retry_after_s = retry_after_s
-
-
-class Forbidden(LedgerError):
-    """The key is ours, but does not have the scope that this needs."""
 
 
 @dataclass(frozen=True, slots=True)

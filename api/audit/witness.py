@@ -17,13 +17,13 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Caller, Forbidden
+from api.access import Caller
 from api.audit.acts import LEAVES, Act, Leaves, Way, shows_nothing
 from api.audit.asked import asked_in_short, subject_in_short
+from api.errors import Forbidden, ProjectorSilent
 from api.http.problems import kind_of
 from api.http.questions import path_text
 from api.service import Service
-from api.serving.projector_process import ProjectorSilent
 from ledger.audit.entries import AuditEntry
 from ledger.audit.writer import until_written
 from ledger.errors import QueueFull, ShuttingDown

@@ -15,11 +15,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from api.access import Caller, Forbidden, Scope, Unauthenticated
+from api.access import Caller, Scope
 from api.audit.acts import Act, Way
 from api.audit.witness import NOBODY, Witness
 from api.console.rendering import query_url, see_other
 from api.console.visit import Console, Visit
+from api.errors import Forbidden, Unauthenticated
 from api.http.bodies import read_body
 from api.http.problems import kind_of
 from api.http.questions import expect_known

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from api.access import Forbidden
 from api.console.rendering import PAGE_HEADERS
 from api.console.visit import Visit
+from api.errors import Forbidden
 from api.http.questions import version_asked
 from api.http.responses import bytes_answer
 from ledger.chain import event_hash, genesis_hash

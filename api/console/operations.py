@@ -14,7 +14,7 @@ from api.console.pulse import SAMPLE_EVERY_S, SAMPLES_MAX, Pulse, Sample
 from api.console.quarantine import waiting
 from api.console.rendering import PAGE_HEADERS, counted, see_other
 from api.console.visit import Console, Visit
-from api.http.problems import TooManyStreams
+from api.errors import TooManyStreams
 from api.verifying import known_verification
 from ledger.durations import lasting
 from ledger.errors import LedgerError, NotFound

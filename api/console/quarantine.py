@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from starlette.responses import Response
 
-from api.access import Forbidden
 from api.console.rendering import PAGE_HEADERS, query_url, see_other
 from api.console.visit import Visit
+from api.errors import Forbidden
 from api.http.questions import path_text
 from api.http.responses import bytes_answer
 from ledger.errors import MalformedQuestion

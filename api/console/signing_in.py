@@ -5,11 +5,12 @@ from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
-from api.access import Caller, Scope, TooManyFailures, Unauthenticated
+from api.access import Caller, Scope
 from api.console.doorway import COOKIE, FORM_LOST, SESSION_ENDED
 from api.console.rendering import see_other
 from api.console.sessions import LASTS_S
 from api.console.visit import Visit
+from api.errors import TooManyFailures, Unauthenticated
 
 WRONG_KEY = "No such key. Check that all of it was copied, and that it has not been replaced, and has not expired."
 CANNOT_READ = (

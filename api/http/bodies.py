@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from starlette.types import Receive, Scope
 
-from api.http.problems import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
+from api.errors import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
 
 BODY_BYTES_MAX = 256 * 1024
 CONTENT_LENGTH_DIGITS_MAX = 20

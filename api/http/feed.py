@@ -15,7 +15,8 @@ from api.access import Caller
 from api.answers import feed_answer, feed_event_answer
 from api.audit.acts import Act, Way
 from api.audit.witness import Witness, tell
-from api.http.problems import TooManyStreams, kind_of
+from api.errors import TooManyStreams
+from api.http.problems import kind_of
 from api.http.questions import query_limit, query_text
 from api.http.responses import FOR_THE_CALLER, json_answer
 from api.service import Service

@@ -5,18 +5,13 @@ from typing import TypeVar
 
 from starlette.requests import Request
 
+from api.errors import NotFoundYet
 from api.service import Service
-from ledger.errors import NotFound, TryAgain
+from ledger.errors import NotFound
 from projections.health import lag_in_words
 from projections.read_models import Page
 
 T = TypeVar("T")
-
-
-class NotFoundYet(TryAgain):
-    """Nothing was found, and the read model is far behind."""
-
-    retry_after_s = 5
 
 
 def found(service: Service, name: str, request: Request, ask: Callable[[], T]) -> T:

@@ -3,9 +3,10 @@
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Caller, Forbidden
+from api.access import Caller
 from api.answers import history_answer
 from api.audit.witness import tell
+from api.errors import Forbidden
 from api.http.questions import path_text, query_limit, query_text, version_asked
 from api.http.responses import bytes_answer, json_answer
 from api.service import Service

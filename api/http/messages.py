@@ -9,9 +9,9 @@ from starlette.responses import Response
 from api.access import Caller
 from api.answers import page_answer
 from api.audit.witness import tell
+from api.errors import NotReachedInTime
 from api.http.conditional import etag_of, is_known
 from api.http.found import found
-from api.http.problems import NotReachedInTime
 from api.http.questions import (
     path_text,
     position_asked,

@@ -9,15 +9,26 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from api.access import Forbidden, TooManyFailures, Unauthenticated
-from api.http.found import NotFoundYet
+from api.errors import (
+    BodyCutOff,
+    BodyTooLarge,
+    BodyTooSlow,
+    EncodingRefused,
+    Forbidden,
+    LengthWrong,
+    MethodRefused,
+    NotFoundYet,
+    NotReachedInTime,
+    ProjectorSilent,
+    TooManyFailures,
+    TooManyStreams,
+    Unauthenticated,
+)
 from api.http.responses import FOR_THE_CALLER
 from api.http.seldom import Seldom
-from api.serving.projector_process import ProjectorSilent
 from ledger import errors
 from ledger.store.damage import StoreDamaged
 from projections.errors import RebuildRunning
-from projections.health import lag_in_words
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "docs/HTTP.md#problem-"
@@ -30,50 +41,6 @@ class Kind(NamedTuple):
     slug: str
     title: str
     detail: str | None = None
-
-
-class BodyTooLarge(errors.SenderMustFix):
-    """The body is larger than a webhook can be."""
-
-
-class MethodRefused(errors.SenderMustFix):
-    """Webhooks are delivered with POST."""
-
-
-class EncodingRefused(errors.SenderMustFix):
-    """The body is compressed; a signature covers the exact bytes, so they must come as they are."""
-
-
-class TooManyStreams(errors.TryAgain):
-    """More clients follow the feed than one server serves."""
-
-
-class BodyCutOff(errors.SenderMustFix):
-    """The connection ended before the body did."""
-
-
-class BodyTooSlow(errors.SenderMustFix):
-    """The body did not arrive in time."""
-
-
-class LengthWrong(errors.SenderMustFix):
-    """The body has another length than was announced."""
-
-
-class NotReachedInTime(errors.TryAgain):
-    """The read model did not reach the position that was waited for."""
-
-    retry_after_s = 1
-
-    def __init__(
-        self, wanted: str, reached: str, lag_events: int, lag_seconds: float, *, is_recorded: bool = True
-    ) -> None:
-        nothing_yet = "" if is_recorded else f"nothing is recorded at {wanted} yet: "
-        super().__init__(
-            f"{nothing_yet}the read model is at {reached} and did not reach {wanted} in time; "
-            f"it is {lag_in_words(lag_events, lag_seconds)}"
-        )
-        self.lag = {"lagEvents": lag_events, "lagSeconds": lag_seconds}
 
 
 STORE_DETAIL = "The database cannot be used right now. Try again."

@@ -11,8 +11,9 @@ import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from api.errors import LengthWrong, MethodRefused
 from api.http.bodies import NOT_HTTP_BEHIND, read_body
-from api.http.problems import LengthWrong, MethodRefused, kind_of, problem_of
+from api.http.problems import kind_of, problem_of
 from api.http.request_ids import REQUEST_ID_HEADER
 from api.http.seldom import Seldom
 from api.service import Service

@@ -7,11 +7,12 @@ from functools import partial
 from multiprocessing.connection import Connection
 from threading import Lock, Thread
 
+from api.errors import ProjectorSilent
 from api.serving.bell import Bell
 from api.serving.interpreter import rare_collections, short_turns
 from api.serving.worker_process import READY, Told, WorkerProcess
 from api.tracing import spans_of, tracing
-from ledger.errors import LedgerError, StoreUnavailable, TryAgain
+from ledger.errors import LedgerError, StoreUnavailable
 from ledger.ledger import Ledger
 from projections.read_models import ReadModels
 
@@ -27,10 +28,6 @@ ORDERED = (
 NOT_ORDERED = "the process that projects has not answered an earlier order yet, so it was not given this one"
 
 logger = logging.getLogger(__name__)
-
-
-class ProjectorSilent(TryAgain):
-    """The process that projects does not answer."""
 
 
 class ProjectorProcess(WorkerProcess):

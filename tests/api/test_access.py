@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from starlette.requests import HTTPConnection
 
-from api.access import KEY_UNKNOWN, Access, ApiKey, Scope, TooManyFailures, Unauthenticated, sha256_of
+from api.access import KEY_UNKNOWN, Access, ApiKey, Scope, sha256_of
 from api.attempts import ADDRESSES_MAX, ATTEMPTS_MAX, FailedAttempts
+from api.errors import TooManyFailures, Unauthenticated
 from api.http.routes import ROUTES
 from api.http.routing import Guarded
 from tests.api.running import KEYS, WEBHOOKS, Running, key_of, running, settings_at, until

@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import pytest
 
+from api.errors import BodyCutOff, BodyTooSlow
 from api.http.connection import HEAD_BYTES_MAX
 from api.http.paired_writes import PairedWrites
-from api.http.problems import KINDS, BodyCutOff, BodyTooSlow
+from api.http.problems import KINDS
 from tests.api.running import WEBHOOKS, Running, key_of, signed, until
 from tests.api.wire import Wire, request
 from tests.builders import body

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from api.access import Access, ApiKey, Scope, Unauthenticated, sha256_of
+from api.access import Access, ApiKey, Scope, sha256_of
+from api.errors import Unauthenticated
 from api.keys import entry_of, new_key, read_keys, warnings_of
 from ledger.durations import DAY_US
 from ledger.times import read_rfc3339
