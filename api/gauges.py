@@ -30,6 +30,7 @@ from projections.read_models import MessageFilters, ProjectionStatus, ReadModels
 from projections.stuck import STUCK_AFTER_S
 
 VALID_S = 5.0
+LOOK_AWAITED_S = 2.0
 AGES_S = (900, 5_400, 86_400)
 COUNTED_MAX = 10_000
 STATES = (LIVE, REBUILDING, STOPPED)
@@ -124,12 +125,16 @@ class Gauges(Collector):
         )
 
     def _look(self) -> Found | None:
-        """What the database says, or said a few seconds ago."""
-        with self._looking:
+        """What the database says, or said a few seconds ago; None where it does not answer, or has not answered who asked before."""
+        if not self._looking.acquire(timeout=LOOK_AWAITED_S):
+            return None
+        try:
             if time.monotonic() - self._looked_at_s > VALID_S or self._looked_at_s == 0:
                 self._found = self._ask()
                 self._looked_at_s = time.monotonic()
             return self._found
+        finally:
+            self._looking.release()
 
     def _ask(self) -> Found | None:
         ledger, read_models = self._service.ledger, self._service.read_models

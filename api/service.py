@@ -40,8 +40,13 @@ WAIT_FOR_S_MAX = 5.0
 ASKING_AT_ONCE_MAX = 4
 """Threads that ask the database. They share Python's lock: more of them would wake only to wait for it, and PostgreSQL's pool keeps
 no more connections open than these."""
-HEALTH_THREADS = 2
-"""For /readyz alone, so that no question makes it late: one proves, and the other tells those who ask meanwhile what is known."""
+HEALTH_THREADS = MONITORING_THREADS = 2
+"""For /readyz and /metrics alone, so that no question makes them late: one proves, and the other tells those who ask meanwhile what is
+known."""
+READY_WITHIN_S, METRICS_WITHIN_S = 6.0, 8.0
+ANSWERS_WITHIN_S = 30.0
+STREAMS_READ_AT_ONCE = 1
+"""However many follow the feed from its beginning, webhooks and questions have the other threads, and their turn at Python's lock."""
 PROOF_S_MAX = 5.0
 """How long who commits may take to say that it could, before the server is not ready."""
 
@@ -88,6 +93,7 @@ class Service:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     writers: list[GroupCommit] = field(default_factory=list)
     open_streams: int = 0
+    stream_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS_READ_AT_ONCE))
     clock: ClockWatch = field(default_factory=ClockWatch)
     metrics: Metrics = field(default_factory=Metrics)
     request_ids: RequestIds = field(default_factory=RequestIds)
@@ -95,8 +101,8 @@ class Service:
     now_us: Callable[[], int] = now_us
     traces: "Traces | None" = None
     workers: Workers | None = None
-    health: Threads = field(default_factory=lambda: Threads(HEALTH_THREADS, "health"))
-    monitoring: Threads = field(default_factory=lambda: Threads(1, "monitoring"))
+    health: Threads = field(default_factory=lambda: Threads(HEALTH_THREADS, "health", READY_WITHIN_S))
+    monitoring: Threads = field(default_factory=lambda: Threads(MONITORING_THREADS, "monitoring", METRICS_WITHIN_S))
     readiness: Readiness = field(init=False)
     audit: EntryWriter = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(init=False)

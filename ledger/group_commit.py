@@ -102,6 +102,7 @@ class GroupCommit:
         batch = self._take_batch()
         proofs, self._proofs = self._proofs, []
         failed: LedgerError | None = None
+        outcomes: Sequence[Outcome] = ()
         answers: list[tuple[Waiting, Outcome | LedgerError]]
         try:
             outcomes = await self._commit([waiting.item for waiting in batch])
@@ -114,7 +115,7 @@ class GroupCommit:
             failed = StoreUnavailable(f"the commit failed: {type(error).__name__}")
         if failed is not None:
             answers = [(waiting, failed) for waiting in batch]
-        elif batch:  # a commit of nothing may succeed where no other does
+        elif any(outcome.is_new for outcome in outcomes):  # a commit of nothing new may succeed where no other does
             self._outage.worked()
         self._answer(answers)
         if batch and failed is None:

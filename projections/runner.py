@@ -277,8 +277,7 @@ class Runner:
                 self._rest(look_s, _rest_s(time.monotonic() - began_s) if worked else 0.0)
 
     def _rest(self, look_s: float, rest_s: float) -> None:
-        if not self._is_left and not self._is_over.is_set():
-            time.sleep(rest_s)
+        if not self._is_left and not self._is_over.wait(rest_s):
             self._wake.wait(look_s)
 
     def _failed(self, error: Exception) -> None:

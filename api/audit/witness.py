@@ -23,7 +23,8 @@ from api.audit.asked import asked_in_short, subject_in_short
 from api.errors import Forbidden, ProjectorSilent
 from api.http.problems import kind_of
 from api.http.questions import path_text
-from api.service import Service
+from api.service import ANSWERS_WITHIN_S, Service
+from api.serving.threads import in_time
 from ledger.audit.entries import AuditEntry
 from ledger.audit.writer import until_written
 from ledger.errors import QueueFull, ShuttingDown
@@ -52,18 +53,19 @@ class Witness:
     asked: Mapping[str, object]
 
     async def sees(self, let_in: Awaitable[None], ask: Ask) -> Response:
-        """The answer to who is let in, once its entry is on disk where it owes one; StoreUnavailable where that cannot be.
+        """The answer to who is let in, once its entry is on disk where it owes one.
 
-        A thread that asks writes the entry as well, unless another writes some just then.
+        StoreUnavailable where that cannot be, and where a question is not answered in time. A thread that asks writes the entry as
+        well, unless another writes some just then.
         """
         try:
             await let_in
             if iscoroutinefunction(ask):
                 response, written = self._answered(await cast("Awaitable[Response]", ask()), self.service.audit.submit)
             else:
-                response, written = await asyncio.to_thread(
-                    lambda: self._answered(cast("Response", ask()), self.service.audit.write)
-                )
+                asked = asyncio.to_thread(lambda: self._answered(cast("Response", ask()), self.service.audit.write))
+                is_question = self.request.method in {"GET", "HEAD"}
+                response, written = await (in_time(asked, ANSWERS_WITHIN_S) if is_question else asked)
         except Exception as error:
             if self._is_known() and (isinstance(error, Forbidden) or LEAVES[self.act] is Leaves.ALWAYS):
                 await self.service.record(

@@ -54,7 +54,8 @@ class Connection(HttpToolsProtocol):
     _takes_no_more = False
     _is_lingering = _ends = False
     _framing_bytes = 0
-    _body_pieces = 0
+    _body_pieces = _hosts = 0
+    _is_coded = False
     _unwanted_bytes = 0
     _held_head = b""
     _deadline: asyncio.TimerHandle | None = None
@@ -112,14 +113,20 @@ class Connection(HttpToolsProtocol):
         self._held_head = b"" if is_whole else data
         if is_whole:
             head, end, rest = data.partition(END_OF_HEAD)
+            if len(head) > HEAD_BYTES_MAX:
+                self._refuse_head()
+                return
             self._parse(UPGRADE.sub(b"upgrade-ignored", head) + end + rest if UPGRADE.search(head) else data)
 
     def _bound_the_framing(self) -> None:
         if self._framing_bytes > HEAD_BYTES_MAX:
-            what = "The request line and the headers are" if self._head_is_open else "What frames the body is"
-            self._refuse(431, "head-too-large", f"{what} larger than {HEAD_BYTES_MAX} bytes.")
+            self._refuse_head()
         elif self._deadline is None:
             self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
+
+    def _refuse_head(self) -> None:
+        what = "The request line and the headers are" if self._head_is_open else "What frames the body is"
+        self._refuse(431, "head-too-large", f"{what} larger than {HEAD_BYTES_MAX} bytes.")
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Whether there is still something to say to who sends nothing more.
@@ -163,16 +170,26 @@ class Connection(HttpToolsProtocol):
             raise TakenEnough
         self._head_is_open = self._head_is_with_the_parser = True
         self._framing_bytes = 0
+        self._hosts, self._is_coded = 0, False
         super().on_message_begin()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, without the white space behind it, which the parser leaves there. A trailer comes too late to be one."""
-        if not self._body_is_open:
-            super().on_header(name, value.rstrip(b" \t"))
+        if self._body_is_open:
+            return
+        value = value.rstrip(b" \t")
+        match name.lower():
+            case b"host":
+                self._hosts += 1
+            case b"transfer-encoding":
+                self._is_coded = self._is_coded or value.lower() != b"chunked"
+        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """A head ends."""
-        if self.parser.should_upgrade():  # in one piece with the request before it: the body would be skipped
+        is_upgrade = self.parser.should_upgrade()  # in one piece with the request before it: the body would be skipped
+        lacks_host = self._hosts != 1 and self.parser.get_http_version() == "1.1"
+        if is_upgrade or lacks_host or self._is_coded:  # a body in another coding would be taken for what it is not
             self.send_400_response("")
             return
         self._head_is_open = self._head_is_with_the_parser = False

@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -90,30 +91,49 @@ async def _follow(witness: Witness, cursor: Cursor) -> AsyncIterator[bytes]:
     """Ends when the server closes, the client goes away, or its key is revoked, expires or gets other scopes."""
     service, items = witness.service, 0
     try:
-        async for each in _events(service, witness.caller, cursor):
-            items += each.startswith(EVENT_START)
-            yield each
+        async for page in _pages(service, witness.caller, cursor):
+            items += page.events
+            yield page.content
     finally:
         witness.ended(items=items)
 
 
-async def _events(service: Service, caller: Caller, cursor: Cursor) -> AsyncIterator[bytes]:
-    yield b": connected\n\n"
+class StreamPage(NamedTuple):
+    """Some events as they are sent, how many they are, and the cursor after them."""
+
+    content: bytes
+    events: int
+    cursor: Cursor
+
+
+async def _pages(service: Service, caller: Caller, cursor: Cursor) -> AsyncIterator[StreamPage]:
+    yield StreamPage(b": connected\n\n", 0, cursor)
     idle_polls = 0
     while not service.closing.is_set() and service.access.still(caller) == caller:
         try:
-            entries, _ = await asyncio.to_thread(service.ledger.feed, cursor, STREAM_PAGE_EVENTS)
+            async with service.stream_turns:
+                page = await asyncio.to_thread(_page, service, caller, cursor)
         except (LedgerError, SQLAlchemyError) as error:
             _tell_end(error)
             return  # the client reconnects with its last id
-        for entry in entries:
-            cursor = cursor.advanced(entry.position)
-            yield _event(str(cursor), msgspec.json.encode(feed_event_answer(entry, masked=caller.is_masked)))
-        if not entries:
-            await service.appended.wait(POLL_S)
-            idle_polls += 1
-            if idle_polls % HEARTBEAT_POLLS == 0:
-                yield b": still here\n\n"
+        cursor = page.cursor
+        if page.events:
+            yield page
+            continue
+        await service.appended.wait(POLL_S)
+        idle_polls += 1
+        if idle_polls % HEARTBEAT_POLLS == 0:
+            yield StreamPage(b": still here\n\n", 0, cursor)
+
+
+def _page(service: Service, caller: Caller, cursor: Cursor) -> StreamPage:
+    """The next events, made ready in the thread that reads them: the event loop has webhooks to take."""
+    entries, _ = service.ledger.feed(cursor, STREAM_PAGE_EVENTS)
+    written: list[bytes] = []
+    for entry in entries:
+        cursor = cursor.advanced(entry.position)
+        written.append(_event(str(cursor), msgspec.json.encode(feed_event_answer(entry, masked=caller.is_masked))))
+    return StreamPage(b"".join(written), len(entries), cursor)
 
 
 def _tell_end(error: Exception) -> None:

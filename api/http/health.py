@@ -5,6 +5,7 @@ from starlette.responses import Response
 
 from api.http.responses import json_answer
 from api.service import Service
+from ledger.errors import StoreUnavailable
 
 
 async def get_livez(_service: Service, _request: Request) -> Response:
@@ -14,11 +15,16 @@ async def get_livez(_service: Service, _request: Request) -> Response:
 
 async def get_readyz(service: Service, _request: Request) -> Response:
     """Ready, or 503 with the reasons; in threads of its own, because a proxy drops a server that tells it late."""
-    return await service.health.ask(_ready, service)
-
-
-def _ready(service: Service) -> Response:
-    reasons = service.readiness.reasons()
-    warnings = [*service.clock.warnings(), *service.readiness.warnings(service.trail)]
+    try:
+        reasons, warnings = await service.health.ask(_looked, service)
+    except StoreUnavailable as error:
+        reasons, warnings = [str(error)], service.clock.warnings()
     status = "not ready" if reasons else "ready"
     return json_answer({"status": status, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
+
+
+def _looked(service: Service) -> tuple[list[str], list[str]]:
+    """Why it is not, and what an operator should know."""
+    reasons = service.readiness.reasons()
+    service.audit.look_again()
+    return reasons, [*service.clock.warnings(), *service.readiness.warnings(service.trail)]

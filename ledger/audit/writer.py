@@ -55,6 +55,14 @@ class EntryWriter:
             self._thread.submit(self._write_batch)
         return written
 
+    def look_again(self) -> None:
+        """Where the last entries could not be written, whether they could be by now; may wait for the disk."""
+        with self._state:
+            if self.failure is None or self._is_writing or self._closing:
+                return
+            self._is_writing = True
+        self._write_batch()
+
     async def close(self) -> None:
         """Takes nothing new, and returns when what waits is written."""
         await asyncio.to_thread(self._close)
@@ -102,7 +110,8 @@ class EntryWriter:
         except StoreDamaged as error:
             return error  # told where it was met
         except LedgerError as error:
-            self._outage.failed(type(error).__name__, f"{NOT_WRITTEN}; %s", len(entries), error)
+            if entries:
+                self._outage.failed(type(error).__name__, f"{NOT_WRITTEN}; %s", len(entries), error)
             return error
         except Exception as error:  # noqa: BLE001 - whoever waits must be told, whatever happens to one batch
             self._outage.failed(type(error).__name__, NOT_WRITTEN, len(entries), unexpected=True)

@@ -161,8 +161,9 @@ def test_a_page_leaves_an_entry_where_it_shows_or_does_something(
         with stocked.http.stream("GET", way.path, headers={"Cookie": visitor.cookie}) as streaming:
             answer = httpx2.Response(streaming.status_code, text=next(streaming.iter_text()))
     else:
-        query = {"id": PAGES_BY_ID[way.path], "version": "1"} if way.path in PAGES_BY_ID else {}
-        answer = visitor.get(path_of(way.path), **query | ({"q": PHONE} if way.path.endswith("/search") else {}))
+        query = {"id": PAGES_BY_ID.get(way.path, ""), "version": "1", "q": PHONE}
+        asked = {name: query[name] for name in getattr(way, "asks", ()) if name in query}
+        answer = visitor.get(path_of(way.path), **asked)
 
     left = entries(stocked)[before:]
     is_shown = is_personal(answer.text.replace(PHONE, "") if way.path.endswith("/search") else answer.text)
