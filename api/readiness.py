@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from threading import Event, Lock
 
+import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
 from api.verifying import verification_warnings
@@ -20,6 +21,8 @@ PROOF_VALID_S = 1.0
 PROOF_AWAITED_S = 0.5
 """Long enough for a disk that works; asking is open to anybody, and must not use up the threads that answer questions."""
 PROOF_TOO_LONG_S = 10.0
+
+logger = structlog.get_logger(__name__)
 
 
 class Readiness:
@@ -44,6 +47,7 @@ class Readiness:
         self._is_proved.set()
         self._is_doubted = False
         self._reasons = ["the store has not answered yet"]
+        self._is_ready: bool | None = None
         self._warnings: list[str] = []
         self._looking = Lock()
         self._looked_at_s = 0.0
@@ -63,12 +67,22 @@ class Readiness:
         """Why not; empty where it can."""
         if self._is_to_prove():
             try:
-                self._reasons = [*self._store_reasons(), *self._projection_reasons()]
+                reasons = [*self._store_reasons(), *self._projection_reasons()]
+                self._tell_of_change(reasons)
+                self._reasons = reasons
             finally:
                 self._is_proved.set()
         elif not self._is_proved.wait(max(PROOF_AWAITED_S - self._since_s, 0)) and (self._since_s > PROOF_TOO_LONG_S):
             return [*self._reasons, "the store has not answered for too long"]
         return self._reasons
+
+    def _tell_of_change(self, reasons: list[str]) -> None:
+        """For who reads the log and not /readyz."""
+        if reasons and self._is_ready is not False:
+            logger.warning("not ready, as /readyz says", reasons=reasons)
+        elif not reasons and self._is_ready is False:
+            logger.warning("ready again")
+        self._is_ready = not reasons
 
     def doubt(self) -> None:
         """A commit failed: whoever asks next is not told what was proved before."""

@@ -60,7 +60,8 @@ class CommitChannel(asyncio.Protocol):
         if self._transport.is_closing():
             raise StoreUnavailable("who commits has ended; nothing was stored, send it again")
         if self._answer is not None:
-            raise StoreUnavailable("who commits owes an earlier answer; nothing was stored, send it again")
+            nothing = "; nothing was stored of this, send it again" if items else ""
+            raise StoreUnavailable(f"who commits has not answered an earlier batch yet{nothing}")
         self._answer = answer = self._loop.create_future()
         self._transport.write(_frame(items))
         if self._next_look is None:

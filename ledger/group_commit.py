@@ -108,7 +108,7 @@ class GroupCommit:
             outcomes = await self._commit([waiting.item for waiting in batch])
             answers = list(zip(batch, outcomes, strict=True))
         except LedgerError as error:
-            self._outage.failed(type(error).__name__, "a commit %s failed: %s", _of(batch), error)
+            self._outage.failed(str(error), "a commit %s failed: %s", _of(batch), error)
             failed = error
         except Exception as error:  # noqa: BLE001 - the writer must outlive whatever happens to one batch
             self._outage.failed(type(error).__name__, "a commit %s failed unexpectedly", _of(batch), unexpected=True)

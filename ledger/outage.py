@@ -6,6 +6,7 @@ from logging import ERROR, WARNING
 from threading import Lock
 
 TELL_EVERY_S = 10.0
+KINDS_MAX = 64
 
 
 class Outage:
@@ -24,7 +25,7 @@ class Outage:
         self._is_told = False
 
     def failed(self, kind: str, told: str, *values: object, level: int = WARNING, unexpected: bool = False) -> None:
-        """It failed: a line for a person, unless there was one of its kind a moment ago. Kinds are few: classes of errors.
+        """It failed: a line for a person, unless there was one of its kind a moment ago. Kinds are few: causes, in words or as classes.
 
         `unexpected` within an `except` block: as an error, with its traceback.
         """
@@ -32,6 +33,8 @@ class Outage:
             if time.monotonic() < self._silent_until_s.get(kind, 0.0):
                 self._untold[kind] = self._untold.get(kind, 0) + 1
                 return
+            if len(self._silent_until_s) >= KINDS_MAX:
+                self._silent_until_s.clear()
             self._silent_until_s[kind] = time.monotonic() + TELL_EVERY_S
             untold = self._untold.pop(kind, 0)
             self._is_told = True

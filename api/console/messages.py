@@ -9,6 +9,7 @@ from starlette.responses import Response
 from api.console.listed import AGES, Asked, Line, line_of
 from api.console.rendering import PAGE_HEADERS, query_url
 from api.console.visit import Visit
+from api.visible import visible
 from ledger.provider import Status
 from ledger.times import write_time
 
@@ -17,7 +18,8 @@ MESSAGES_ASK = ("status", "code", "reference", "number", "age", "cursor")
 CSV_PAGE_MESSAGES = 1_000
 CSV_MESSAGES_MAX = 10_000
 CSV_COLUMNS = ("messageId", "direction", "status", "number", "externalReference", "failureCode", "updatedAt", "missing")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FORMULA_STARTS = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""Wide ones as well, which some spreadsheets take for the same."""
 
 
 def messages_page(visit: Visit) -> Response:
@@ -53,8 +55,9 @@ def messages_csv(visit: Visit) -> Response:
 
 
 def inert(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula."""
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
+    """A cell that no spreadsheet takes for a formula, and no terminal for an order."""
+    shown = visible(cell)
+    return f"'{shown}" if shown.lstrip().startswith(FORMULA_STARTS) else shown
 
 
 def _lines(visit: Visit) -> Iterator[Line]:

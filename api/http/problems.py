@@ -132,10 +132,19 @@ def _answer(content: bytes, status: int, headers: Mapping[str, str]) -> Response
     return Response(content, status, FOR_THE_CALLER | dict(headers), PROBLEM_MEDIA_TYPE)
 
 
-async def answer_error(seldom: Seldom, _request: Request, error: Exception) -> Response:
-    """Starlette's handler for our errors. What an operator must act on is told to the log as well, a line a second of a kind."""
-    if not isinstance(error, NOT_FOR_THE_LOG):
-        seldom.tell("a request could not be answered", kind_of(error).slug, error=type(error).__name__)
+class Told(NamedTuple):
+    """Where the log is told of refusals, a line a second of a kind."""
+
+    failures: Seldom
+    guesses: Seldom
+
+
+async def answer_error(told: Told, request: Request, error: Exception) -> Response:
+    """Starlette's handler for our errors. What an operator must act on is told to the log as well."""
+    if isinstance(error, TooManyFailures):
+        told.guesses.tell("wrong API keys come again and again", request.client.host if request.client else "")
+    elif not isinstance(error, NOT_FOR_THE_LOG):
+        told.failures.tell("a request could not be answered", kind_of(error).slug, error=type(error).__name__)
     return problem_of(error)
 
 

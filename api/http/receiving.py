@@ -73,8 +73,9 @@ class WebhookEndpoint:
     def _tell_odd(self, outcome: Outcome, request_id: bytes) -> None:
         """What was kept, and should be looked at: where it is, and nothing of what is in it."""
         match outcome:
-            case Quarantined(quarantine_id, _):
-                self._warn("a delivery cannot be read and is in quarantine", request_id, quarantine_id=quarantine_id)
+            case Quarantined(quarantine_id, why):
+                told = "a delivery cannot be read and is in quarantine"
+                self._warn(told, request_id, quarantine_id=quarantine_id, why=why)
             case Placed(position, _, _):
                 self._warn("a delivery is late", request_id, position=str(position))
 

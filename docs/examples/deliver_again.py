@@ -26,34 +26,37 @@ PAGE = 500
 def deliver_again(old: Ledger, server: str, key: str) -> Counter[str]:
     """Delivers everything that a ledger holds; how often the server answered what."""
     answers = Counter[str]()
-    for request in requests(old, server, key):
+    for what, request in requests(old, server, key):
         try:
             with urlopen(request, timeout=60) as answer:
                 answers[json.load(answer)["outcome"]] += 1
         except HTTPError as refused:
             answers[f"refused with {refused.code}"] += 1
+            print(f"refused with {refused.code}: {what}", file=sys.stderr)  # noqa: T201 - for who must act on it
     return answers
 
 
-def requests(old: Ledger, server: str, key: str) -> Iterator[Request]:
-    """Each webhook and each send, in the order of the log; then each unreadable delivery."""
+def requests(old: Ledger, server: str, key: str) -> Iterator[tuple[str, Request]]:
+    """Each webhook and each send, in the order of the log, then each unreadable delivery; with what it is, for people."""
     sends, cursor = set[str](), Cursor.start(old.partitions)
     while True:
         entries, cursor = old.feed(cursor, PAGE)
         if not entries:
             break
-        for event in (entry.event for entry in readable(entries)):
+        for entry in readable(entries):
+            event = entry.event
             if not isinstance(event, RequestAccepted):
-                yield webhook(server, event.receipt)
+                what = f"{entry.position}, of message {event.message_id}, signed with {event.receipt.secret_id}"
+                yield what, webhook(server, event.receipt)
             elif event.idempotency_key not in sends:
                 sends.add(event.idempotency_key)
                 headers = {"Authorization": f"Bearer {key}"}
                 _, body = old.handed_over(event.idempotency_key)
-                yield Request(f"{server}/sends", body, headers)
+                yield f"the send {event.idempotency_key}", Request(f"{server}/sends", body, headers)
     after = (-1, "")
     while unreadable := old.quarantined(after=after, limit=PAGE):
         for delivery in unreadable:
-            yield webhook(server, delivery.receipt)
+            yield f"quarantine {delivery.quarantine_id}", webhook(server, delivery.receipt)
         after = (unreadable[-1].receipt.received_at_us, unreadable[-1].quarantine_id)
 
 

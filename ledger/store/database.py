@@ -174,10 +174,17 @@ class Database:
                 connection.exec_driver_sql("UPDATE partition_heads SET position = position WHERE partition = 0")
         except SQLAlchemyError as error:
             self.after_failure(error)
-            why = f": {said(error)}" if self.is_sqlite else ""
-            raise StoreUnavailable(f"the database refuses to commit{why}") from error
+            raise StoreUnavailable(f"the database {self._state_after(error)}") from error
         finally:
             self._proving.release()
+
+    def _state_after(self, error: SQLAlchemyError) -> str:
+        """What it does that an error came from."""
+        if self.is_sqlite:
+            return f"refuses to commit: {said(error)}"
+        if any(words in str(error) for words in postgres.TOO_MANY_CONNECTIONS):
+            return "takes no more connections"
+        return "cannot be reached" if postgres.UNREACHABLE in str(error) else "refuses to commit"
 
     def close(self) -> None:
         """Closes every connection, and moves no more pages beside commits. A later use opens new connections."""

@@ -28,6 +28,9 @@ KEEPALIVES = {
     "tcp_user_timeout": 30_000,
 }
 WARNED = "warned"
+UNREACHABLE = "connection failed"
+TOO_MANY_CONNECTIONS = ("too many connections", "remaining connection slots", "too many clients")
+"""What a server says to who connects."""
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +41,10 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         "synchronous_commit": "on" if durable else "off",
         # Whatever the database prefers: at a stricter level a head that moved while an append waited for it is a conflict.
         "default_transaction_isolation": r"read\ committed" if writes else r"repeatable\ read",
-        "default_transaction_read_only": "off" if writes else "on",
     }
-    if writes:
+    if not writes:
+        settings |= {"default_transaction_read_only": "on"}
+    else:
         settings |= {"idle_in_transaction_session_timeout": WRITER_IDLE_MS_MAX}
         # A prepared statement's plan is made once. Of a young table it would be to read all of it, still when that is large.
         settings |= {"enable_seqscan": "off", "jit": "off"}

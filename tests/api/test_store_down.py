@@ -60,7 +60,7 @@ def test_case_27_with_the_database_down_nothing_is_acknowledged_and_it_serves_ag
         assert is_unavailable(server.post("/quarantine/replay", key="admin"))
         until(lambda: server.http.get("/readyz").status_code == 503)
         assert (
-            "the store cannot be written: the database refuses to commit"
+            "the store cannot be written: the database cannot be reached"
             in server.http.get("/readyz").json()["reasons"]
         )
         assert server.http.get("/livez").json() == {"status": "alive"}
@@ -73,6 +73,21 @@ def test_case_27_with_the_database_down_nothing_is_acknowledged_and_it_serves_ag
         until(lambda: server.deliver(during).status_code in {200, 202})
         until(lambda: server.http.get("/readyz").status_code == 200)
         assert server.deliver(during).json()["outcome"] == "duplicate"
+        assert [event["messageId"] for event in _events(server)] == ["msg_0", "msg_1"]
+
+
+def test_a_database_that_was_set_to_read_only_takes_nothing_and_says_so(own_postgres: PrivatePostgres) -> None:
+    before, during = facts(2)
+    with running(settings_at(own_postgres.new_database())) as server:
+        assert server.deliver(before).status_code == 202
+        own_postgres.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        own_postgres.execute("SELECT pg_reload_conf()")
+        until(lambda: server.deliver(during).status_code == 503)
+        until(lambda: "refuses to commit" in str(server.http.get("/readyz").json()["reasons"]))
+
+        own_postgres.execute("ALTER SYSTEM RESET default_transaction_read_only")
+        own_postgres.execute("SELECT pg_reload_conf()")
+        until(lambda: server.deliver(during).status_code in {200, 202})
         assert [event["messageId"] for event in _events(server)] == ["msg_0", "msg_1"]
 
 

@@ -397,10 +397,15 @@ def test_case_21_csv_has_no_formulas(reader: Visitor) -> None:
     assert [cell for cell in cells if cell[:1] in ("=", "+", "-", "@", "\t", "\r")] == []
 
 
-@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\t=1", "\r=1"])
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", " =1", "\uff1d1"])
 def test_a_cell_that_begins_a_formula_is_quoted(cell: str) -> None:
     assert inert(cell) == f"'{cell}"
     assert inert(f"x{cell}") == f"x{cell}"
+
+
+@pytest.mark.parametrize("cell", ["\t=1", "\r=1", "msg_\x1b[31m"])
+def test_a_cell_obeys_no_control_character(cell: str) -> None:
+    assert inert(cell).isprintable()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import re
 import signal
 import subprocess
+from contextlib import ExitStack
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -58,6 +59,34 @@ def test_a_server_that_hangs_or_dies_is_not_noticed_by_the_provider(tmp_path: Pa
     assert statuses == [202] * DELIVERIES
     assert sorted(event["messageId"] for event in stored) == sorted(f"msg_{number}" for number in range(DELIVERIES))
     assert pages == [200] * 4
+
+
+def test_servers_that_are_restarted_one_after_the_other_are_not_noticed_either(
+    tmp_path: Path, postgres: PrivatePostgres
+) -> None:
+    statuses: list[int] = []
+    with (
+        postgres.fresh_database() as url,
+        ExitStack() as servers,
+        program(url, tmp_path / "other.log") as other,
+    ):
+        one = servers.enter_context(program(url, tmp_path / "one.log"))
+        nginx = servers.enter_context(proxied(tmp_path, **changes(one.port, other.port)))
+        provider = servers.enter_context(nginx.http(OUTSIDE))
+
+        def deliver() -> None:
+            for _ in range(5):
+                fact = body("message.sent", f"msg_{len(statuses)}", sequence=1)
+                statuses.append(provider.post(WEBHOOKS, content=fact, headers=signed(fact)).status_code)
+
+        deliver()
+        one.stop()
+        deliver()
+        servers.enter_context(program(url, tmp_path / "again.log", LEDGER_PORT=str(one.port)))
+        other.stop()
+        deliver()
+
+    assert statuses == [202] * 15
 
 
 def test_the_role_and_the_database_of_the_page_are_all_that_a_ledger_needs(postgres: PrivatePostgres) -> None:

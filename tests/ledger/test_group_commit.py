@@ -347,7 +347,9 @@ def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody
         async with opened(gate) as group:
             with pytest.raises(StoreUnavailable, match="does not answer; it is not known whether this was stored"):
                 await group.submit(fact(queued(message_id="unanswered")))
-            with pytest.raises(StoreUnavailable, match="owes an earlier answer; nothing was stored"):
+            with pytest.raises(
+                StoreUnavailable, match="has not answered an earlier batch yet; nothing was stored of this"
+            ):
                 await group.submit(fact(queued(message_id="refused")))
             gate.open.set()
             monkeypatch.setattr("ledger.commit_channel.LOOK_EVERY_S", 1.0)
