@@ -86,8 +86,8 @@ class Gauges(Collector):
         queues = GaugeMetricFamily(
             "ledger_queue_items", "Deliveries and sends that wait for the disk.", labels=["partition"]
         )
-        for partition, writer in enumerate(service.writers):
-            queues.add_metric([str(partition)], writer.depth)
+        for partition, queue in enumerate(service.queues):
+            queues.add_metric([str(partition)], queue.depth)
         yield queues
         yield _gauge("ledger_feed_streams", "Clients that follow the feed here.", service.open_streams)
         yield _gauge(

@@ -1,4 +1,4 @@
-"""What a running server holds: the ledger, its writers, and who may ask. Built at the root, handed to every handler."""
+"""What a running server holds: the ledger, its queues, and who may ask. Built at the root, handed to every handler."""
 
 import asyncio
 import contextlib
@@ -78,7 +78,7 @@ class Appended:
 
 @dataclass(slots=True)
 class Service:
-    """One server's parts. `writers` and `audit` exist between `start` and `stop`, on the event loop that called `start`.
+    """One server's parts. `queues` and `audit` exist between `start` and `stop`, on the event loop that called `start`.
 
     `now_us` says when a delivery was received. Nothing is ordered by it, so it may step as it likes.
     """
@@ -91,7 +91,7 @@ class Service:
     access: Access
     appended: Appended = field(default_factory=Appended)
     closing: asyncio.Event = field(default_factory=asyncio.Event)
-    writers: list[GroupCommit] = field(default_factory=list)
+    queues: list[GroupCommit] = field(default_factory=list)
     open_streams: int = 0
     stream_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS_READ_AT_ONCE))
     clock: ClockWatch = field(default_factory=ClockWatch)
@@ -160,14 +160,14 @@ class Service:
             self.read_models.start()
         else:
             self.workers.begin(theirs)
-        self.writers = [self._writer(CommitChannel(end)) for end in ours]
+        self.queues = [self._queue(CommitChannel(end)) for end in ours]
         self.trail.database.move_beside_commits()
         self.audit = EntryWriter(self._append_entries)
 
     async def stop(self) -> None:
         """Commits what waits, then closes."""
         self.closing.set()
-        await asyncio.gather(*(writer.close() for writer in self.writers), self.audit.close())
+        await asyncio.gather(*(queue.close() for queue in self.queues), self.audit.close())
         for channel in self._channels:
             channel.close()
         await asyncio.to_thread(self.health.close)
@@ -187,8 +187,8 @@ class Service:
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
         """The outcome of an item once it is on disk, by the writer of its partition."""
-        writer = self.writers[item.partition]
-        return writer.submit(item) if self.traces is None else self.traces.submit(item, writer.submit)
+        queue = self.queues[item.partition]
+        return queue.submit(item) if self.traces is None else self.traces.submit(item, queue.submit)
 
     async def how_far(self) -> HowFar:
         """How far the read models and the log are. Looked up once for all who ask meanwhile: many may have waited in vain."""
@@ -211,11 +211,11 @@ class Service:
     async def _prove_writable(self) -> None:
         try:
             async with asyncio.timeout(PROOF_S_MAX):
-                await asyncio.gather(*(writer.prove() for writer in self.writers))
+                await asyncio.gather(*(queue.prove() for queue in self.queues))
         except TimeoutError:
             raise StoreUnavailable(f"who commits has not answered for {PROOF_S_MAX:.0f} s") from None
 
-    def _writer(self, channel: CommitChannel) -> GroupCommit:
+    def _queue(self, channel: CommitChannel) -> GroupCommit:
         self._channels.append(channel)
         commit: Commit = partial(self._commit, channel)
         if self.traces is not None:

@@ -102,7 +102,7 @@ def test_a_client_that_goes_away_takes_nothing_out_of_the_queue(tmp_path: Path) 
         with server.service.ledger.database.writing():
             for number in range(20):
                 server.wire().send(delivery(body("message.sent", f"msg_{number}", sequence=1))).close()
-            until(lambda: server.service.writers[0].unanswered >= 10)
+            until(lambda: server.service.queues[0].unanswered >= 10)
         until(lambda: len(server.stored()) == 20)
 
 

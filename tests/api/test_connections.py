@@ -105,16 +105,21 @@ MALFORMED = {
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
     "two lengths": b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
     "a negative length": b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-    "a length of 30 digits": b"POST /webhooks/red-cloud HTTP/1.1\r\nContent-Length: 999999999999999999999999999999\r\n\r\n",
+    "a length of 30 digits": b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nContent-Length: 999999999999999999999999999999\r\n\r\n",
     "length and chunks": (
-        b"POST /webhooks/red-cloud HTTP/1.1\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+        b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     ),
-    "a chunk of no size": b"POST /webhooks/red-cloud HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    "a chunk of no size": b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
     "NUL in a header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX: a\0b\r\n\r\n",
     "a folded header": b"GET /livez HTTP/1.1\r\nHost: a\r\nX: a\r\n b\r\n\r\n",
     "no target": b"GET  HTTP/1.1\r\n\r\n",
     "a target of other letters": "GET /é HTTP/1.1\r\n\r\n".encode(),
     "an absolute target without a path": b"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n",
+    "no host": b"GET /livez HTTP/1.1\r\n\r\n",
+    "two hosts": b"GET /livez HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    "another coding": (
+        b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"
+    ),
     "CONNECT": b"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n",
 }
 
@@ -146,6 +151,15 @@ def test_a_head_without_end_is_refused_and_costs_no_memory(server: Running, line
     assert (answer.status, problem_slug(answer.json()["type"])) == (431, "head-too-large")
     assert HEAD_BYTES_MAX < len(begun) + taken < 16 * MiB
     assert memory_bytes() - before < 16 * MiB
+
+
+@pytest.mark.parametrize("place", ["/livez?{}", "/livez HTTP/1.1\r\nX: {}\r\nHost: a"])
+@pytest.mark.parametrize("more, status", [(-100, 200), (1, 431)])
+def test_a_head_has_64_kib_however_it_comes(server: Running, place: str, more: int, status: int) -> None:
+    target, _, headers = place.format("x" * (HEAD_BYTES_MAX + more)).partition(" ")
+    raw = f"GET {target} {headers or 'HTTP/1.1'}\r\n".encode() + (b"" if headers else b"Host: a\r\n") + b"\r\n"
+    with server.wire() as wire:
+        assert wire.send(raw).answer().status == status
 
 
 @pytest.mark.parametrize("begun", [b"", b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\n"], ids=["nothing", "a head"])
