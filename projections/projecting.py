@@ -85,7 +85,7 @@ class Projector:
         return self._reached
 
     def batch(self, after: int, bounds: Bounds, up_to: int | None = None) -> Batch:
-        """The next events."""
+        """The events of the partition after a position, as many as the bounds allow."""
         return batch_after(self._log, self.partition, after, bounds, up_to)
 
     def apply(self, batch: Batch) -> Checkpoint:

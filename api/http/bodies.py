@@ -1,7 +1,5 @@
 """Reading a request's body: within a size, uncompressed. How long it may take is bounded in `api/http/connection.py`, which says so."""
 
-from collections.abc import Iterable
-
 from starlette.types import Receive, Scope
 
 from api.errors import BodyCutOff, BodyTooLarge, BodyTooSlow, EncodingRefused
@@ -16,22 +14,16 @@ NOT_HTTP_BEHIND = "ledger.not_http_behind"
 
 async def read_body(scope: Scope, receive: Receive) -> bytes:
     """The whole body; BodyTooLarge, BodyTooSlow, BodyCutOff or EncodingRefused. Little more than the limit is ever held."""
-    is_identity = expect_small(scope["headers"])
+    is_identity = True
+    for name, value in scope["headers"]:
+        if name == b"content-length" and value.isdigit() and int(value[:CONTENT_LENGTH_DIGITS_MAX]) > BODY_BYTES_MAX:
+            raise _too_large()  # none of it is read
+        if name == b"content-encoding":
+            is_identity = is_identity and value.strip().lower() in {b"identity", b""}
     body = await _read(scope, receive)
     if not is_identity:
         raise EncodingRefused("send the body as it was signed: Content-Encoding must be identity or absent")
     return body
-
-
-def expect_small(headers: Iterable[tuple[bytes, bytes]]) -> bool:
-    """Whether the body comes as it is; BodyTooLarge already where its announced length says so."""
-    is_identity = True
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value[:CONTENT_LENGTH_DIGITS_MAX]) > BODY_BYTES_MAX:
-            raise _too_large()
-        if name == b"content-encoding":
-            is_identity = is_identity and value.strip().lower() in {b"identity", b""}
-    return is_identity
 
 
 async def _read(scope: Scope, receive: Receive) -> bytes:

@@ -186,7 +186,7 @@ class Connection(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        """A head ends."""
+        """A head ends: the next piece is of its body, which has a time of its own."""
         is_upgrade = self.parser.should_upgrade()  # in one piece with the request before it: the body would be skipped
         lacks_host = self._hosts != 1 and self.parser.get_http_version() == "1.1"
         if is_upgrade or lacks_host or self._is_coded:  # a body in another coding would be taken for what it is not
@@ -215,7 +215,7 @@ class Connection(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """A body ends."""
+        """A body ends: the next piece begins a head."""
         self._body_is_open = False
         self._framing_bytes = 0
         self._end_deadline()

@@ -29,6 +29,6 @@ class Bell:
         self._heard.close()
 
     def close(self) -> None:
-        """Neither."""
+        """This process neither rings nor hears."""
         self.only_hear()
         self.only_ring()

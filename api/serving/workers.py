@@ -30,7 +30,7 @@ class Workers:
 
     @property
     def each(self) -> tuple[WriterProcess, ProjectorProcess]:
-        """Both."""
+        """The one that commits, and the one that projects."""
         return self._writer, self.projector
 
     @property

@@ -46,9 +46,8 @@ def durably(database: Database, transaction: Callable[[bool], T]) -> T:
 def _commit(database: Database, partition: int, items: Sequence[Item], *, again: bool) -> list[Outcome]:
     with database.writing() as connection:
         facts = [item for item in items if isinstance(item, Fact)]
-        if len(facts) < len(items):
-            lock_head(connection, partition)
-        placed = iter(append(connection, partition, facts, again=again) if facts else ())
+        head = lock_head(connection, partition)
+        placed = iter(append(connection, partition, head, facts, again=again) if facts else ())
         return [next(placed) if isinstance(item, Fact) else _keep(connection, item, again=again) for item in items]
 
 

@@ -38,13 +38,14 @@ class Head(NamedTuple):
     hash: bytes
 
 
-def append(connection: Connection, partition: int, facts: Sequence[Fact], *, again: bool = False) -> list[Placed]:
-    """Places facts of one partition, in their order, within the caller's transaction; what the log already holds is found.
+def append(
+    connection: Connection, partition: int, head: Head, facts: Sequence[Fact], *, again: bool = False
+) -> list[Placed]:
+    """Places facts of one partition, in their order, behind its locked head; what the log already holds is found.
 
     `again` says that an earlier try of these very facts may have been committed without our learning of it: a fact that
     is found exactly as we hand it over is then ours, and new.
     """
-    head = lock_head(connection, partition)
     versions, positions = find_facts(connection, partition, facts)
     places = _known_facts(connection, partition, facts, positions, again=again) if positions else {}
     rows: list[LogRow] = []

@@ -76,7 +76,7 @@ class Findings:
         self._first.append(Finding(place, message))
 
     def listed(self) -> list[Finding]:
-        """What to tell."""
+        """The first of them, and how many more there are."""
         if not self._more:
             return self._first
         more = f"partition {self._partition} has {self._more:,} findings more"
