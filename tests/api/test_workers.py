@@ -64,8 +64,11 @@ def test_a_ctrl_c_that_comes_while_they_are_forked_ends_them(monkeypatch: pytest
         begun.append(worker)
 
     monkeypatch.setattr(WorkerProcess, "__init__", interrupted)
-
-    with pytest.raises(KeyboardInterrupt), workers_of(f"sqlite:///{tmp_path}/ledger.db"):
-        raise AssertionError("it went on as if nothing had been said")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever an earlier test has left
+    try:
+        with pytest.raises(KeyboardInterrupt), workers_of(f"sqlite:///{tmp_path}/ledger.db"):
+            raise AssertionError("it went on as if nothing had been said")
+    finally:
+        signal.signal(signal.SIGINT, before)
 
     assert [each._process.exitcode for each in begun] == [-signal.SIGKILL] * 2  # noqa: SLF001 - nobody else asks

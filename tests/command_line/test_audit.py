@@ -255,7 +255,12 @@ def test_a_backup_has_the_trail_and_proves_it(run: Run, tmp_path: Path) -> None:
     assert made["auditFile"] == f"{tmp_path}/copy.db.audit"
     assert [each.act for each in trail_of(restored)] == ["read-history"]
     assert run("verify", "--head", made["auditHead"], *_heads(made["heads"]), LEDGER_DATABASE_URL=restored).status == 0
-    assert last(url).result == {"heads": made["heads"], "auditHead": made["auditHead"], "findings": 0}
+    assert last(url).result == {
+        "to": f"{tmp_path}/copy.db",
+        "heads": made["heads"],
+        "auditHead": made["auditHead"],
+        "findings": 0,
+    }
 
 
 def _heads(heads: Sequence[str]) -> list[str]:
