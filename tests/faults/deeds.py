@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable
 from random import Random
 
+from ledger import ledger as ledger_module
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from ledger.store import schema
@@ -16,6 +17,7 @@ from tests.faults.migrations import with_test_migrations
 
 NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
 FACTS_AN_APPEND = 5
+REPLAYED_AT_ONCE = 3
 
 
 def project(url: str) -> None:
@@ -43,7 +45,8 @@ def rebuild_while_appending(url: str) -> None:
 
 
 def replay_quarantine(url: str) -> None:
-    """Records what can be read by now: `ledger quarantine replay`."""
+    """Records what can be read by now, a few at a time, so that there is much to be cut off: `ledger quarantine replay`."""
+    ledger_module.QUARANTINE_PAGE = REPLAYED_AT_ONCE
     with Ledger.open_existing(url) as ledger:
         ledger.replay_quarantine()
 
