@@ -15,7 +15,7 @@ from api.clock_watch import ClockWatch
 from api.http.request_ids import RequestIds
 from api.metrics import Metrics
 from api.readiness import Readiness
-from api.serving.threads import Threads
+from api.serving.threads import Threads, in_time
 from api.serving.workers import Workers
 from api.serving.writing import Writing, pairs
 from api.settings import Settings
@@ -93,7 +93,6 @@ class Service:
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     queues: list[GroupCommit] = field(default_factory=list)
     open_streams: int = 0
-    stream_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(STREAMS_READ_AT_ONCE))
     clock: ClockWatch = field(default_factory=ClockWatch)
     metrics: Metrics = field(default_factory=Metrics)
     request_ids: RequestIds = field(default_factory=RequestIds)
@@ -102,6 +101,7 @@ class Service:
     traces: "Traces | None" = None
     workers: Workers | None = None
     health: Threads = field(default_factory=lambda: Threads(HEALTH_THREADS, "health", READY_WITHIN_S))
+    streams: Threads = field(default_factory=lambda: Threads(STREAMS_READ_AT_ONCE, "streams", ANSWERS_WITHIN_S))
     monitoring: Threads = field(default_factory=lambda: Threads(MONITORING_THREADS, "monitoring", METRICS_WITHIN_S))
     readiness: Readiness = field(init=False)
     audit: EntryWriter = field(init=False)
@@ -172,6 +172,7 @@ class Service:
             channel.close()
         await asyncio.to_thread(self.health.close)
         await asyncio.to_thread(self.monitoring.close)
+        await asyncio.to_thread(self.streams.close)
         await asyncio.to_thread(self._join)
         await asyncio.to_thread(self.read_models.close)
         self.trail.close()
@@ -194,7 +195,7 @@ class Service:
         """How far the read models and the log are. Looked up once for all who ask meanwhile: many may have waited in vain."""
         if self._looking is None or self._looking.done():
             self._looking = self._loop.create_task(asyncio.to_thread(self._how_far), context=Context())
-        return await asyncio.shield(self._looking)
+        return await in_time(asyncio.shield(self._looking), ANSWERS_WITHIN_S)
 
     def prove_writable(self) -> None:
         """Has each writer commit nothing, and waits for it in a thread; StoreUnavailable where a delivery would be refused."""

@@ -21,7 +21,7 @@ from ledger.verification.findings import NOTED_PREFIX, count_of
 from ledger.verification.trail_walk import VerifiedTrail, verify_trail
 
 CLEAN, FINDINGS = "clean", "findings"
-LOOKED_AT_MAX = 20
+LOOKED_AT_MAX = 100
 """How many of the newest verifications are looked at for one that came to its end."""
 POSITIONS_KEPT_MAX = 20
 
@@ -62,6 +62,7 @@ class LastVerification(msgspec.Struct, frozen=True, rename={"audit_entries": "au
     positions: list[str]
     heads: list[str]
     deep: bool
+    unchecked: int = 0
 
 
 def verify_everything(
@@ -112,13 +113,14 @@ def outcome_of(verified: Verified) -> tuple[str, dict[str, Any]]:
 def last_verification(trail: AuditTrail) -> LastVerification | None:
     """The last verification, from the audit trail; None where there was none. UnreadableEvent where somebody changed it there.
 
-    A deep one that found something holds until the next deep one: what it alone looks at, another does not clear.
+    A deep one that found something, of the last hundred, holds until one that looked at all of that again: none clears what it
+    did not look at.
     """
     entries = trail.entries(AuditQuestion(act=Act.VERIFY.value), limit=LOOKED_AT_MAX)
     ended = [_verification(each) for each in entries if each.entry.outcome in {CLEAN, FINDINGS}]
     last = next(iter(ended), None)
     if last is not None and last.is_clean:
-        deep = next((each for each in ended if each.deep), last)
+        deep = next((each for each in ended if each.deep and not (each.is_clean and each.unchecked)), last)
         return last if deep.is_clean else deep
     return last
 

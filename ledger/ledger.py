@@ -4,6 +4,7 @@
 Every method may be called from any thread. `docs/INTEGRATING.md` shows a program that uses it.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Self, cast
@@ -23,7 +24,7 @@ from ledger.positions import Cursor, Position
 from ledger.reception import Reception
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
-from ledger.store.commit import commit
+from ledger.store.commit import commit, mark_replayed
 from ledger.store.database import Database, opening
 from ledger.store.log import Head, find_facts, latest_versions
 from ledger.store.recorder import LogRecorder
@@ -290,12 +291,12 @@ class Ledger:
 
     def _mark_replayed(self, quarantine_ids: Iterable[bytes], replayed_at_us: int) -> int:
         """How many of them nobody else had replayed."""
-        with self.database.writing() as connection:
-            marked = [
-                registers.mark_replayed(connection, quarantine_partition(each, self.partitions), each, replayed_at_us)
-                for each in sorted(quarantine_ids)
-            ]
-        return sum(marked)
+        by_partition: defaultdict[int, list[bytes]] = defaultdict(list)
+        for each in quarantine_ids:
+            by_partition[quarantine_partition(each, self.partitions)].append(each)
+        return sum(
+            mark_replayed(self.database, partition, some, replayed_at_us) for partition, some in by_partition.items()
+        )
 
 
 def _expect_reached(cursor: Cursor, heads: Sequence[Head]) -> None:

@@ -54,7 +54,7 @@ class Connection(HttpToolsProtocol):
     _takes_no_more = False
     _is_lingering = _ends = False
     _framing_bytes = 0
-    _body_pieces = _hosts = 0
+    _body_pieces = _head_bytes = _hosts = 0
     _is_coded = False
     _unwanted_bytes = 0
     _held_head = b""
@@ -66,8 +66,11 @@ class Connection(HttpToolsProtocol):
         self._deadline = self.loop.call_later(HEAD_DEADLINE_S, self._head_too_slow)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forgets the deadline."""
+        """Forgets the deadline, and tells who is being answered, which uvicorn tells the request that came last."""
         self._end_deadline()
+        if self._running is not None and not self._running.response_complete:
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -113,9 +116,6 @@ class Connection(HttpToolsProtocol):
         self._held_head = b"" if is_whole else data
         if is_whole:
             head, end, rest = data.partition(END_OF_HEAD)
-            if len(head) > HEAD_BYTES_MAX:
-                self._refuse_head()
-                return
             self._parse(UPGRADE.sub(b"upgrade-ignored", head) + end + rest if UPGRADE.search(head) else data)
 
     def _bound_the_framing(self) -> None:
@@ -170,13 +170,26 @@ class Connection(HttpToolsProtocol):
             raise TakenEnough
         self._head_is_open = self._head_is_with_the_parser = True
         self._framing_bytes = 0
-        self._hosts, self._is_coded = 0, False
+        self._head_bytes, self._hosts, self._is_coded = 0, 0, False
         super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """A piece of the target."""
+        self._count_head(len(url))
+        super().on_url(url)
+
+    def _count_head(self, size_bytes: int) -> None:
+        """A head that comes in one piece with the body before it is bounded like any other."""
+        self._head_bytes += size_bytes
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse_head()
+            raise TakenEnough
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, without the white space behind it, which the parser leaves there. A trailer comes too late to be one."""
         if self._body_is_open:
             return
+        self._count_head(len(name) + len(value) + len(b": \r\n"))
         value = value.rstrip(b" \t")
         match name.lower():
             case b"host":
@@ -191,7 +204,7 @@ class Connection(HttpToolsProtocol):
         lacks_host = self._hosts != 1 and self.parser.get_http_version() == "1.1"
         if is_upgrade or lacks_host or self._is_coded:  # a body in another coding would be taken for what it is not
             self.send_400_response("")
-            return
+            raise TakenEnough  # its body is nobody's
         self._head_is_open = self._head_is_with_the_parser = False
         self._end_deadline()
         super().on_headers_complete()

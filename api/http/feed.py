@@ -1,6 +1,5 @@
 """GET /feed and GET /feed/stream: every event of the ledger, in order, for programs with a checkpoint of their own."""
 
-import asyncio
 import weakref
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -48,7 +47,7 @@ async def get_feed_stream(service: Service, caller: Caller, request: Request) ->
     resumed = last_event_id or query_text(request, "after")
     cursor = _cursor(service, resumed, "Last-Event-ID" if last_event_id else "after")
     if resumed:
-        await asyncio.to_thread(service.ledger.feed, cursor, 0)  # refused now, rather than by a stream that ends
+        await service.streams.ask(service.ledger.feed, cursor, 0)  # refused now, rather than by a stream that ends
     if request.method == "HEAD":
         return Response(None, 200, STREAM_HEADERS, "text/event-stream")
     if service.open_streams >= STREAMS_MAX:
@@ -111,8 +110,7 @@ async def _pages(service: Service, caller: Caller, cursor: Cursor) -> AsyncItera
     idle_polls = 0
     while not service.closing.is_set() and service.access.still(caller) == caller:
         try:
-            async with service.stream_turns:
-                page = await asyncio.to_thread(_page, service, caller, cursor)
+            page = await service.streams.ask(_page, service, caller, cursor)
         except (LedgerError, SQLAlchemyError) as error:
             _tell_end(error)
             return  # the client reconnects with its last id

@@ -142,7 +142,7 @@ class Told(NamedTuple):
 async def answer_error(told: Told, request: Request, error: Exception) -> Response:
     """Starlette's handler for our errors. What an operator must act on is told to the log as well."""
     if isinstance(error, TooManyFailures):
-        told.guesses.tell("wrong API keys come again and again", request.client.host if request.client else "")
+        told.guesses.tell("wrong API keys come again and again", address=request.client.host if request.client else "")
     elif not isinstance(error, NOT_FOR_THE_LOG):
         told.failures.tell("a request could not be answered", kind_of(error).slug, error=type(error).__name__)
     return problem_of(error)

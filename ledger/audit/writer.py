@@ -56,12 +56,12 @@ class EntryWriter:
         return written
 
     def look_again(self) -> None:
-        """Where the last entries could not be written, whether they could be by now; may wait for the disk."""
+        """Where the last entries could not be written, finds out whether they could be by now. Waits for nothing."""
         with self._state:
             if self.failure is None or self._is_writing or self._closing:
                 return
             self._is_writing = True
-        self._write_batch()
+        self._thread.submit(self._write_batch)
 
     async def close(self) -> None:
         """Takes nothing new, and returns when what waits is written."""

@@ -138,5 +138,7 @@ def to_disk(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:  # which does not name what it is about
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         os.close(descriptor)

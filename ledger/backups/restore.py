@@ -1,7 +1,7 @@
 """Putting a backup in the place of an embedded ledger. What was there is put aside under another name, never deleted."""
 
 import shutil
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import chain, count, product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -77,7 +77,12 @@ def restore(backup: Path, file: Path, moment: str, *, accepts_findings: bool = F
     if prepared.brings_trail:  # without one, the restored ledger begins a new one
         unfinished_trail.rename(_trail_of(file))
     unfinished.rename(file)
-    to_disk(file.parent)
+    try:
+        to_disk(file.parent)
+    except OSError as error:
+        raise StoreUnavailable(
+            f"{backup} is in place, but {file.parent} may not be on disk ({error.strerror}): mend that, and do it again"
+        ) from error
     return Restored(
         prepared.heads,
         aside,
@@ -126,9 +131,20 @@ def _put_aside(file: Path, moment: str, *, trail_stays: bool) -> Path | None:
     # Before the new file is in place: SQLite would take an old write-ahead log for the new file's own.
     beside = (READ_MODELS,) if trail_stays else (READ_MODELS, TRAIL)
     for part in (*OF_SQLITE, *(name + end for name in beside for end in ("", *OF_SQLITE))):
-        with suppress(FileNotFoundError):
-            file.with_name(file.name + part).rename(aside.with_name(aside.name + part))
+        _move_aside(file.with_name(file.name + part), aside.with_name(aside.name + part))
     return aside if was_there else None
+
+
+def _move_aside(part: Path, target: Path) -> None:
+    """Gives a part of the ledger that was there its name aside. What a try that was cut off has put there stays."""
+    if not part.exists():
+        return
+    if not target.exists():
+        part.rename(target)
+    elif part.name.endswith(OF_SQLITE):
+        part.unlink()  # of who opened what was left meanwhile, and could not write
+    else:
+        part.rename(_free_name(target))
 
 
 def _expect_no_findings(proof: Proof) -> None:

@@ -8,6 +8,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from ledger.errors import StoreUnavailable
 from ledger.facts import Fact, Item, Outcome, Send, UnreadableDelivery
+from ledger.store import registers
 from ledger.store.database import Database
 from ledger.store.driver import said
 from ledger.store.log import append, lock_head
@@ -23,6 +24,11 @@ def commit(database: Database, partition: int, items: Sequence[Item]) -> list[Ou
     stored twice, whichever way the first try ended.
     """
     return durably(database, lambda again: _commit(database, partition, items, again=again))
+
+
+def mark_replayed(database: Database, partition: int, quarantine_ids: Sequence[bytes], replayed_at_us: int) -> int:
+    """Notes that deliveries in a partition's quarantine have become events; how many nobody had noted before. StoreUnavailable."""
+    return durably(database, lambda _again: _mark_replayed(database, partition, quarantine_ids, replayed_at_us))
 
 
 def durably(database: Database, transaction: Callable[[bool], T]) -> T:
@@ -49,6 +55,12 @@ def _commit(database: Database, partition: int, items: Sequence[Item], *, again:
         head = lock_head(connection, partition)
         placed = iter(append(connection, partition, head, facts, again=again) if facts else ())
         return [next(placed) if isinstance(item, Fact) else _keep(connection, item, again=again) for item in items]
+
+
+def _mark_replayed(database: Database, partition: int, quarantine_ids: Sequence[bytes], replayed_at_us: int) -> int:
+    with database.writing() as connection:
+        lock_head(connection, partition)  # as who keeps one more attempt of them has it
+        return sum(registers.mark_replayed(connection, partition, each, replayed_at_us) for each in quarantine_ids)
 
 
 def _keep(connection: Connection, item: UnreadableDelivery | Send, *, again: bool) -> Outcome:

@@ -184,7 +184,9 @@ class Database:
             return f"refuses to commit: {said(error)}"
         if any(words in str(error) for words in postgres.TOO_MANY_CONNECTIONS):
             return "takes no more connections"
-        return "cannot be reached" if postgres.UNREACHABLE in str(error) else "refuses to commit"
+        return (
+            "cannot be reached" if any(words in str(error) for words in postgres.UNREACHABLE) else "refuses to commit"
+        )
 
     def close(self) -> None:
         """Closes every connection, and moves no more pages beside commits. A later use opens new connections."""

@@ -28,7 +28,7 @@ KEEPALIVES = {
     "tcp_user_timeout": 30_000,
 }
 WARNED = "warned"
-UNREACHABLE = "connection failed"
+UNREACHABLE = ("connection failed", "connection timeout expired", "could not translate host name")
 TOO_MANY_CONNECTIONS = ("too many connections", "remaining connection slots", "too many clients")
 """What a server says to who connects."""
 

@@ -1,4 +1,4 @@
-"""The two registers beside the log: the quarantine and the sends. What is new is written under the lock of its partition's head."""
+"""The two registers beside the log: the quarantine and the sends. Both are written under the lock of their partition's head."""
 
 from typing import NamedTuple
 

@@ -75,7 +75,10 @@ def send_chunks(database: Database, partition: int) -> Iterator[Sequence[RawRow]
 
 
 def uneven_streams(database: Database, events: int, limit: int) -> Iterator[RawRow]:
-    """Streams whose versions are not 1, 2, 3 … without holes: (partition, stream_id, events, lowest and highest version)."""
+    """Streams whose versions are not 1, 2, 3 … without holes: (partition, stream_id, events, lowest and highest version).
+
+    At most `limit` of each partition in each slice, as below.
+    """
     return _sliced(database, _UNEVEN_STREAMS, events, limit)
 
 
@@ -167,15 +170,20 @@ _ELSEWHERE = (
     "SELECT partition, {key} FROM {table} WHERE partition < 0 OR partition >= {0} ORDER BY partition, {key} LIMIT {0}"
 )
 _UNEVEN_STREAMS = (
-    "SELECT partition, stream_id, count(*), min(version), max(version) FROM events"
+    "SELECT partition, stream_id, events, lowest, highest FROM ("
+    "SELECT partition, stream_id, count(*) AS events, min(version) AS lowest, max(version) AS highest,"
+    " row_number() OVER (PARTITION BY partition ORDER BY stream_id) AS nth FROM events"
     " WHERE stream_id >= {0} AND stream_id < {0} GROUP BY stream_id, partition"
     " HAVING min(version) <> 1 OR max(version) <> count(*) OR count(DISTINCT version) <> count(*)"
-    " ORDER BY stream_id, partition LIMIT {0}"
+    ") AS uneven WHERE nth <= {0} ORDER BY partition, stream_id"
 )
 _REPEATED_FACTS = (
-    "SELECT partition, stream_id, fact_key, count(*) FROM events"
+    "SELECT partition, stream_id, fact_key, times FROM ("
+    "SELECT partition, stream_id, fact_key, count(*) AS times,"
+    " row_number() OVER (PARTITION BY partition ORDER BY stream_id, fact_key) AS nth FROM events"
     " WHERE stream_id >= {0} AND stream_id < {0} AND fact_key IS NOT NULL"
-    " GROUP BY stream_id, partition, fact_key HAVING count(*) > 1 ORDER BY stream_id, partition, fact_key LIMIT {0}"
+    " GROUP BY stream_id, partition, fact_key HAVING count(*) > 1"
+    ") AS repeated WHERE nth <= {0} ORDER BY partition, stream_id, fact_key"
 )
 _FIRST_POSITION = "SELECT min(position) FROM events WHERE partition = {0} AND stream_id = {0} AND fact_key = {0}"
 _QUARANTINE = (

@@ -76,7 +76,7 @@ def verify(
     # Beside the walk, because SQLite goes through the indices with Python's lock released, and PostgreSQL in a process of its own.
     with ThreadPoolExecutor(2, "ledger-verify") as beside:
         damaged = beside.submit(damages, database)
-        keys = beside.submit(wrong_keys, database, partitions, total)
+        keys = beside.submit(wrong_keys, database, total)
         for end in ends:
             part = PartitionWalk(end.partition, partitions, genesis_hash(ledger_id, end.partition), content)
             for checked in part.read(database, end.last):

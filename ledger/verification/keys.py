@@ -16,10 +16,10 @@ class WrongKey(NamedTuple):
     told: str
 
 
-def wrong_keys(database: Database, partitions: int, events: int) -> Mapping[int, Sequence[WrongKey]]:
+def wrong_keys(database: Database, events: int) -> Mapping[int, Sequence[WrongKey]]:
     """What is wrong with the keys of about so many events, by partition. Raises SQLAlchemyError where they cannot be read."""
     found: defaultdict[int, list[WrongKey]] = defaultdict(list)
-    most = FINDINGS_PER_PARTITION_MAX * partitions
+    most = FINDINGS_PER_PARTITION_MAX
     for partition, stream, count, lowest, highest in walk.uneven_streams(database, events, most):
         told = (
             f"stream {shown(stream)} in partition {partition} has {count} events with versions from {lowest} to {highest},"

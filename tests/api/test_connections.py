@@ -466,6 +466,33 @@ def test_a_delivery_is_answered_though_the_one_behind_it_is_cut_off(server: Runn
         assert wire.is_closed()
 
 
+@pytest.mark.parametrize(
+    "behind",
+    [
+        b"POST /webhooks/red-cloud HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello",
+        b"POST /webhooks/red-cloud HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"GET /livez HTTP/1.1\r\nHost: a\r\nX: " + b"y" * HEAD_BYTES_MAX + b"\r\n\r\n",
+    ],
+    ids=["no host", "another coding", "a large head"],
+)
+def test_a_delivery_is_taken_whatever_is_refused_behind_it_in_one_piece(
+    server: Running, message_id: str, behind: bytes
+) -> None:
+    raw = body("message.sent", message_id, sequence=1)
+    with server.wire() as wire:
+        answer = wire.send(request("POST", WEBHOOKS, signed(raw), raw) + behind).answer()
+        assert (answer.status, answer.headers["connection"]) == (202, "close")
+        assert wire.is_closed()
+
+
+def test_a_stream_ends_with_its_client_also_where_a_request_came_behind_it(server: Running) -> None:
+    with server.wire() as wire:
+        wire.send(request("GET", "/feed/stream", KEY) + request("GET", "/livez"))
+        assert "200" in wire.head()
+        until(lambda: server.service.open_streams == 1)
+    until(lambda: server.service.open_streams == 0)
+
+
 def test_an_empty_line_behind_a_request_begins_nothing(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("api.http.connection.HEAD_DEADLINE_S", 0.1)
     with server.wire() as wire:

@@ -14,12 +14,16 @@ from structlog.testing import capture_logs
 
 from api.http.feed import STREAMS_MAX
 from api.http.shapes import HistoryEvent
+from api.service import ASKING_AT_ONCE_MAX
+from ledger.ledger import Ledger
+from ledger.log_entries import Entry
 from ledger.positions import Cursor
 from tests.api.running import Running, key_of, running, settings_at, until
 from tests.api.wire import Wire, request
 from tests.builders import append_unreadable, body
 
 KEY = {"Authorization": f"Bearer {key_of('reader')}"}
+PATIENCE_S = 20.0
 
 
 def deliver_some(server: Running, count: int, prefix: str = "msg") -> None:
@@ -308,3 +312,23 @@ def test_a_stream_that_the_store_ends_is_told_to_the_operator(fresh: Running) ->
     assert ("a stream of the feed ended early", "store-unavailable") in [
         (each["event"], each.get("problem")) for each in told
     ]
+
+
+def test_pages_of_streams_take_no_thread_from_questions_however_many_clients_come_and_go(
+    server: Running, message_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.deliver(body("message.sent", message_id, sequence=1))
+    goes_on, feed = threading.Event(), Ledger.feed
+
+    def slow(ledger: Ledger, cursor: Cursor, limit: int) -> tuple[list[Entry], Cursor]:
+        goes_on.wait(PATIENCE_S)
+        return feed(ledger, cursor, limit)
+
+    monkeypatch.setattr(Ledger, "feed", slow)
+    try:
+        for _ in range(2 * ASKING_AT_ONCE_MAX):
+            with server.wire() as wire:
+                wire.send(request("GET", "/feed/stream", KEY)).head()
+        assert server.get(f"/messages/{message_id}").status_code == 200
+    finally:
+        goes_on.set()

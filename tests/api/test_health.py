@@ -9,6 +9,7 @@ import pytest
 from sqlalchemy import text
 
 from api.http.problems import KINDS, TYPE_BASE, kind_of, problem_of
+from api.service import READY_WITHIN_S
 from api.verifying import known_verification, verification_warnings
 from ledger.audit.entries import AuditEntry
 from tests.api.running import Running, busy, until
@@ -62,15 +63,31 @@ def test_a_verification_with_findings_is_a_warning_until_one_is_clean(fresh: Run
     until(lambda: warnings() == [])
 
 
+def test_whether_the_trail_can_be_written_again_is_found_out_and_never_waited_for(fresh: Running) -> None:
+    service = fresh.service
+    service.audit.failure = "no room"
+    with service.trail.database.writing():  # as another process that holds its lock
+        began_s = time.monotonic()
+        answers = [fresh.http.get("/readyz") for _ in range(3)]
+        took_s = time.monotonic() - began_s
+
+    assert [each.status_code for each in answers] == [200] * 3
+    assert took_s < READY_WITHIN_S
+    assert answers[0].json()["warnings"] == ["whoever reads is refused: no room"]
+    until(lambda: fresh.http.get("/readyz").json()["warnings"] == [])
+
+
 def test_what_a_deep_verification_found_is_not_cleared_by_one_that_does_not_look_at_it(fresh: Running) -> None:
-    def last(outcome: str, *, deep: bool) -> bool:
+    def last(outcome: str, *, deep: bool, unchecked: int = 0) -> bool:
         counts = {"events": 3, "auditEntries": 0, "findings": 0, "positions": [], "heads": [], "deep": deep}
+        counts |= {"unchecked": unchecked} if deep else {}
         fresh.service.trail.append([AuditEntry(1, "operator", "command", "verify", None, {}, outcome, counts, None)])
         clean: bool = fresh.get("/verification").json()["last"]["clean"]
         return clean
 
     assert not last("findings", deep=True)
     assert not last("clean", deep=False)
+    assert not last("clean", deep=True, unchecked=2)
     assert last("clean", deep=True)
     assert not last("findings", deep=False)
     assert last("clean", deep=False)

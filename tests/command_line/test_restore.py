@@ -125,6 +125,35 @@ def test_a_write_ahead_log_of_the_old_ledger_never_gets_into_the_restored_one(
     assert count(f"sqlite:///{restored.json['replaced']}") == 3
 
 
+def test_a_restore_that_is_done_again_takes_nothing_from_what_the_first_try_put_aside(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the first try put aside is the write-ahead log, with an event; then somebody reads what is left, and is killed."""
+    url, place = f"sqlite:///{tmp_path}/ledger.db", tmp_path / "moved"
+    place.mkdir()
+    record(url, QUEUED)
+    run("backup", "copy.db", LEDGER_DATABASE_URL=url)
+    with Ledger.open_existing(url) as ledger:
+        ledger.commit([fact(delivered())])
+        for part in ("", "-wal"):
+            shutil.copyfile(f"{tmp_path}/ledger.db{part}", place / f"ledger.db{part}")
+    rename = Path.rename
+
+    def killed_after_it(this: Path, target: Path) -> Path:
+        rename(this, target)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed_after_it)
+        with pytest.raises(KeyboardInterrupt):
+            restore(tmp_path / "copy.db", place / "ledger.db", "one")
+    (place / "ledger.db-wal").touch()
+    restored = restore(tmp_path / "copy.db", place / "ledger.db", "two")
+
+    with Ledger.open_existing(f"sqlite:///{restored.aside}") as aside:
+        assert aside.heads()[0].position == 2
+
+
 def test_a_ledger_is_no_backup_of_itself(run: Run, url: str, tmp_path: Path) -> None:
     before = contents(tmp_path)
     (tmp_path / "link.db").symlink_to("ledger.db")

@@ -12,6 +12,7 @@ from sqlalchemy import text
 from ledger.audit.trail import AuditTrail
 from ledger.errors import MalformedQuestion
 from ledger.events import receipt_of
+from ledger.facts import Fact
 from ledger.ledger import Ledger
 from ledger.positions import Position
 from ledger.reception import Reception
@@ -254,6 +255,26 @@ def test_after_a_broken_link_the_chain_is_followed_from_what_is_stored(ledger: L
     tamper("UPDATE events SET topic = 'x' WHERE position IN (2, 6)")
 
     assert places(verify(ledger)) == ["0-2", "0-6"]
+
+
+def test_many_findings_in_one_partition_hide_none_in_another(tmp_path: Path) -> None:
+    with Ledger.open(f"sqlite:///{tmp_path}/ledger.db", partitions=2) as ledger:
+        made = facts([queued(1, f"msg_{number}") for number in range(200)], partitions=2)
+        first, second = (sorted((each for each in made if each.partition == here), key=stream_of) for here in (0, 1))
+        with ledger.database.writing() as connection:
+            for partition, some in enumerate((first[:60], second[-1:])):
+                head, rows = lock_head(connection, partition), list[LogRow]()
+                for each in some:
+                    rows.append(next_row(head, each, 7))
+                    head = Head(rows[-1].position, rows[-1].hash)
+                insert_events(connection, rows, head)
+
+        told = [str(finding) for finding in verify(ledger).findings if "in partition 1" in finding.message]
+        assert len(told) == 1, told
+
+
+def stream_of(fact: Fact) -> bytes:
+    return fact.stream
 
 
 def test_findings_are_bounded_and_the_rest_is_counted(ledger: Ledger, tamper: Tamper) -> None:

@@ -280,7 +280,7 @@ def test_a_server_that_stops_in_the_middle_of_an_append_keeps_the_others_waiting
                     meanwhile.extend(other.commit([fact(event(queued().receipt.body, received_at_us=NOW_US + 1))]))
                 return head
 
-            monkeypatch.setattr("ledger.store.log.lock_head", stop_once)
+            monkeypatch.setattr("ledger.store.commit.lock_head", stop_once)
             assert stopped.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=False)]
             assert meanwhile == [Placed(Position(0, 1), 1, is_new=True)]
             assert stopped.commit([fact(sent())]) == [Placed(Position(0, 2), 2, is_new=True)]
@@ -545,7 +545,7 @@ def test_a_commit_that_postgresql_ends_because_of_a_deadlock_is_made_again(
             operator.exec_driver_sql("ROLLBACK")
 
         def lock_head_and_let_another_want_it(connection: Connection, partition: int) -> Head:
-            monkeypatch.setattr("ledger.store.log.lock_head", lock_head_behind_the_other)
+            monkeypatch.setattr("ledger.store.commit.lock_head", lock_head_behind_the_other)
             head = lock_head(connection, partition)
             wanted.append(another_thread.submit(want_the_head))
             while not asking.exec_driver_sql(WAITING).all():
@@ -556,7 +556,7 @@ def test_a_commit_that_postgresql_ends_because_of_a_deadlock_is_made_again(
             wanted[0].result()  # else the second try may be the faster one, and meet it in the same way
             return lock_head(connection, partition)
 
-        monkeypatch.setattr("ledger.store.log.lock_head", lock_head_and_let_another_want_it)
+        monkeypatch.setattr("ledger.store.commit.lock_head", lock_head_and_let_another_want_it)
         assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=True)]
         assert len(stored_facts(ledger)) == 1
 
