@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import os
 import signal
 import socket
@@ -71,8 +72,11 @@ class Server(uvicorn.Server):
         del frame
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
-        if self.force_exit and self._service.workers is not None:
-            self._service.workers.kill()
+        if self.force_exit:
+            # What is cut off now ends with a traceback each, to the last task of the event loop; nobody wants to read them.
+            logging.getLogger("uvicorn.error").disabled = True
+            if self._service.workers is not None:
+                self._service.workers.kill()
 
     def _lose(self, what: str) -> None:
         if not self.force_exit:

@@ -405,6 +405,7 @@ def test_a_worker_that_stands_still_keeps_no_server_from_its_end(
         os.close(stopped)
 
         assert (status, is_gone) == (0, True)
+        assert "Traceback" not in server.log.read_text()
 
 
 def is_listening(server: Serving) -> bool:
