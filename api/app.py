@@ -24,7 +24,7 @@ from api.console import console_routes
 from api.gauges import Gauges
 from api.http.observing import observed
 from api.http.openapi import openapi_document
-from api.http.problems import Told, answer_error, answer_http_exception
+from api.http.problems import answer_error, answer_http_exception
 from api.http.questions import expect_known
 from api.http.receiving import WebhookEndpoint
 from api.http.routes import ROUTES, WEBHOOK
@@ -53,7 +53,7 @@ def app_of(service: Service) -> ASGIApp:
         finally:
             await service.stop()
 
-    answer = partial(answer_error, Told(failures=Seldom(level="error"), guesses=Seldom()))
+    answer = partial(answer_error, Seldom(level="error"), Seldom())
     starlette = Starlette(
         routes=[*(_route(service, route) for route in ROUTES), *console_routes(service)],
         exception_handlers={

@@ -78,11 +78,12 @@ class Readiness:
 
     def _tell_of_change(self, reasons: list[str]) -> None:
         """For who reads the log and not /readyz."""
-        if reasons and self._is_ready is not False:
+        if reasons and self._is_ready:
             logger.warning("not ready, as /readyz says", reasons=reasons)
         elif not reasons and self._is_ready is False:
             logger.warning("ready again")
-        self._is_ready = not reasons
+        if not reasons or self._is_ready is not None:  # it takes a moment to begin
+            self._is_ready = not reasons
 
     def doubt(self) -> None:
         """A commit failed: whoever asks next is not told what was proved before."""

@@ -113,12 +113,13 @@ class GroupCommit:
         except Exception as error:  # noqa: BLE001 - the writer must outlive whatever happens to one batch
             self._outage.failed(type(error).__name__, "a commit %s failed unexpectedly", _of(batch), unexpected=True)
             failed = StoreUnavailable(f"the commit failed: {type(error).__name__}")
+        has_new = any(outcome.is_new for outcome in outcomes)  # a commit of nothing new may succeed where no other does
         if failed is not None:
             answers = [(waiting, failed) for waiting in batch]
-        elif any(outcome.is_new for outcome in outcomes):  # a commit of nothing new may succeed where no other does
+        elif has_new:
             self._outage.worked()
         self._answer(answers)
-        if batch and failed is None:
+        if has_new:
             self._tell_of_commit()
         for proof in proofs:
             if not proof.done():

@@ -5,6 +5,7 @@ The contract does not name the members of a failure, so likely names are tried i
 
 from ledger.errors import UnreadableBody
 from ledger.json_values import JSONObject, legible, parse_object
+from ledger.message import Message
 
 NOT_DETAILS = frozenset({"eventType", "messageId", "externalReference", "sequence", "providerMessageRef"})
 CODE_PATHS = (
@@ -36,6 +37,11 @@ def failure_code(details: JSONObject) -> str | None:
         if isinstance(value, str | int | float) and not isinstance(value, bool):
             return legible(str(value))
     return None
+
+
+def code_of(message: Message) -> str | None:
+    """The code of a message that failed, as lists are filtered by."""
+    return None if message.failure_body is None else failure_code(failure_details(message.failure_body))
 
 
 def is_code(text: str) -> bool:

@@ -15,10 +15,10 @@ from api.phones import phone_in
 from ledger import clock
 from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
-from ledger.message import Message, external_reference
+from ledger.message import external_reference
 from ledger.provider import Direction, Status
 from ledger.times import read_rfc3339
-from projections.failures import failure_code, failure_details
+from projections.failures import code_of
 from projections.read_models import (
     INBOUND_CONVERSATIONS,
     LIMIT_DEFAULT,
@@ -214,7 +214,7 @@ def _of_a_send(read_models: ReadModels, key: str, filters: MessageFilters, limit
     if filters.status is not None:
         found = [each for each in found if each.message.status is filters.status]
     if filters.failure_code is not None:
-        found = [each for each in found if _code(each.message) == filters.failure_code]
+        found = [each for each in found if code_of(each.message) == filters.failure_code]
     return Listed(found[:limit], has_more=len(found) > limit)
 
 
@@ -224,11 +224,7 @@ def _row(found: MessageStatus) -> tuple[object, ...]:
     phone = inbound.sender if inbound else acceptance.recipient if acceptance else None
     reference = external_reference(message)
     updated = when_about(message.updated_at_us)
-    return message.message_id, message.status.value, updated, reference, phone, _code(message)
-
-
-def _code(message: Message) -> str | None:
-    return None if message.failure_body is None else failure_code(failure_details(message.failure_body))
+    return message.message_id, message.status.value, updated, reference, phone, code_of(message)
 
 
 def _spared(filters: MessageFilters) -> tuple[str, ...]:

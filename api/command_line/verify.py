@@ -1,7 +1,7 @@
 """`ledger verify`: whether what is stored is still what was recorded."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager
 from typing import Annotated
 
 import typer
@@ -103,13 +103,15 @@ def _verified(noted_heads: Sequence[str], *, deep: bool) -> Verified:
 @contextmanager
 def _opened_trail(ledger: Ledger) -> Iterator[AuditTrail | Finding]:
     """The audit trail, or what is wrong with its file: the log is verified all the same."""
-    opened_or_damaged: AuditTrail | Finding
     try:
-        opened_or_damaged = AuditTrail.open(ledger)
+        trail = AuditTrail.open(ledger)
     except (SQLAlchemyError, StoreUnavailable) as error:
-        opened_or_damaged = _damage(error)
-    with closing(opened_or_damaged) if isinstance(opened_or_damaged, AuditTrail) else nullcontext(opened_or_damaged):
-        yield opened_or_damaged
+        damage = _damage(error)
+    else:
+        with closing(trail):
+            yield trail
+        return
+    yield damage
 
 
 def _damage(error: SQLAlchemyError | StoreUnavailable) -> Finding:

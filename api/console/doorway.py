@@ -31,23 +31,6 @@ COOKIE = "ledger_console"
 SESSION_ENDED, FORM_LOST = "session", "form"
 """What the sign-in page says of a session that has ended: that alone, or that a form was not heeded either."""
 
-ASKED = (
-    "q",
-    "with",
-    "status",
-    "code",
-    "reference",
-    "number",
-    "age",
-    "since",
-    "cursor",
-    "version",
-    "holder",
-    "act",
-    "subject",
-)
-"""What pages are asked with, as far as the audit trail keeps it."""
-
 WAY_ON: Mapping[type[Exception], tuple[str, str]] = {RebuildRunning: ("/console/operations", "Operations")}
 """Where a refusal leads to, and what that is called."""
 
@@ -170,7 +153,10 @@ async def _witnessed(visit: Visit, way: Page | Action | Door) -> Response:
         return await cast("Awaitable[Response]", way.handler(visit))
     # Who signs in or out is told by those pages themselves.
     caller = NOBODY if isinstance(way, Door) else visit.caller
-    asked = {name: visit.request.query_params.get(name) for name in ASKED}
+    names = (
+        [name for name in way.asks if name != "id"] if isinstance(way, Page) else []
+    )  # an id is what the entry is about
+    asked = {name: visit.request.query_params.get(name) for name in names}
     witness = Witness(visit.service, Way.CONSOLE, way.act, caller, visit.request, asked)
     return await witness.sees(_let_ask(visit, way), partial(way.handler, visit))
 

@@ -10,7 +10,7 @@ from ledger.durations import SECOND_US
 from ledger.errors import MalformedQuestion
 from ledger.message import Message, external_reference, missing_sequences
 from ledger.provider import Direction, Status
-from projections.failures import failure_code, failure_details
+from projections.failures import code_of
 from projections.read_models import MessageFilters, MessageStatus
 
 
@@ -68,11 +68,6 @@ def party_of(message: Message) -> str | None:
     if message.inbound is not None:
         return message.inbound.sender
     return message.acceptance.recipient if message.acceptance else None
-
-
-def code_of(message: Message) -> str | None:
-    """The failure's code as the lists are filtered by."""
-    return None if message.failure_body is None else failure_code(failure_details(message.failure_body))
 
 
 @dataclass(frozen=True, slots=True)

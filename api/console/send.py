@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 from starlette.responses import Response
 
 from api.answers import written
-from api.console.listed import code_of
 from api.console.rendering import send_url
 from api.console.visit import Visit
 from api.promise import promise_of
 from ledger.errors import MalformedQuestion
 from ledger.provider import Status
 from ledger.sends import Result
+from projections.failures import code_of
 from projections.read_models import MessageStatus
 
 RESULTS_SHOWN = 100

@@ -54,8 +54,7 @@ class Connection(HttpToolsProtocol):
     _takes_no_more = False
     _is_lingering = _ends = False
     _framing_bytes = 0
-    _body_pieces = _head_bytes = _hosts = 0
-    _is_coded = False
+    _body_pieces = 0
     _unwanted_bytes = 0
     _held_head = b""
     _deadline: asyncio.TimerHandle | None = None
@@ -170,39 +169,28 @@ class Connection(HttpToolsProtocol):
             raise TakenEnough
         self._head_is_open = self._head_is_with_the_parser = True
         self._framing_bytes = 0
-        self._head_bytes, self._hosts, self._is_coded = 0, 0, False
         super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the target."""
-        self._count_head(len(url))
-        super().on_url(url)
-
-    def _count_head(self, size_bytes: int) -> None:
-        """A head that comes in one piece with the body before it is bounded like any other."""
-        self._head_bytes += size_bytes
-        if self._head_bytes > HEAD_BYTES_MAX:
-            self._refuse_head()
-            raise TakenEnough
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header, without the white space behind it, which the parser leaves there. A trailer comes too late to be one."""
-        if self._body_is_open:
-            return
-        self._count_head(len(name) + len(value) + len(b": \r\n"))
-        value = value.rstrip(b" \t")
-        match name.lower():
-            case b"host":
-                self._hosts += 1
-            case b"transfer-encoding":
-                self._is_coded = self._is_coded or value.lower() != b"chunked"
-        super().on_header(name, value)
+        if not self._body_is_open:
+            super().on_header(name, value.rstrip(b" \t"))
 
     def on_headers_complete(self) -> None:
         """A head ends: the next piece is of its body, which has a time of its own."""
+        hosts, size_bytes, is_coded = 0, len(self.url), False
+        for name, value in self.headers:
+            size_bytes += len(name) + len(value) + len(b": \r\n")
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding":
+                is_coded = is_coded or value.lower() != b"chunked"
         is_upgrade = self.parser.should_upgrade()  # in one piece with the request before it: the body would be skipped
-        lacks_host = self._hosts != 1 and self.parser.get_http_version() == "1.1"
-        if is_upgrade or lacks_host or self._is_coded:  # a body in another coding would be taken for what it is not
+        lacks_host = hosts != 1 and self.parser.get_http_version() == "1.1"
+        if size_bytes > HEAD_BYTES_MAX:  # as it may have where it came in one piece with the body before it
+            self._refuse_head()
+            raise TakenEnough
+        if is_upgrade or lacks_host or is_coded:  # a body in another coding would be taken for what it is not
             self.send_400_response("")
             raise TakenEnough  # its body is nobody's
         self._head_is_open = self._head_is_with_the_parser = False

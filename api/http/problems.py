@@ -132,19 +132,12 @@ def _answer(content: bytes, status: int, headers: Mapping[str, str]) -> Response
     return Response(content, status, FOR_THE_CALLER | dict(headers), PROBLEM_MEDIA_TYPE)
 
 
-class Told(NamedTuple):
-    """Where the log is told of refusals, a line a second of a kind."""
-
-    failures: Seldom
-    guesses: Seldom
-
-
-async def answer_error(told: Told, request: Request, error: Exception) -> Response:
-    """Starlette's handler for our errors. What an operator must act on is told to the log as well."""
+async def answer_error(failures: Seldom, guesses: Seldom, request: Request, error: Exception) -> Response:
+    """Starlette's handler for our errors. What an operator must act on is told to the log as well, a line a second of a kind."""
     if isinstance(error, TooManyFailures):
-        told.guesses.tell("wrong API keys come again and again", address=request.client.host if request.client else "")
+        guesses.tell("wrong API keys come again and again", address=request.client.host if request.client else "")
     elif not isinstance(error, NOT_FOR_THE_LOG):
-        told.failures.tell("a request could not be answered", kind_of(error).slug, error=type(error).__name__)
+        failures.tell("a request could not be answered", kind_of(error).slug, error=type(error).__name__)
     return problem_of(error)
 
 

@@ -129,22 +129,24 @@ def _put_aside(file: Path, moment: str, *, trail_stays: bool) -> Path | None:
     if was_there and begun is None:
         aside.hardlink_to(file)
     # Before the new file is in place: SQLite would take an old write-ahead log for the new file's own.
-    beside = (READ_MODELS,) if trail_stays else (READ_MODELS, TRAIL)
-    for part in (*OF_SQLITE, *(name + end for name in beside for end in ("", *OF_SQLITE))):
-        _move_aside(file.with_name(file.name + part), aside.with_name(aside.name + part))
+    _move_parts(file, aside)
+    for name in (READ_MODELS,) if trail_stays else (READ_MODELS, TRAIL):
+        part, target = file.with_name(file.name + name), aside.with_name(aside.name + name)
+        if part.exists():  # else it was moved already, by a try that was cut off, and its parts go to where it is
+            target = _free_name(target)
+            part.rename(target)
+        _move_parts(part, target)
     return aside if was_there else None
 
 
-def _move_aside(part: Path, target: Path) -> None:
-    """Gives a part of the ledger that was there its name aside. What a try that was cut off has put there stays."""
-    if not part.exists():
-        return
-    if not target.exists():
-        part.rename(target)
-    elif part.name.endswith(OF_SQLITE):
-        part.unlink()  # of who opened what was left meanwhile, and could not write
-    else:
-        part.rename(_free_name(target))
+def _move_parts(file: Path, target: Path) -> None:
+    """Gives what SQLite has beside a file its place beside another name of it; what is there by now stays."""
+    for end in OF_SQLITE:
+        part, place = file.with_name(file.name + end), target.with_name(target.name + end)
+        if place.exists():
+            part.unlink(missing_ok=True)  # of who opened what was left meanwhile, and could not write
+        elif part.exists():
+            part.rename(place)
 
 
 def _expect_no_findings(proof: Proof) -> None:

@@ -12,7 +12,6 @@ from ledger.store import registers
 from ledger.store.database import Database
 from ledger.store.driver import said
 from ledger.store.log import append, lock_head
-from ledger.store.registers import keep_unreadable, register_send
 
 T = TypeVar("T")
 
@@ -66,9 +65,9 @@ def _mark_replayed(database: Database, partition: int, quarantine_ids: Sequence[
 def _keep(connection: Connection, item: UnreadableDelivery | Send, *, again: bool) -> Outcome:
     match item:
         case UnreadableDelivery():
-            return keep_unreadable(connection, item, again=again)
+            return registers.keep_unreadable(connection, item, again=again)
         case Send():
-            return register_send(connection, item, again=again)
+            return registers.register_send(connection, item, again=again)
 
 
 def _worth_another_try(error: SQLAlchemyError) -> bool:

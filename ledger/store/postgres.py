@@ -42,12 +42,12 @@ def postgres_engine(url: URL, *, writes: bool, durable: bool) -> Engine:
         # Whatever the database prefers: at a stricter level a head that moved while an append waited for it is a conflict.
         "default_transaction_isolation": r"read\ committed" if writes else r"repeatable\ read",
     }
-    if not writes:
-        settings |= {"default_transaction_read_only": "on"}
-    else:
+    if writes:
         settings |= {"idle_in_transaction_session_timeout": WRITER_IDLE_MS_MAX}
         # A prepared statement's plan is made once. Of a young table it would be to read all of it, still when that is large.
         settings |= {"enable_seqscan": "off", "jit": "off"}
+    else:
+        settings |= {"default_transaction_read_only": "on"}
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     connect_args: dict[str, object] = {"options": options, "connect_timeout": CONNECT_TIMEOUT_S, **KEEPALIVES}
     if "application_name" not in url.query:

@@ -461,8 +461,7 @@ def test_a_delivery_is_answered_though_the_one_behind_it_is_cut_off(server: Runn
     first, second = (body("message.sent", message_id, sequence=number) for number in (1, 2))
     cut_off = request("POST", WEBHOOKS, signed(second), second)[:-1]
     with server.wire() as wire:
-        answer = wire.send(request("POST", WEBHOOKS, signed(first), first) + cut_off).end().answer()
-        assert (answer.status, answer.headers["connection"]) == (202, "close")
+        assert wire.send(request("POST", WEBHOOKS, signed(first), first) + cut_off).end().answer().status == 202
         assert wire.is_closed()
 
 

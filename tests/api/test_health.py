@@ -7,6 +7,7 @@ from threading import Event
 
 import pytest
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from api.http.problems import KINDS, TYPE_BASE, kind_of, problem_of
 from api.service import READY_WITHIN_S
@@ -75,6 +76,24 @@ def test_whether_the_trail_can_be_written_again_is_found_out_and_never_waited_fo
     assert took_s < READY_WITHIN_S
     assert answers[0].json()["warnings"] == ["whoever reads is refused: no room"]
     until(lambda: fresh.http.get("/readyz").json()["warnings"] == [])
+
+
+def test_the_log_tells_once_that_a_server_is_not_ready_any_more_and_once_that_it_is(
+    fresh: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    until(lambda: fresh.http.get("/readyz").status_code == 200)
+    with capture_logs() as logged, monkeypatch.context() as patch:
+        patch.setattr("api.readiness.ROOM_BYTES_MIN", 2**62)
+        fresh.service.readiness.doubt()
+        assert [fresh.http.get("/readyz").status_code for _ in range(3)] == [503] * 3
+        patch.undo()
+        fresh.service.readiness.doubt()
+        assert [fresh.http.get("/readyz").status_code for _ in range(3)] == [200] * 3
+
+    assert [each["event"] for each in logged if "ready" in each["event"]] == [
+        "not ready, as /readyz says",
+        "ready again",
+    ]
 
 
 def test_what_a_deep_verification_found_is_not_cleared_by_one_that_does_not_look_at_it(fresh: Running) -> None:

@@ -154,6 +154,33 @@ def test_a_restore_that_is_done_again_takes_nothing_from_what_the_first_try_put_
         assert aside.heads()[0].position == 2
 
 
+def test_a_restore_of_another_backup_keeps_the_trail_that_one_which_was_cut_off_has_put_aside(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, one, two = (f"sqlite:///{tmp_path}/{name}.db" for name in ("ours", "one", "two"))
+    for url in (ours, one, two):
+        record(url, QUEUED)
+        run("verify", LEDGER_DATABASE_URL=url)  # begins the audit trail, and has an entry there
+    run("verify", LEDGER_DATABASE_URL=ours)
+    run("backup", "copy_one.db", LEDGER_DATABASE_URL=one)
+    run("backup", "copy_two.db", LEDGER_DATABASE_URL=two)
+    rename = Path.rename
+
+    def killed_before_the_last(this: Path, target: Path) -> Path:
+        if this.name == "ours.db.unfinished":
+            raise KeyboardInterrupt
+        return rename(this, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed_before_the_last)
+        with pytest.raises(KeyboardInterrupt):
+            restore(tmp_path / "copy_one.db", tmp_path / "ours.db", "one")
+    restored = restore(tmp_path / "copy_two.db", tmp_path / "ours.db", "two")
+
+    verified = run("verify", "--json", LEDGER_DATABASE_URL=f"sqlite:///{restored.aside}")
+    assert (verified.status, verified.json["auditEntries"]) == (0, 2)
+
+
 def test_a_ledger_is_no_backup_of_itself(run: Run, url: str, tmp_path: Path) -> None:
     before = contents(tmp_path)
     (tmp_path / "link.db").symlink_to("ledger.db")
