@@ -72,8 +72,8 @@ def test_a_pass_that_fails_is_told_and_the_next_one_does_its_work(
     moving.commit([large(queued, 1)])
     until(lambda: events_in_file(tmp_path) == 1)
     moving.commit([large(sent, 2)])
-    moving.database.after_failure(sqlite.SQLITE.OperationalError("disk I/O error"))
     (tmp_path / "ledger.db").rename(tmp_path / "away.db")
+    moving.database.after_failure(sqlite.SQLITE.OperationalError("disk I/O error"))  # whoever moves opens it anew
     moving.database.move()
     (tmp_path / "away.db").rename(tmp_path / "ledger.db")
     warned = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
