@@ -83,12 +83,8 @@ class Gauges(Collector):
 
     def _of_this_process(self) -> Iterator[Metric]:
         service = self._service
-        queues = GaugeMetricFamily(
-            "ledger_queue_items", "Deliveries and sends that wait for the disk.", labels=["partition"]
-        )
-        for partition, queue in enumerate(service.queues):
-            queues.add_metric([str(partition)], queue.depth)
-        yield queues
+        waiting = sum(queue.depth for queue in service.queues)
+        yield _gauge("ledger_queue_items", "Deliveries and sends that wait for the disk.", waiting)
         yield _gauge("ledger_feed_streams", "Clients that follow the feed here.", service.open_streams)
         yield _gauge(
             "ledger_clock_alarm",

@@ -151,10 +151,10 @@ class Service:
         return [*self.damages, f"whoever reads is refused: {why}"]
 
     def start(self) -> None:
-        """Starts who commits and projects, and a queue a partition in front of them; the writer of the audit trail; and who asks."""
+        """Starts who commits and projects, with queues in front of them; the writer of the audit trail; and who asks."""
         self._loop = asyncio.get_running_loop()
         self._loop.set_default_executor(ThreadPoolExecutor(ASKING_AT_ONCE_MAX, "asking"))
-        ours, theirs = pairs(self.ledger.partitions)
+        ours, theirs = pairs(self.ledger.writers)
         if self.workers is None:
             self._writing = Writing(self.ledger, theirs, self.read_models.wake)
             self.read_models.start()
@@ -187,8 +187,8 @@ class Service:
             self.workers.projector.rebuild(name)
 
     def submit(self, item: Item) -> asyncio.Future[Outcome]:
-        """The outcome of an item once it is on disk, by the writer of its partition."""
-        queue = self.queues[item.partition]
+        """The outcome of an item once it is on disk. Those of one partition, and so of one message, wait in the same queue."""
+        queue = self.queues[item.partition % len(self.queues)]
         return queue.submit(item) if self.traces is None else self.traces.submit(item, queue.submit)
 
     async def how_far(self) -> HowFar:

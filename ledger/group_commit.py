@@ -1,4 +1,4 @@
-"""Group commit: one bounded queue a partition; nobody is answered before the commit.
+"""Group commit: a bounded queue in front of who commits; nobody is answered before the commit.
 
 Deliveries that arrive together, or while the disk is busy, share a transaction, so the number of syncs does not grow with
 the number of callers. A caller that goes away takes nothing out of the queue; closing drains it. Who commits is at the other
@@ -34,7 +34,7 @@ class Waiting(NamedTuple):
 
 
 class GroupCommit:
-    """The queue of one partition, on one event loop; one batch is with `commit` at a time."""
+    """A queue on one event loop; one batch is with `commit` at a time."""
 
     def __init__(self, commit: Commit, *, on_commit: Callable[[], None]) -> None:
         """`on_commit` is called after each commit that made something durable."""

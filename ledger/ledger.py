@@ -86,22 +86,27 @@ class Ledger:
         return self.identity.partitions
 
     @property
+    def writers(self) -> int:
+        """How many commit best at once: one for all partitions together; on a distributed PostgreSQL one a partition."""
+        return self.partitions if self.database.is_distributed else 1
+
+    @property
     def unreadable(self) -> AbstractSet[Position]:
         """Where readers of this object have met an event that this version cannot read, up to a thousand places."""
         return self._reader.unreadable
 
     def commit(self, items: Sequence[Item]) -> list[Outcome]:
-        """Makes items of one partition durable in one transaction; their outcomes in order. StoreUnavailable if it cannot.
+        """Makes items durable in one transaction; their outcomes in order. StoreUnavailable if it cannot.
 
-        No items at all only prove that it could. ValueError, and nothing is stored, where one belongs to another partition.
+        No items at all only prove that it could. ValueError, and nothing is stored, where one was made for another number of
+        partitions.
         """
         if not items:
             self.database.prove_writable()
             return []
-        partition = items[0].partition
         for item in items:
-            self._expect_at_home(item, partition)
-        return commit(self.database, partition, items)
+            self._expect_at_home(item)
+        return commit(self.database, items)
 
     def message(self, message_id: str) -> Message:
         """A message folded from its whole stream; NotFound where there is none."""
@@ -226,11 +231,8 @@ class Ledger:
         recorded_at_us, accepted = self.accepted_request(idempotency_key)
         facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
         with self.database.reading() as connection:
-            found = {
-                partition: find_facts(connection, partition, [f for f in facts if f.partition == partition]).positions
-                for partition in {fact.partition for fact in facts}
-            }
-        places = [(fact.partition, found[fact.partition].get(fact.fact_key)) for fact in facts]
+            found = find_facts(connection, facts).positions
+        places = [(fact.partition, found.get(fact.fact_key)) for fact in facts]
         return RecordedSend(
             recorded_at_us,
             accepted,
@@ -267,19 +269,18 @@ class Ledger:
                 item = reception.read(msgspec.structs.replace(delivery.receipt, replayed_at_us=replayed_at_us))
                 if not isinstance(item, UnreadableDelivery):
                     readable_now[bytes.fromhex(delivery.quarantine_id)] = item
-            for partition in {item.partition for item in readable_now.values()}:
-                self.commit([item for item in readable_now.values() if item.partition == partition])
             if readable_now:
+                self.commit([*readable_now.values()])
                 replayed += self._mark_replayed(readable_now, replayed_at_us)
         with self.database.reading() as connection:
             return replayed, registers.waiting_in_quarantine(connection)
 
-    def _expect_at_home(self, item: Item, partition: int) -> None:
+    def _expect_at_home(self, item: Item) -> None:
         home = home_of(item, self.partitions)
-        if (item.partition, home) != (partition, partition):
+        if item.partition != home:
             raise ValueError(
-                f"an item of partition {home} was made for partition {item.partition} and is in a commit to {partition}: make it"
-                f" with Reception(…, partitions={self.partitions}), and commit those of one partition together"
+                f"an item of partition {home} was made for partition {item.partition}: make it with"
+                f" Reception(…, partitions={self.partitions})"
             )
 
     def _quarantine_pages(self) -> Iterator[list[QuarantinedDelivery]]:

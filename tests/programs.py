@@ -8,6 +8,7 @@ from api.command_line import demo, main, serve
 from api.serving import projector_process, server
 from api.serving.bell import Bell
 from ledger import commit_channel
+from ledger.store.database import Database
 from projections.runner import Runner
 
 DEMO_MESSAGES = 60
@@ -47,12 +48,13 @@ def main_with_a_runner_that_dies() -> None:
 
 
 def main_with_a_thread_that_dies() -> None:
-    """A server in whose writer the thread dies that has committed something."""
+    """A server of a thread a partition, as on a distributed database, in whose writer that one dies that has committed something."""
 
     def die(self: Bell) -> None:
         raise MemoryError(self)
 
     Bell.ring = die  # type: ignore[method-assign]
+    Database.is_distributed = True  # type: ignore[method-assign, assignment]
     main()
 
 

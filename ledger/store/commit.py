@@ -1,4 +1,4 @@
-"""One commit: whatever waits for a partition becomes durable in one transaction, and only then is any of it answered."""
+"""One commit: whatever waits becomes durable in one transaction, and only then is any of it answered."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -11,18 +11,18 @@ from ledger.facts import Fact, Item, Outcome, Send, UnreadableDelivery
 from ledger.store import registers
 from ledger.store.database import Database
 from ledger.store.driver import said
-from ledger.store.log import append, lock_head
+from ledger.store.log import append, lock_head, lock_heads
 
 T = TypeVar("T")
 
 
-def commit(database: Database, partition: int, items: Sequence[Item]) -> list[Outcome]:
+def commit(database: Database, items: Sequence[Item]) -> list[Outcome]:
     """The outcome of each item, in order, once all of them are on disk; StoreUnavailable where none is known to be.
 
     Where the end of a transaction was not learnt, the append finds under its lock what the first try stored, so nothing is
     stored twice, whichever way the first try ended.
     """
-    return durably(database, lambda again: _commit(database, partition, items, again=again))
+    return durably(database, lambda again: _commit(database, items, again=again))
 
 
 def mark_replayed(database: Database, partition: int, quarantine_ids: Sequence[bytes], replayed_at_us: int) -> int:
@@ -48,11 +48,11 @@ def durably(database: Database, transaction: Callable[[bool], T]) -> T:
         raise StoreUnavailable(f"the database refused a commit twice: {said(error)}") from error
 
 
-def _commit(database: Database, partition: int, items: Sequence[Item], *, again: bool) -> list[Outcome]:
+def _commit(database: Database, items: Sequence[Item], *, again: bool) -> list[Outcome]:
     with database.writing() as connection:
         facts = [item for item in items if isinstance(item, Fact)]
-        head = lock_head(connection, partition)
-        placed = iter(append(connection, partition, head, facts, again=again) if facts else ())
+        heads = lock_heads(connection, {item.partition for item in items})
+        placed = iter(append(connection, heads, facts, again=again) if facts else ())
         return [next(placed) if isinstance(item, Fact) else _keep(connection, item, again=again) for item in items]
 
 

@@ -36,6 +36,14 @@ def run(connection: Connection, statement: str, values: Sequence[object] = (), *
     return cursor
 
 
+def run_each(connection: Connection, statement: str, rows: Sequence[Sequence[object]]) -> None:
+    """A statement once for each row of values, in one go where there are several. Raises what SQLAlchemy would raise."""
+    if len(rows) == 1:
+        run(connection, statement, rows[0])
+    else:
+        connection.exec_driver_sql(statement, [tuple(row) for row in rows])
+
+
 @contextmanager
 def copying(connection: Connection, statement: str) -> Iterator[Any]:
     """PostgreSQL's COPY … FROM STDIN within a transaction; what is yielded has `write_row`. Raises as `run` does."""

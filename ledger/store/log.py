@@ -1,11 +1,11 @@
 """Step 9 on a webhook's way, the last before the answer: the append.
 
-An append locks the head row of its partition. Under that lock it finds the facts that the log already holds and the next
+An append locks the head rows of its partitions. Under these locks it finds the facts that the log already holds and the next
 version of each stream, numbers the new events head+1, head+2 … without holes, chains their hashes, inserts them and moves
-the head. So positions commit in order by construction: a reader of the feed can never be overtaken by a late commit.
+the heads. So positions commit in order by construction: a reader of the feed can never be overtaken by a late commit.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection, bindparam, select
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, select
 from ledger.chain import event_hash
 from ledger.facts import Fact, Placed
 from ledger.positions import Position
-from ledger.store.driver import fetch, placeholder_of, run
+from ledger.store.driver import fetch, placeholder_of, run_each
 from ledger.store.statements import Found, find, insert_rows
 from ledger.store.tables import events
 
@@ -39,51 +39,62 @@ class Head(NamedTuple):
 
 
 def append(
-    connection: Connection, partition: int, head: Head, facts: Sequence[Fact], *, again: bool = False
+    connection: Connection, heads: Mapping[int, Head], facts: Sequence[Fact], *, again: bool = False
 ) -> list[Placed]:
-    """Places facts of one partition, in their order, behind its locked head; what the log already holds is found.
+    """Places facts, in their order, behind the locked heads of their partitions; what the log already holds is found.
 
     `again` says that an earlier try of these very facts may have been committed without our learning of it: a fact that
     is found exactly as we hand it over is then ours, and new.
     """
-    versions, positions = find_facts(connection, partition, facts)
-    places = _known_facts(connection, partition, facts, positions, again=again) if positions else {}
+    versions, positions = find_facts(connection, facts)
+    places = _known_facts(connection, facts, positions, again=again) if positions else {}
+    ends = dict(heads)
     rows: list[LogRow] = []
     placed: list[Placed] = []
     for fact in facts:
         known = places.get(fact.fact_key)
         if known is None:
             version = versions[fact.stream] = versions.get(fact.stream, 0) + 1
-            row = next_row(head, fact, version)
-            head = Head(row.position, row.hash)
+            row = next_row(ends[fact.partition], fact, version)
+            ends[fact.partition] = Head(row.position, row.hash)
             rows.append(row)
-            known = Placed(Position(partition, row.position), version, is_new=True)
+            known = Placed(Position(fact.partition, row.position), version, is_new=True)
         placed.append(known)
         if known.is_new:  # a copy of it later in this batch is a duplicate
             places[fact.fact_key] = Placed(known.position, known.version, is_new=False)
     if rows:
-        insert_events(connection, rows, head)
+        insert_events(connection, rows)
     return placed
 
 
-def lock_head(connection: Connection, partition: int) -> Head:
-    """The head of a partition, locked until the transaction ends (on SQLite BEGIN IMMEDIATE has locked everything)."""
+def lock_heads(connection: Connection, partitions: Collection[int]) -> dict[int, Head]:
+    """The heads of some partitions, locked until the transaction ends (on SQLite BEGIN IMMEDIATE has locked everything).
+
+    In the order of the partitions: two that lock some of the same wait for each other, and neither for ever.
+    """
     lock = "" if connection.dialect.name == "sqlite" else " FOR UPDATE"
-    place = placeholder_of(connection)
-    statement = f"SELECT position, hash FROM partition_heads WHERE partition = {place}{lock}"  # noqa: S608 - no value in it
-    ((position, last_hash),) = fetch(connection, statement, (partition,))
-    return Head(position, last_hash)
+    places = ", ".join([placeholder_of(connection)] * len(partitions))
+    statement = (
+        f"SELECT partition, position, hash FROM partition_heads WHERE partition IN ({places}) ORDER BY partition{lock}"  # noqa: S608 - no value in it
+    )
+    rows = fetch(connection, statement, tuple(partitions))
+    return {partition: Head(position, last_hash) for partition, position, last_hash in rows}
+
+
+def lock_head(connection: Connection, partition: int) -> Head:
+    """The head of one partition, locked in the same way."""
+    return lock_heads(connection, (partition,))[partition]
 
 
 def latest_versions(connection: Connection, partition: int, streams: Iterable[bytes]) -> dict[bytes, int]:
-    """The latest version of each of those streams that exists."""
-    return find(connection, partition, set(streams)).versions
+    """The latest version of each of those streams of a partition that exists."""
+    return find(connection, dict.fromkeys(streams, partition)).versions
 
 
-def find_facts(connection: Connection, partition: int, facts: Iterable[Fact]) -> Found:
-    """What the log holds of some facts of one partition, and of their streams."""
-    keys = {fact.fact_key: fact.stream for fact in facts}
-    return find(connection, partition, set(keys.values()), keys)
+def find_facts(connection: Connection, facts: Sequence[Fact]) -> Found:
+    """What the log holds of some facts, and of their streams."""
+    streams = {fact.stream: fact.partition for fact in facts}
+    return find(connection, streams, {fact.fact_key: fact.partition for fact in facts})
 
 
 def next_row(head: Head, fact: Fact, version: int) -> LogRow:
@@ -95,24 +106,29 @@ def next_row(head: Head, fact: Fact, version: int) -> LogRow:
     return LogRow(fact.partition, position, fact.stream, version, fact.topic, fact.fact_key, fact.state, chained)
 
 
-def insert_events(connection: Connection, rows: Sequence[LogRow], head: Head) -> None:
-    """Writes numbered rows and moves the head of their partition behind the last of them."""
+def insert_events(connection: Connection, rows: Sequence[LogRow]) -> None:
+    """Writes numbered rows and moves the head of each partition behind its last of them."""
     insert_rows(connection, "events", LogRow._fields, rows)
     place = placeholder_of(connection)
     statement = f"UPDATE partition_heads SET position = {place}, hash = {place} WHERE partition = {place}"  # noqa: S608 - no value in it
-    run(connection, statement, (*head, rows[0].partition))
+    last = {row.partition: row for row in rows}
+    run_each(connection, statement, [(row.position, row.hash, partition) for partition, row in last.items()])
 
 
 def _known_facts(
-    connection: Connection, partition: int, facts: Sequence[Fact], positions: dict[bytes, int], *, again: bool
+    connection: Connection, facts: Sequence[Fact], positions: Mapping[bytes, int], *, again: bool
 ) -> dict[bytes, Placed]:
     # Of copies in one batch it is the first that an earlier try stored.
     offered = {fact.fact_key: fact.state for fact in reversed(facts)}
-    held = connection.execute(_HELD, {"partition": partition, "positions": list(positions.values())})
-    return {
-        bytes(key): Placed(Position(partition, position), version, is_new=again and bytes(state) == offered[bytes(key)])
-        for key, position, version, state in held
-    }
+    known: dict[bytes, Placed] = {}
+    for partition in {fact.partition for fact in facts if fact.fact_key in positions}:
+        here = [
+            positions[fact.fact_key] for fact in facts if fact.partition == partition and fact.fact_key in positions
+        ]
+        for key, position, version, state in connection.execute(_HELD, {"partition": partition, "positions": here}):
+            is_ours = again and bytes(state) == offered[bytes(key)]
+            known[bytes(key)] = Placed(Position(partition, position), version, is_new=is_ours)
+    return known
 
 
 _HELD = select(events.c.fact_key, events.c.position, events.c.version, events.c.state).where(

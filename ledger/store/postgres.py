@@ -12,8 +12,7 @@ from ledger.errors import StoreUnavailable
 
 CONNECTIONS_MAX = 16
 READERS_KEPT = 4
-"""Of those who only read, so many connections stay open. Of those who write all do: each partition has a thread that commits at any
-time, and to connect for each commit costs more than the commit."""
+"""Of those who only read, so many connections stay open. Of those who write all do: to connect costs more than a commit."""
 TIMEOUTS_MS = {"statement_timeout": 60_000, "lock_timeout": 10_000, "idle_in_transaction_session_timeout": 60_000}
 WRITER_IDLE_MS_MAX = 8_000
 """Shorter than others wait for a lock: a server that is stopped in the middle of an append or a projection (a frozen machine,

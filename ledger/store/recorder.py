@@ -47,7 +47,7 @@ class LogRecorder(ApplicationRecorder):
             head = lock_head(connection, self._partition)
             rows = self._numbered(connection, head, stored_events)
             if rows:
-                insert_events(connection, rows, Head(rows[-1].position, rows[-1].hash))
+                insert_events(connection, rows)
         return [row.position for row in rows]
 
     def select_events(

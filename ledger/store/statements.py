@@ -5,7 +5,7 @@ global lock for every row, which under load costs the append more than the datab
 below eight, so that both engines meet the same texts again and keep them prepared.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ SIZES_BELOW = 8
 
 
 class Found(NamedTuple):
-    """What a partition holds of some streams: the latest version of each, and the positions of the facts that were asked for."""
+    """What the log holds of some streams: the latest version of each, and the positions of the facts that were asked for."""
 
     versions: dict[bytes, int]
     positions: dict[bytes, int]
@@ -38,29 +38,30 @@ def insert_rows(connection: Connection, table: str, columns: Sequence[str], rows
         start += size
 
 
-def find(connection: Connection, partition: int, streams: Collection[bytes], facts: Iterable[bytes] = ()) -> Found:
-    """What a partition holds of the streams with these ids; the facts (their keys) are looked for in these streams alone.
+def find(connection: Connection, streams: Mapping[bytes, int], facts: Mapping[bytes, int] | None = None) -> Found:
+    """What the log holds of streams: ids and their partitions; the facts (keys and theirs) are looked for in these streams alone.
 
     A fact names its message, so it can be in no other stream.
     """
-    found, wanted = Found({}, {}), frozenset(facts)
-    for keys in _some_at_a_time(streams):
-        for stream, version, fact_key, position in _first_events(connection, partition, keys):
+    found, wanted = Found({}, {}), facts or {}
+    for some in _some_at_a_time(streams):
+        for stream, version, fact_key, position in _first_events(connection, some):
             found.versions[stream] = max(version, found.versions.get(stream, version))
             if fact_key in wanted:
                 found.positions[fact_key] = position
-    long = [stream for stream, version in found.versions.items() if version == LOOKED_THROUGH]
+    long = {stream: streams[stream] for stream, version in found.versions.items() if version == LOOKED_THROUGH}
     if long:
-        found.versions.update(_look_up(connection, partition, long, _LATEST_VERSION))
-        found.positions.update(_look_up(connection, partition, wanted, _POSITION_OF_A_LATE_FACT))
+        found.versions.update(_look_up(connection, long, _LATEST_VERSION))
+        found.positions.update(_look_up(connection, wanted, _POSITION_OF_A_LATE_FACT))
     return found
 
 
 def _first_events(
-    connection: Connection, partition: int, streams: Sequence[bytes]
+    connection: Connection, streams: Sequence[tuple[bytes, int]]
 ) -> Iterable[tuple[bytes, int, bytes, int]]:
     """The events of some streams up to the version LOOKED_THROUGH: (stream, version, fact key, position)."""
-    text, values = first_events_text(len(streams), connection.dialect.name), (*streams, partition)
+    home, values = _home_and_values(streams)
+    text = first_events_text(len(streams), connection.dialect.name, home)
     if connection.dialect.name == "sqlite":
         told = _decode_together(fetch(connection, text, values)[0][0])
         return [(bytes.fromhex(stream), version, bytes.fromhex(key), at) for stream, version, key, at in told]
@@ -69,20 +70,35 @@ def _first_events(
     ]
 
 
-def _look_up(connection: Connection, partition: int, keys: Collection[bytes], question: str) -> dict[bytes, int]:
-    """The answer to a question for each key that has one."""
+def _look_up(connection: Connection, keys: Mapping[bytes, int], question: str) -> dict[bytes, int]:
+    """The answer to a question for each key (and its partition) that has one."""
     found: dict[bytes, int] = {}
-    placeholder = placeholder_of(connection)
     for some in _some_at_a_time(keys):
-        places = ", ".join([f"({placeholder})"] * len(some))
-        text = _LOOK_UP.format(keys=places, question=question.format(placeholder=placeholder))
-        found.update({bytes(key): number for key, number in fetch(connection, text, (*some, partition))})
+        home, values = _home_and_values(some)
+        text = _with_keys(_LOOK_UP.replace("{question}", question), len(some), placeholder_of(connection), home)
+        found.update({bytes(key): number for key, number in fetch(connection, text, values)})
     return found
 
 
-def _some_at_a_time(keys: Collection[bytes]) -> Iterable[Sequence[bytes]]:
-    """The keys, the last of them repeated until they are a power of two."""
-    every = [*keys]
+def _home_and_values(keys: Sequence[tuple[bytes, int]]) -> tuple[str, tuple[object, ...]]:
+    """How a statement says where each of the keys is at home, and its values.
+
+    One partition alone is a value of its own: so a distributed PostgreSQL knows the one machine that it has to ask.
+    """
+    values = [value for key in keys for value in key]
+    first = keys[0][1]
+    is_one = all(home == first for _, home in keys)
+    return (ONE_HOME, (*values, first)) if is_one else (EACH_ITS_HOME, tuple(values))
+
+
+def _with_keys(text: str, count: int, placeholder: str, home: str) -> str:
+    rows = ", ".join([f"({placeholder}, {placeholder})"] * count)
+    return text.format(keys=f"WITH keys(key, home) AS (VALUES {rows})", home=home.format(placeholder))
+
+
+def _some_at_a_time(keys: Mapping[bytes, int]) -> Iterable[Sequence[tuple[bytes, int]]]:
+    """The keys and their partitions, the last of them repeated until they are a power of two."""
+    every = [*keys.items()]
     for start in range(0, len(every), ROWS_MAX):
         some = every[start : start + ROWS_MAX]
         yield [*some, *some[-1:] * ((1 << (len(some) - 1).bit_length()) - len(some))]
@@ -95,33 +111,32 @@ def _insert_text(table: str, columns: tuple[str, ...], size: int, placeholder: s
 
 
 @lru_cache(maxsize=64)
-def first_events_text(streams: int, dialect: str) -> str:
-    """The statement that finds the first events of so many streams; its values are their ids and the partition."""
+def first_events_text(streams: int, dialect: str, home: str) -> str:
+    """The statement that finds the first events of so many streams; its values are those of `_home_and_values`."""
     if dialect == "sqlite":
-        return _TOGETHER.format(_FIRST_EVENTS.format(keys=", ".join(["(?)"] * streams)))
-    return _FIRST_EVENTS_OF_EACH.format(keys=", ".join(["(%s)"] * streams))
+        return _TOGETHER.format(_with_keys(_FIRST_EVENTS, streams, "?", home))
+    return _with_keys(_FIRST_EVENTS_OF_EACH, streams, "%s", home)
 
 
 # Each key is looked up by itself, so that a planner that has no statistics of a young table cannot choose to read a whole
 # partition instead: docs/decisions/look-up-statements.md.
 _FIRST_EVENTS = (
-    "WITH keys(key) AS (VALUES {keys}) SELECT stream_id, version, fact_key, position FROM keys CROSS JOIN events"  # noqa: S608 - no value in it
-    f" WHERE stream_id = key AND partition = ? AND version <= {LOOKED_THROUGH}"
+    "{keys} SELECT stream_id, version, fact_key, position FROM keys CROSS JOIN events"  # noqa: S608 - no value in it
+    f" WHERE stream_id = key AND {{home}} AND version <= {LOOKED_THROUGH}"
 )
 _FIRST_EVENTS_OF_EACH = (
-    "WITH keys(key) AS (VALUES {keys}) SELECT key, version, fact_key, position FROM keys CROSS JOIN LATERAL"  # noqa: S608 - no value in it
+    "{keys} SELECT key, version, fact_key, position FROM keys CROSS JOIN LATERAL"  # noqa: S608 - no value in it
     " (SELECT version, fact_key, position FROM events"
-    f" WHERE stream_id = key AND partition = %s AND version <= {LOOKED_THROUGH} OFFSET 0) AS first_events"
+    f" WHERE stream_id = key AND {{home}} AND version <= {LOOKED_THROUGH} OFFSET 0) AS first_events"
 )
 _LOOK_UP = (
-    "WITH keys(key) AS (VALUES {keys}) SELECT key, found FROM (SELECT key, ({question}) AS found FROM keys) AS looked_up"
-    " WHERE found IS NOT NULL"
+    "{keys} SELECT key, found FROM (SELECT key, ({question}) AS found FROM keys) AS looked_up WHERE found IS NOT NULL"
 )
-_LATEST_VERSION = "SELECT max(version) FROM events WHERE stream_id = key AND partition = {placeholder}"
+_LATEST_VERSION = "SELECT max(version) FROM events WHERE stream_id = key AND {home}"
 _POSITION_OF_A_LATE_FACT = (
-    "SELECT position FROM events WHERE fact_key = key AND partition = {placeholder}"  # noqa: S608 - no value in it
-    f" AND version > {LOOKED_THROUGH}"
+    f"SELECT position FROM events WHERE fact_key = key AND {{home}} AND version > {LOOKED_THROUGH}"  # noqa: S608 - no value in it
 )
+ONE_HOME, EACH_ITS_HOME = "partition = {}", "partition = home"
 
 # SQLite's driver gives up Python's lock for every row that it fetches: so all of them come as one.
 _TOGETHER = "SELECT json_group_array(json_array(hex(stream_id), version, hex(fact_key), position)) FROM ({})"

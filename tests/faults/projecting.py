@@ -43,9 +43,7 @@ def fill(url: str, seed: int) -> None:
     with Ledger.open(url, partitions=PARTITIONS) as ledger:
         reception = Reception(None, ledger.partitions)
         traffic = Traffic("projected", Random(seed), Journal())
-        items = [reception.receive((), traffic.next(), now_us=moment_us) for moment_us in range(EVENTS)]
-        for partition in range(PARTITIONS):
-            ledger.commit([item for item in items if item.partition == partition])
+        ledger.commit([reception.receive((), traffic.next(), now_us=moment_us) for moment_us in range(EVENTS)])
 
 
 def _wrong(url: str) -> list[str]:

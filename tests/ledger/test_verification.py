@@ -267,7 +267,7 @@ def test_many_findings_in_one_partition_hide_none_in_another(tmp_path: Path) -> 
                 for each in some:
                     rows.append(next_row(head, each, 7))
                     head = Head(rows[-1].position, rows[-1].hash)
-                insert_events(connection, rows, head)
+                insert_events(connection, rows)
 
         told = [str(finding) for finding in verify(ledger).findings if "in partition 1" in finding.message]
         assert len(told) == 1, told
@@ -323,7 +323,7 @@ def test_an_event_in_a_partition_where_nobody_looks_for_it_is_found(store_url: s
         (at_home,) = facts([queued(1)], partitions=2)
         ledger.commit([at_home])
         elsewhere = 1 - at_home.partition
-        commit(ledger.database, elsewhere, [msgspec.structs.replace(at_home, partition=elsewhere)])
+        commit(ledger.database, [msgspec.structs.replace(at_home, partition=elsewhere)])
 
         (finding,) = verify(ledger).findings
         assert str(finding).startswith(f"{elsewhere}-1: the event's stream belongs to partition {at_home.partition}")
@@ -360,7 +360,7 @@ def test_a_fact_that_was_put_in_once_more_is_found_although_the_chain_holds(ledg
         connection.execute(text("DROP INDEX events_by_stream"))
         copied = fact(queued(1))
         row = next_row(lock_head(connection, 0), copied, 7)
-        insert_events(connection, [row], Head(row.position, row.hash))
+        insert_events(connection, [row])
 
     without, stream, again = verify(ledger).findings
 
@@ -483,7 +483,7 @@ def test_a_version_that_stands_twice_with_a_hole_behind_it_is_found(store_url: s
             for number, version in enumerate([1, 2, 2, 4]):
                 rows.append(next_row(head, fact(queued(number)), version))
                 head = Head(rows[-1].position, rows[-1].hash)
-            insert_events(connection, rows, head)
+            insert_events(connection, rows)
         (finding,) = verify(ledger).findings
 
     assert "has 4 events with versions from 1 to 4" in finding.message

@@ -28,6 +28,7 @@ from projections.projection import Projection
 from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageStatus, ReadModels
 from projections.register import live
 from projections.spans import Spans, unseen
+from tests.builders import placed
 from tests.new_ledgers import new_ledger
 
 START_US = 1_763_900_000_000_000
@@ -58,15 +59,9 @@ class Scene(AbstractContextManager["Scene"]):
         return self
 
     def deliver(self, *webhooks: JSON, at_us: int | None = None) -> list[Position]:
-        """Appends webhooks, each received a second after the one before, in one commit a partition."""
-        facts = [self._fact(webhook, at_us) for webhook in webhooks]
-        positions: dict[int, Position] = {}
-        for partition in sorted({fact.partition for fact in facts}):
-            here = [fact for fact in facts if fact.partition == partition]
-            for fact, placed in zip(here, self.ledger.commit(here), strict=True):
-                assert isinstance(placed, Placed)
-                positions[id(fact)] = placed.position
-        return [positions[id(fact)] for fact in facts]
+        """Appends webhooks, each received a second after the one before, in one commit."""
+        outcomes = self.ledger.commit([self._fact(webhook, at_us) for webhook in webhooks])
+        return [placed(outcome).position for outcome in outcomes]
 
     def send(self, message_id: str, **said: object) -> Position:
         """Appends a request acceptance."""

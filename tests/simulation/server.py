@@ -125,12 +125,10 @@ class Server:
         self._agenda.after(COMMIT_US + slow_us, self._of_this_life(self._commit))
 
     def _commit(self) -> None:
-        """Commits what waits, partition by partition."""
+        """Commits what waits."""
         waiting, self._waiting, self._committing = self._waiting, [], False
-        for partition in range(self.ledger.partitions):
-            batch = [each for each in waiting if each[0].partition == partition]
-            if batch:
-                self._commit_batch(batch)
+        if waiting:
+            self._commit_batch(waiting)
         if not self._projecting:
             self._projecting = True
             self._agenda.after(

@@ -47,10 +47,7 @@ def writers(store_url: str) -> Iterator[list[Ledger]]:
 
 def deliver(ledger: Ledger, deliveries: list[Fact], batch: int) -> None:
     for start in range(0, len(deliveries), batch):
-        for partition in range(PARTITIONS):
-            items = [each for each in deliveries[start : start + batch] if each.partition == partition]
-            if items:
-                ledger.commit(items)
+        ledger.commit(deliveries[start : start + batch])
 
 
 def log_of(ledger: Ledger, cursor: Cursor) -> dict[str, list[MessageEvent]]:

@@ -3,6 +3,7 @@
 import tracemalloc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from random import Random
 
 import msgspec
 import pytest
@@ -259,7 +260,7 @@ def test_a_send_tells_where_each_of_its_messages_stands(store_url: str) -> None:
         assert found.positions == [*places, None]
 
 
-def test_what_belongs_to_another_partition_is_refused_with_all_of_its_commit(store_url: str) -> None:
+def test_what_was_made_for_another_number_of_partitions_is_refused_with_all_of_its_commit(store_url: str) -> None:
     raws = [send_body(["msg_1"], f"idem_{number}") for number in range(20)]
     made_for_one: list[Item] = [
         *facts([queued(1, f"msg_{number}") for number in range(20)]),
@@ -268,16 +269,48 @@ def test_what_belongs_to_another_partition_is_refused_with_all_of_its_commit(sto
     ]
     with Ledger.open(store_url, partitions=4) as ledger:
         strays = [each for each in made_for_one if home_of(each, 4) != 0]
-        of_all: list[Item] = [*facts([queued(1, f"msg_{number}") for number in range(20)], partitions=4)]
-        commits: list[list[Item]] = [of_all, *([each] for each in strays)]
-        for items in commits:
+        at_home = facts([queued(1, f"msg_{number}") for number in range(20)], partitions=4)
+        for stray in strays:
             with pytest.raises(ValueError, match=r"make it with Reception\(…, partitions=4\)"):
-                ledger.commit(items)
+                ledger.commit([*at_home, stray])
 
         assert {type(each) for each in strays} == {Fact, UnreadableDelivery, Send}
         assert stored_facts(ledger) == []
         assert ledger.quarantined(limit=1) == []
         assert verify(ledger).findings == ()
+
+
+def test_a_commit_takes_whatever_comes_for_whichever_partition(store_url: str) -> None:
+    raws = [send_body(["msg_1"], f"idem_{number}") for number in range(9)]
+    reception = Reception(None, 4)
+    with Ledger.open(store_url, partitions=4) as ledger:
+        webhooks = facts([sent(1 + number // 12, f"msg_{number % 12}") for number in range(36)], partitions=4)
+        mixed: list[Item] = [
+            *webhooks,
+            *(reception.receive([], b"?%d" % number, now_us=NOW_US) for number in range(9)),
+            *(send_of(parse_send(raw), raw, partitions=4, now_us=NOW_US) for raw in raws),
+        ]
+        Random(4).shuffle(mixed)
+        assert {each.partition for each in mixed[:20]} == {0, 1, 2, 3}
+
+        outcomes = [outcome for start in (0, 20) for outcome in ledger.commit(mixed[start : start + 20])]
+        outcomes += ledger.commit(mixed[40:])
+        again = ledger.commit(mixed)
+
+        assert all(outcome.is_new for outcome in outcomes)
+        assert not any(outcome.is_new for outcome in again)
+        heads = [head.position for head in ledger.heads()]
+        for partition in range(4):
+            places = [placed(to).position for each, to in zip(mixed, outcomes, strict=True) if isinstance(each, Fact)]
+            here = [place for place in places if place.partition == partition]
+            assert here == [Position(partition, number) for number in range(1, heads[partition] + 1)]
+        for each, to, second in zip(mixed, outcomes, again, strict=True):
+            if isinstance(each, Fact):
+                assert second == Placed(placed(to).position, placed(to).version, is_new=False)
+                assert ledger.entry(each.message_id, placed(to).version).position == placed(to).position
+        assert sum(heads) == len(webhooks)
+        assert len(ledger.quarantined(limit=20)) == 9
+        assert verify(ledger, deep=True).findings == ()
 
 
 def test_a_message_of_many_long_events_is_folded_without_holding_them(store_url: str) -> None:

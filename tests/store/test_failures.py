@@ -1,6 +1,6 @@
 """Promise 1 where the store fails: nothing acknowledged is lost, and what is tried again is stored once."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -20,7 +20,7 @@ from ledger.sends import parse_send, send_of
 from ledger.store.damage import StoreDamaged
 from ledger.store.database import Database
 from ledger.store.driver import said
-from ledger.store.log import Head, lock_head
+from ledger.store.log import Head, lock_head, lock_heads
 from ledger.store.postgres import CONNECTIONS_MAX, TIMEOUTS_MS, WRITER_IDLE_MS_MAX
 from ledger.store.reads import heads
 from ledger.store.registers import keep_unreadable, register_send
@@ -28,6 +28,7 @@ from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from projections.checkpoints import Generation, lock
 from projections.read_models import MESSAGE_STATUS, ReadModels
+from tests.api.running import until
 from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
 from tests.damaging import damage
 from tests.engines import PrivatePostgres
@@ -273,14 +274,14 @@ def test_a_server_that_stops_in_the_middle_of_an_append_keeps_the_others_waiting
         with Ledger.open_existing(url) as stopped, Ledger.open_existing(url) as other:
             meanwhile = list[Outcome]()
 
-            def stop_once(connection: Connection, partition: int) -> Head:
-                head = lock_head(connection, partition)
+            def stop_once(connection: Connection, partitions: Collection[int]) -> dict[int, Head]:
+                heads = lock_heads(connection, partitions)
                 if not meanwhile:
                     monkeypatch.undo()
                     meanwhile.extend(other.commit([fact(event(queued().receipt.body, received_at_us=NOW_US + 1))]))
-                return head
+                return heads
 
-            monkeypatch.setattr("ledger.store.commit.lock_head", stop_once)
+            monkeypatch.setattr("ledger.store.commit.lock_heads", stop_once)
             assert stopped.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=False)]
             assert meanwhile == [Placed(Position(0, 1), 1, is_new=True)]
             assert stopped.commit([fact(sent())]) == [Placed(Position(0, 2), 2, is_new=True)]
@@ -523,6 +524,43 @@ def test_what_two_servers_keep_beside_the_log_at_the_same_moment_is_new_to_one_a
     ]
 
 
+def test_on_a_distributed_database_each_partition_has_a_writer(postgres: PrivatePostgres) -> None:
+    """As Citus says that it is one; nowhere else does a transaction of several partitions cost more than one of one."""
+    url = postgres.new_database()
+    with Ledger.open(url, partitions=3) as ledger:
+        assert ledger.writers == 1
+        extension = "SELECT 424242, 'citus', extowner, extnamespace, false, '13.0' FROM pg_extension LIMIT 1"
+        columns = "oid, extname, extowner, extnamespace, extrelocatable, extversion"
+        postgres.execute(f"INSERT INTO pg_extension ({columns}) {extension}", database=make_url(url).database)
+        assert ledger.writers == 3
+
+
+def test_a_commit_that_waits_for_one_partition_keeps_nobody_from_a_later_one(postgres: PrivatePostgres) -> None:
+    """Heads are locked in the order of the partitions, so those who wait for each other never do in a circle."""
+    first, second = _one_fact_of_each_partition(2)
+    with (
+        postgres.fresh_database() as url,
+        Ledger.open(url, partitions=2) as ledger,
+        ThreadPoolExecutor(1) as another_thread,
+        ledger.database.asking() as asking,
+    ):
+        with ledger.database.writing() as connection:
+            lock_heads(connection, [first.partition])
+            waiting = another_thread.submit(ledger.commit, [second, first])
+            until(lambda: bool(asking.exec_driver_sql(WAITING).all()))
+            assert ledger.commit([second]) == [Placed(Position(1, 1), 1, is_new=True)]
+            assert not waiting.done()
+        assert waiting.result() == [
+            Placed(Position(1, 1), 1, is_new=False),
+            Placed(Position(0, 1), 1, is_new=True),
+        ]
+
+
+def _one_fact_of_each_partition(partitions: int) -> list[Fact]:
+    made = facts([queued(1, f"msg_{number}") for number in range(64)], partitions=partitions)
+    return [next(each for each in made if each.partition == partition) for partition in range(partitions)]
+
+
 def test_a_commit_that_postgresql_ends_because_of_a_deadlock_is_made_again(
     postgres: PrivatePostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -544,19 +582,19 @@ def test_a_commit_that_postgresql_ends_because_of_a_deadlock_is_made_again(
             operator.exec_driver_sql("SELECT position FROM partition_heads FOR UPDATE")
             operator.exec_driver_sql("ROLLBACK")
 
-        def lock_head_and_let_another_want_it(connection: Connection, partition: int) -> Head:
-            monkeypatch.setattr("ledger.store.commit.lock_head", lock_head_behind_the_other)
-            head = lock_head(connection, partition)
+        def lock_and_let_another_want_it(connection: Connection, partitions: Collection[int]) -> dict[int, Head]:
+            monkeypatch.setattr("ledger.store.commit.lock_heads", lock_behind_the_other)
+            locked = lock_heads(connection, partitions)
             wanted.append(another_thread.submit(want_the_head))
             while not asking.exec_driver_sql(WAITING).all():
                 pass
-            return head
+            return locked
 
-        def lock_head_behind_the_other(connection: Connection, partition: int) -> Head:
+        def lock_behind_the_other(connection: Connection, partitions: Collection[int]) -> dict[int, Head]:
             wanted[0].result()  # else the second try may be the faster one, and meet it in the same way
-            return lock_head(connection, partition)
+            return lock_heads(connection, partitions)
 
-        monkeypatch.setattr("ledger.store.commit.lock_head", lock_head_and_let_another_want_it)
+        monkeypatch.setattr("ledger.store.commit.lock_heads", lock_and_let_another_want_it)
         assert ledger.commit([fact(queued())]) == [Placed(Position(0, 1), 1, is_new=True)]
         assert len(stored_facts(ledger)) == 1
 

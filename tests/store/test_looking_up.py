@@ -11,7 +11,7 @@ from ledger.facts import Placed
 from ledger.ledger import Ledger
 from ledger.store import reads
 from ledger.store.driver import fetch, run
-from ledger.store.statements import find, first_events_text
+from ledger.store.statements import EACH_ITS_HOME, ONE_HOME, find, first_events_text
 from ledger.store.tables import LOOKED_THROUGH
 from tests.builders import fact, facts, placed, queued
 from tests.engines import PrivatePostgres
@@ -47,22 +47,38 @@ def test_a_key_that_another_stream_has_is_not_found(store_url: str) -> None:
     with Ledger.open(store_url) as ledger:
         ledger.commit([one])
         with ledger.database.reading() as connection:
-            assert find(connection, 0, [other.stream], [one.fact_key]) == ({}, {})
-            assert find(connection, 0, [one.stream, other.stream], [one.fact_key]) == (
+            assert find(connection, {other.stream: 0}, {one.fact_key: 0}) == ({}, {})
+            assert find(connection, {one.stream: 0, other.stream: 0}, {one.fact_key: 0}) == (
                 {one.stream: 1},
                 {one.fact_key: 1},
             )
 
 
-def test_no_planner_without_statistics_reads_a_partition_for_a_batch(store_url: str) -> None:
+@pytest.mark.parametrize("length", [1, LOOKED_THROUGH + 1])
+def test_a_stream_is_looked_for_in_its_partition_alone(store_url: str, length: int) -> None:
+    with Ledger.open(store_url, partitions=3) as ledger:
+        written = facts([queued(number) for number in range(length)], partitions=3)
+        ledger.commit(written)
+        (stream, last, home) = (written[-1].stream, written[-1].fact_key, written[-1].partition)
+        with ledger.database.reading() as connection:
+            for others in ({}, {b"another": (home + 2) % 3}):
+                held = find(connection, {stream: home} | others, {last: home} | others)
+                assert held == ({stream: length}, {last: length})
+                elsewhere = (home + 1) % 3
+                assert find(connection, {stream: elsewhere} | others, {last: elsewhere} | others) == ({}, {})
+
+
+@pytest.mark.parametrize("home", [ONE_HOME, EACH_ITS_HOME])
+def test_no_planner_without_statistics_reads_a_partition_for_a_batch(store_url: str, home: str) -> None:
     with Ledger.open(store_url) as ledger:
         for begin in range(0, 4_000, 500):
             ledger.commit(facts([queued(1, f"msg_{number}") for number in range(begin, begin + 500)]))
         streams = [fact(queued(1, f"msg_{number}")).stream for number in range(64)]
         with ledger.database.reading() as connection:
             explain = "EXPLAIN QUERY PLAN " if ledger.database.is_sqlite else "EXPLAIN "
-            asked = explain + first_events_text(len(streams), connection.dialect.name)
-            plan = "\n".join(str(row) for row in connection.exec_driver_sql(asked, (*streams, 0)))
+            asked = explain + first_events_text(len(streams), connection.dialect.name, home)
+            values = [value for stream in streams for value in (stream, 0)] + [0] * (home == ONE_HOME)
+            plan = "\n".join(str(row) for row in connection.exec_driver_sql(asked, tuple(values)))
 
     assert "events_by_stream" in plan
     assert "Seq Scan on events" not in plan
@@ -91,17 +107,20 @@ def test_sqlite_which_has_no_statistics_reads_for_a_page_of_the_feed_the_events_
     assert "position<" not in plan
 
 
+@pytest.mark.parametrize("home, values", [(ONE_HOME, 3), (EACH_ITS_HOME, 2)])
 def test_postgresql_keeps_to_the_index_although_the_plan_was_made_while_the_log_was_small(
-    postgres: PrivatePostgres,
+    postgres: PrivatePostgres, home: str, values: int
 ) -> None:
     with postgres.fresh_database() as url, Ledger.open(url) as ledger:
         ledger.commit(facts([queued(1, f"msg_{number}") for number in range(10)]))
         with ledger.database.writing() as connection:
-            look_up = first_events_text(1, "postgresql").replace("%s", "$1", 1).replace("%s", "$2", 1)
+            look_up = first_events_text(1, "postgresql", home)
+            for number in range(1, values + 1):
+                look_up = look_up.replace("%s", f"${number}", 1)
             run(connection, "ANALYZE events")
             run(connection, "SET LOCAL plan_cache_mode = force_generic_plan")
-            run(connection, f"PREPARE look_up (bytea, smallint) AS {look_up}")
-            plan = "\n".join(row[0] for row in fetch(connection, "EXPLAIN EXECUTE look_up ('', 0)"))
+            run(connection, f"PREPARE look_up (bytea{', smallint' * (values - 1)}) AS {look_up}")
+            plan = "\n".join(row[0] for row in fetch(connection, f"EXPLAIN EXECUTE look_up (''{', 0' * (values - 1)})"))
 
     assert "events_by_stream" in plan
     assert "Seq Scan on events" not in plan

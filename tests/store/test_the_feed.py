@@ -17,7 +17,7 @@ from ledger.ledger import Ledger
 from ledger.log_entries import Entry, UnreadableEntry, readable
 from ledger.positions import Cursor
 from ledger.provider import Effect
-from ledger.store.log import append, lock_head
+from ledger.store.log import append, lock_heads
 from ledger.store.recorder import LogRecorder
 from ledger.verification import verify
 from tests.builders import (
@@ -68,7 +68,7 @@ def test_a_later_session_never_overtakes_one_that_has_not_committed(sessions: li
         overtaking: Future[object]
         try:
             with slow.database.writing() as connection:
-                append(connection, 0, lock_head(connection, 0), [fact(sent(2))])
+                append(connection, lock_heads(connection, [0]), [fact(sent(2))])
                 overtaking = threads.submit(fast.commit, [fact(delivered(3))])
                 with pytest.raises(TimeoutError):
                     overtaking.result(A_WHILE_S)
@@ -94,7 +94,7 @@ def write_with_delays_and_rollbacks(ledger: Ledger, seed: int) -> int:
         items = facts(queued(1, f"msg_{seed}_{transaction}_{number}") for number in range(size))
         try:
             with ledger.database.writing() as connection:
-                append(connection, 0, lock_head(connection, 0), items)
+                append(connection, lock_heads(connection, [0]), items)
                 ledger.feed(
                     Cursor((chance.randint(0, ledger.heads()[0].position),)), 20
                 )  # takes a while, with the head locked
