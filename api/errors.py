@@ -73,4 +73,5 @@ class NotReachedInTime(TryAgain):
             f"{nothing_yet}the read model is at {reached} and did not reach {wanted} in time; "
             f"it is {lag_in_words(lag_events, lag_seconds)}"
         )
-        self.lag = {"lagEvents": lag_events, "lagSeconds": lag_seconds}
+        self.lag_events = lag_events
+        self.lag_seconds = lag_seconds

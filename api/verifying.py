@@ -154,19 +154,3 @@ def verification_warnings(trail: AuditTrail) -> list[str]:
         return []
     when = write_time(found.at_us)
     return [f"the last verification, at {when}, had findings ({found.findings}): `ledger verify` names them"]
-
-
-def verification_answer(found: LastVerification) -> dict[str, Any]:
-    """The last verification in the shape of the contract."""
-    return {
-        "at": write_time(found.at_us),
-        "holder": found.holder,
-        "way": found.way,
-        "clean": found.is_clean,
-        "events": found.events,
-        "auditEntries": found.audit_entries,
-        "findings": found.findings,
-        "positions": found.positions,
-        "heads": found.heads,
-        "deep": found.deep,
-    }

@@ -52,6 +52,19 @@ def legible(text: str) -> str:
     return _LONE_SURROGATE.sub("\ufffd", text).replace("\0", "\u2400")
 
 
+def legible_value(value: object) -> object:
+    """Any JSON value with all its text legible."""
+    match value:
+        case str():
+            return legible(value)
+        case list():
+            return [legible_value(item) for item in value]
+        case dict():
+            return {legible(name): legible_value(member) for name, member in value.items()}
+        case _:
+            return value
+
+
 def is_identifier(text: str) -> bool:
     """Whether the text has neither NUL nor lone surrogates, so that it can be a key everywhere."""
     return "\0" not in text and (text.isascii() or _LONE_SURROGATE.search(text) is None)

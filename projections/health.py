@@ -1,7 +1,7 @@
 """How the projections are: how far behind, in events and in seconds, whether somebody projects, and what a rebuild does."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -20,7 +20,10 @@ from projections.log_batches import Bounds, batch_after
 from projections.projection import Projection
 from projections.register import RegisterEntry, register_entry
 
-LIVE, REBUILDING, STOPPED = "live", "rebuilding", "stopped"
+LIVE: Final = "live"
+REBUILDING: Final = "rebuilding"
+STOPPED: Final = "stopped"
+State = Literal["live", "rebuilding", "stopped"]
 RUNNER_SILENT_S_MAX = 5.0
 LAG_S_MAX = 30.0
 FIRST_WAITING = Bounds(1, 1)
@@ -33,8 +36,7 @@ class ProjectionStatus(NamedTuple):
     version: int
     """That of the program which made the rows."""
     our_version: int
-    state: str
-    """LIVE, REBUILDING or STOPPED."""
+    state: State
     position: str
     head: str
     lag_events: int

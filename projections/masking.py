@@ -21,10 +21,8 @@ _NUMBER_IN_TEXT = re.compile(rf"(?P<kept>{_NO_NUMBER}) | \+?\d(?:{_SET_APART}{{0
 _UNIX_TIMES = ((1.2e9, 2.2e9), (1.2e12, 2.2e12), (1.2e15, 2.2e15))
 
 
-def mask_phone(phone: str | None) -> str | None:
+def mask_phone(phone: str) -> str:
     """A phone number, or whatever stands in its place, cut to its last four digits."""
-    if phone is None:
-        return None
     digits = [character for character in phone if character.isdecimal()]
     return "".join(digits[-DIGITS_SHOWN:])
 

@@ -21,7 +21,6 @@ from ledger.positions import Position
 from ledger.store.database import Database, opening
 from ledger.store.place import READ_MODELS
 from projections import queries_conversations, queries_counts, queries_messages
-from projections.answers import conversation_json, conversation_message_json, projection_json, status_json
 from projections.as_of import status_as_of, status_now
 from projections.checkpoints import Generation, OvertakenByAnother, checkpoints_of
 from projections.claims import Cancelled, cancel_rebuild, claim_rebuild, claim_rollback
@@ -84,11 +83,7 @@ __all__ = [
     "RebuildProgress",
     "RebuildReport",
     "RebuildRunning",
-    "conversation_json",
-    "conversation_message_json",
-    "projection_json",
     "read_models_url",
-    "status_json",
 ]
 
 

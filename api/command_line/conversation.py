@@ -4,10 +4,11 @@ import sys
 from collections.abc import Iterator
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.padding import Padding
 
-from api.answers import written
+from api.answers import conversation_answer, conversation_message_answer, written
 from api.audit.acts import Act
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stdout, when
@@ -18,8 +19,6 @@ from projections.read_models import (
     Conversation,
     ConversationMessage,
     ReadModels,
-    conversation_json,
-    conversation_message_json,
 )
 
 COLUMNS = ("occurred (UTC)", "received (UTC)", "messageId", "from", "to", "body", "media")
@@ -47,7 +46,8 @@ def conversation(
         messages = list(_messages(read_models, conversation_id))
     note(Act.READ_CONVERSATION, conversation_id, items=len(messages))
     if as_json:
-        print_json({**conversation_json(found), "messages": [conversation_message_json(each) for each in messages]})
+        shown = msgspec.to_builtins(conversation_answer(found))
+        print_json({**shown, "messages": [conversation_message_answer(each) for each in messages]})
     elif sys.stdout.isatty():
         _print(found, messages)
     else:

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator, Sequence
 
+from msgspec.structs import asdict
 from rich.padding import Padding
 
 from api.answers import event_answer, written
@@ -15,6 +16,7 @@ from api.command_line.witnessing import note
 from api.explanation import Explanation, Happening, known_of
 from api.explanation import explain as explanation_of
 from api.promise import Promise, Step
+from api.shapes import HistoryEvent
 from ledger.clock import now_us
 from ledger.durations import took
 from ledger.events import InboundMessageReceived
@@ -27,6 +29,13 @@ from projections.failures import is_code
 INDENT = (0, 0, 0, 2)
 DAY_CHARACTERS = len("2026-01-31")
 TIME_CHARACTERS = len("2026-01-31 16:00:00.000")
+
+
+class ExplainedEvent(HistoryEvent, kw_only=True):
+    """An event as a history shows it, in words, and what is odd about it."""
+
+    what: str
+    remark: str
 
 
 def explain(message_id: MessageId, *, as_json: AsJson = False) -> None:
@@ -235,7 +244,7 @@ def _as_json(explained: Explanation) -> dict[str, object]:
         "promise": None if explained.promise is None else _promise_as_json(explained.promise),
         "steps": [_step_as_json(each) for each in explained.steps],
         "events": [
-            event_answer(each.entry, masked=False) | {"what": each.what, "remark": each.remark}
+            ExplainedEvent(what=each.what, remark=each.remark, **asdict(event_answer(each.entry, masked=False)))
             for each in explained.happenings
         ],
         "order": explained.order,

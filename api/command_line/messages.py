@@ -6,6 +6,7 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from api.answers import conversation_answer, status_answer
 from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened, opened_read_models, warn_if_behind
@@ -28,8 +29,6 @@ from projections.read_models import (
     MessageFilters,
     MessageStatus,
     ReadModels,
-    conversation_json,
-    status_json,
 )
 from projections.stuck import STUCK_AFTER_S, stuck_filters
 
@@ -139,7 +138,7 @@ def messages(  # noqa: PLR0913 - a parameter is an option
     note(Act.LIST_MESSAGES, asked=asked, items=len(listed.items))
     if as_json:
         more: JSONObject = {"hasMore": listed.has_more} if stuck or send is not None else {}
-        print_json({"items": [status_json(each) for each in listed.items], "next": listed.next, **more})
+        print_json({"items": [status_answer(each) for each in listed.items], "next": listed.next, **more})
     else:
         print_found(COLUMNS, [_row(each) for each in listed.items], _spared(filters))
     if listed.has_more:
@@ -172,7 +171,7 @@ def conversations(
         page = read_models.conversations(number_id=number, participant=participant, cursor=cursor, limit=limit)
     note(Act.LIST_CONVERSATIONS, asked={"numberId": number, "participant": participant}, items=len(page.items))
     if as_json:
-        print_json({"items": [conversation_json(each) for each in page.items], "next": page.next})
+        print_json({"items": [conversation_answer(each) for each in page.items], "next": page.next})
     else:
         print_found(CONVERSATION_COLUMNS, [_conversation_row(each) for each in page.items])
     if page.next is not None:

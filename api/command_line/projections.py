@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from api.answers import projection_answer
 from api.audit.acts import Act
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import opened_read_models
@@ -15,7 +16,7 @@ from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 from ledger.times import write_time
 from projections.parked import ParkedEvent
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus, ReadModels, projection_json
+from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus, ReadModels
 
 COLUMNS = ("name", "version", "state", "position", "head", "lag", "since", "parked", "rebuild")
 SPARED = ("version", "position", "head", "since")
@@ -58,7 +59,7 @@ def list_projections(context: typer.Context, *, as_json: AsJson = False) -> None
         found = read_models.projections()
         parked = [(each.name, event) for each in found if each.parked for event in read_models.parked(each.name)]
     if as_json:
-        items = [projection_json(each) for each in found]
+        items = [projection_answer(each) for each in found]
         print_json({"items": items, "parkedEvents": [_parked_as_json(name, event) for name, event in parked]})
         return
     print_projections(found)

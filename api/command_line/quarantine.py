@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated
 
+import msgspec
 import typer
 
 from api.answers import quarantine_answer
@@ -104,7 +105,7 @@ def _row(delivery: QuarantinedDelivery) -> tuple[object, ...]:
 
 def _print(delivery: QuarantinedDelivery) -> None:
     console = to_stdout()
-    for name, value in quarantine_answer(delivery).items():
+    for name, value in msgspec.to_builtins(quarantine_answer(delivery)).items():
         console.print(said(f"{name:<14}", "bold"), said("" if value is None else value), soft_wrap=True)
     # Line ends of a body are its own layout; everything else in it is shown and not obeyed.
     lines = delivery.receipt.body.decode("utf-8", "replace")[:BODY_CHARACTERS_SHOWN].split("\n")

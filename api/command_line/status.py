@@ -4,10 +4,11 @@ import sys
 from collections.abc import Iterator
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.padding import Padding
 
-from api.answers import written
+from api.answers import status_answer, written
 from api.audit.acts import Act
 from api.command_line.hints import or_what_else_it_is
 from api.command_line.history import MessageId
@@ -20,7 +21,7 @@ from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
 from ledger.positions import Position
 from ledger.times import read_rfc3339
-from projections.read_models import MessageStatus, ReadModels, status_json
+from projections.read_models import MessageStatus, ReadModels
 
 SHOWN_FIRST = ("messageId", "status")
 
@@ -61,10 +62,11 @@ def status(
             " `ledger history` shows all of them, and says what to do"
         )
         to_stderr().print(said(told, "yellow"), soft_wrap=True)
+    shown = status_answer(found)
     if as_json:
-        print_json(status_json(found))
+        print_json(shown)
     else:
-        _print(status_json(found), found)
+        _print(msgspec.to_builtins(shown), found)
 
 
 def _status(read_models: ReadModels, message_id: str, as_of: str | None) -> MessageStatus:

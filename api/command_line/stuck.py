@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import typer
 
+from api.answers import projection_answer
 from api.command_line.endings import SOMETHING_WRONG
 from api.command_line.opening import how_far_behind, opened
 from api.command_line.terminal import AsJson, print_json, print_table, said, to_stderr
@@ -11,7 +12,7 @@ from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
 from ledger.clock import now_us
 from ledger.durations import DAY_US, lasting
 from ledger.store import registers
-from projections.read_models import ProjectionStatus, ReadModels, projection_json
+from projections.read_models import ProjectionStatus, ReadModels
 
 COLUMNS = ("number", "of what", "look with")
 
@@ -87,5 +88,5 @@ def _as_json(
             {"status": each.status, "messages": each.messages, "olderThanSeconds": each.after_s} for each in counts
         ],
         "quarantined": quarantined,
-        "projections": [projection_json(each) for each in projections],
+        "projections": [projection_answer(each) for each in projections],
     }

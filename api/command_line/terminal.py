@@ -77,7 +77,7 @@ def print_json(value: object) -> None:
         text = msgspec.json.format(msgspec.json.encode(value), indent=JSON_INDENT).decode()
     except (msgspec.DecodeError, UnicodeEncodeError):
         # A body may have a lone surrogate, which only Python's own JSON takes.
-        text = json.dumps(value, indent=JSON_INDENT, default=lambda raw: json.loads(bytes(raw)))
+        text = json.dumps(value, indent=JSON_INDENT, default=lambda each: json.loads(msgspec.json.encode(each)))
     if sys.stdout.isatty():
         text = "\n".join(map(visible, text.split("\n")))
     typer.echo(text)

@@ -102,8 +102,9 @@ class Visit:
 
     def phone(self, number: str | None) -> str | None:
         """A telephone number as this visitor may see it."""
-        shown = mask_phone(number) if self.masked else number
-        return f"…{shown}" if self.masked and shown is not None else shown and visible(shown)
+        if number is None:
+            return None
+        return f"…{mask_phone(number)}" if self.masked else visible(number)
 
     def value(self, value: object) -> object:
         """A JSON value as this visitor may see it."""

@@ -12,6 +12,7 @@ from api.audit.witness import tell
 from api.http.questions import query_choice, query_limit, query_text, query_time
 from api.http.responses import json_answer
 from api.service import Service
+from api.shapes import Page
 from ledger.audit.trail import AuditQuestion
 from projections.page_cursors import Number, read_cursor, write_cursor
 
@@ -31,7 +32,7 @@ def get_audit(service: Service, _caller: Caller, request: Request) -> Response:
     entries = found[:limit]
     following = write_cursor(BeforeEntry(entries[-1].number)) if len(found) > limit else None
     tell(request, items=len(entries))
-    return json_answer({"items": [audit_answer(each) for each in entries], "next": following})
+    return json_answer(Page(items=[audit_answer(each) for each in entries], next=following))
 
 
 def _question(request: Request) -> AuditQuestion:

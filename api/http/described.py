@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from api.audit.acts import Act
 from api.http.problems import PROBLEM_MEDIA_TYPE
-from api.http.shapes import Identifier, PositionText, Time
+from api.shapes import Identifier, PositionText, Time
 from ledger.ledger import HISTORY_EVENTS_MAX
 from ledger.provider import Direction, Status
 from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX

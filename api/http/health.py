@@ -5,12 +5,13 @@ from starlette.responses import Response
 
 from api.http.responses import json_answer
 from api.service import Service
+from api.shapes import Alive, Readiness
 from ledger.errors import StoreUnavailable
 
 
 async def get_livez(_service: Service, _request: Request) -> Response:
     """Lives; asks no database, and waits for no thread."""
-    return json_answer({"status": "alive"})
+    return json_answer(Alive(status="alive"))
 
 
 async def get_readyz(service: Service, _request: Request) -> Response:
@@ -19,8 +20,8 @@ async def get_readyz(service: Service, _request: Request) -> Response:
         reasons, warnings = await service.health.ask(_looked, service)
     except StoreUnavailable as error:
         reasons, warnings = [str(error)], service.clock.warnings()
-    status = "not ready" if reasons else "ready"
-    return json_answer({"status": status, "reasons": reasons, "warnings": warnings}, 503 if reasons else 200)
+    told = Readiness(status="not ready" if reasons else "ready", reasons=reasons, warnings=warnings)
+    return json_answer(told, 503 if reasons else 200)
 
 
 def _looked(service: Service) -> tuple[list[str], list[str]]:

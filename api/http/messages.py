@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
-from api.answers import page_answer
+from api.answers import page_answer, status_answer
 from api.audit.witness import tell
 from api.errors import NotReachedInTime
 from api.http.conditional import etag_of, is_known
@@ -28,7 +28,7 @@ from api.service import Service
 from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 from ledger.provider import Direction, Status
-from projections.read_models import MESSAGE_STATUS, MessageFilters, MessageStatus, status_json
+from projections.read_models import MESSAGE_STATUS, MessageFilters, MessageStatus
 
 _LIKE_A_POSITION = re.compile(r"[0-9]+-[0-9]+", re.ASCII)
 
@@ -48,7 +48,7 @@ def get_message(service: Service, caller: Caller, request: Request) -> Response:
     # Who knows the answer up to that position may not know that it stays there.
     if status.parked_from is None and is_known(etag, request.headers.getlist("if-none-match")):
         return not_modified(etag)
-    return json_answer(status_json(status, masked=caller.is_masked), headers={"ETag": etag})
+    return json_answer(status_answer(status, masked=caller.is_masked), headers={"ETag": etag})
 
 
 def get_messages(service: Service, caller: Caller, request: Request) -> Response:
@@ -57,7 +57,7 @@ def get_messages(service: Service, caller: Caller, request: Request) -> Response
     ask = partial(service.read_models.messages, filters, cursor=cursor, limit=limit)
     page = found(service, MESSAGE_STATUS, request, ask)
     tell(request, items=len(page.items))
-    return json_answer(page_answer(page, status_json, masked=caller.is_masked))
+    return json_answer(page_answer(page, status_answer, masked=caller.is_masked))
 
 
 def _status(service: Service, message_id: str, as_of: Position | int | None) -> MessageStatus:

@@ -12,9 +12,9 @@ from api.access import Scope
 from api.http.described import Answer, Content, Description, Parameter
 from api.http.problems import PROBLEM_MEDIA_TYPE
 from api.http.routing import Guarded, Open, Signed
-from api.http.shapes import Problem
 from api.program_version import program_version
 from api.service import Service
+from api.shapes import Problem
 
 JSON = dict[str, Any]
 AnyRoute = Guarded | Open | Signed

@@ -26,6 +26,7 @@ from api.errors import (
 )
 from api.http.responses import FOR_THE_CALLER
 from api.http.seldom import Seldom
+from api.shapes import Problem
 from ledger import errors
 from ledger.store.damage import StoreDamaged
 from projections.errors import RebuildRunning
@@ -114,17 +115,18 @@ def problem(status: int, slug: str, title: str, detail: str, headers: Mapping[st
     return _answer(problem_content(status, slug, title, detail), status, headers or {})
 
 
-def problem_content(status: int, slug: str, title: str, detail: str, **more: object) -> bytes:
-    """The members of a problem, and more of its own."""
-    return msgspec.json.encode({"type": TYPE_BASE + slug, "title": title, "status": status, "detail": detail, **more})
+def problem_content(status: int, slug: str, title: str, detail: str) -> bytes:
+    """The members of a problem."""
+    return msgspec.json.encode(Problem(type=TYPE_BASE + slug, title=title, status=status, detail=detail))
 
 
 def problem_of(error: Exception) -> Response:
     """The answer for one of our errors."""
     kind = kind_of(error)
-    more = error.lag if isinstance(error, NotReachedInTime) else {}
-    content = problem_content(kind.status, kind.slug, kind.title, kind.detail or str(error), **more)
-    return _answer(content, kind.status, _headers_of(error))
+    told = Problem(type=TYPE_BASE + kind.slug, title=kind.title, status=kind.status, detail=kind.detail or str(error))
+    if isinstance(error, NotReachedInTime):
+        told.lag_events, told.lag_seconds = error.lag_events, error.lag_seconds
+    return _answer(msgspec.json.encode(told), kind.status, _headers_of(error))
 
 
 def _answer(content: bytes, status: int, headers: Mapping[str, str]) -> Response:

@@ -5,11 +5,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
-from api.answers import JSON, quarantine_answer
+from api.answers import quarantine_answer
 from api.audit.witness import tell
 from api.http.questions import path_text, query_limit, query_text
 from api.http.responses import bytes_answer, json_answer
 from api.service import Service
+from api.shapes import Page, QuarantinedDelivery, Replay
 from projections.page_cursors import Integer64, Key, read_cursor, write_cursor
 
 BODIES_READ_MAX = 32
@@ -28,7 +29,7 @@ def get_quarantine(service: Service, _caller: Caller, request: Request) -> Respo
     limit = query_limit(request)
     begin = read_cursor(query_text(request, "cursor"), AfterQuarantined)
     after = (-1, "") if begin is None else (begin.received_at_us, begin.key.hex())
-    items = list[JSON]()
+    items = list[QuarantinedDelivery]()
     while True:  # ends where the quarantine does, or with one more than is shown
         wanted = min(limit + 1 - len(items), BODIES_READ_MAX)
         page = service.ledger.quarantined(after=after, limit=wanted)
@@ -39,9 +40,9 @@ def get_quarantine(service: Service, _caller: Caller, request: Request) -> Respo
             after = (shown[-1].receipt.received_at_us, shown[-1].quarantine_id)
         if len(shown) < len(page):
             last = AfterQuarantined(after[0], bytes.fromhex(after[1]))
-            return json_answer({"items": items, "next": write_cursor(last)})
+            return json_answer(Page(items=items, next=write_cursor(last)))
         if len(page) < wanted:
-            return json_answer({"items": items, "next": None})
+            return json_answer(Page(items=items, next=None))
 
 
 def get_quarantined_body(service: Service, _caller: Caller, request: Request) -> Response:
@@ -53,4 +54,4 @@ def post_replay(service: Service, _caller: Caller, request: Request) -> Response
     """Records what this version can read by now."""
     replayed, remaining = service.ledger.replay_quarantine()
     tell(request, replayed=replayed, remaining=remaining)
-    return json_answer({"replayed": replayed, "remaining": remaining})
+    return json_answer(Replay(replayed=replayed, remaining=remaining))

@@ -17,6 +17,7 @@ from api.http.problems import kind_of, problem_of
 from api.http.request_ids import REQUEST_ID_HEADER
 from api.http.seldom import Seldom
 from api.service import Service
+from api.shapes import DuplicateWebhook, QuarantinedWebhook, RecordedWebhook
 from ledger.errors import LedgerError, SenderMustFix, ShuttingDown, SignatureRefused
 from ledger.facts import Fact, Outcome, Placed, Quarantined, UnreadableDelivery
 
@@ -26,6 +27,7 @@ FOUND = 200
 STOPPED = "the server is shutting down and could not finish this in time; send it again"
 
 logger = structlog.get_logger()
+_encode = msgspec.json.Encoder().encode
 
 
 class WebhookEndpoint:
@@ -100,15 +102,9 @@ def answer_of(item: Fact | UnreadableDelivery, outcome: Outcome) -> bytes:
     """What the provider is told."""
     match item, outcome:
         case Fact(), Placed(position, version, is_new):
-            word = "recorded" if is_new else "duplicate"
-            content: dict[str, object] = {
-                "outcome": word,
-                "messageId": item.message_id,
-                "version": version,
-                "position": str(position),
-            }
+            shape = RecordedWebhook if is_new else DuplicateWebhook
+            return _encode(shape(message_id=item.message_id, version=version, position=str(position)))
         case _, Quarantined(quarantine_id, reason):
-            content = {"outcome": "quarantined", "quarantineId": quarantine_id, "reason": reason}
+            return _encode(QuarantinedWebhook(quarantine_id=quarantine_id, reason=reason))
         case _:
             raise AssertionError(outcome)
-    return msgspec.json.encode(content)

@@ -1,8 +1,9 @@
 """The one table of routes: who may ask what, who answers, and what comes back. `GET /openapi.json` is written from it."""
 
+from api import shapes
 from api.access import Scope
 from api.audit.acts import Act
-from api.http import described, shapes
+from api.http import described
 from api.http.audit import get_audit
 from api.http.conversations import get_conversation, get_conversation_messages, get_conversations
 from api.http.described import (

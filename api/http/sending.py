@@ -13,11 +13,11 @@ from api.http.bodies import read_body
 from api.http.questions import path_text
 from api.http.responses import json_answer
 from api.service import Service
+from api.shapes import PlacedResult, SendRecorded
 from ledger.errors import MalformedSend, SendConflict
 from ledger.facts import Fact, Outcome, Placed, Registered
-from ledger.json_values import canonical
+from ledger.json_values import canonical, legible_value
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_of
-from projections.answers import legible_value
 
 ACCEPTANCES_BYTES_MAX = 32 * 1024 * 1024
 """What one send may bring into the log: every result's acceptance carries the whole request."""
@@ -46,7 +46,7 @@ async def post_send(service: Service, _caller: Caller, request: Request) -> Resp
         )
         placed += await asyncio.gather(*(_placed(service, fact) for fact in facts))
     is_new = registered.is_new or any(outcome.is_new for outcome in placed)
-    return json_answer(_answer(accepted, placed, is_new=is_new), 202 if is_new else 200)
+    return json_answer(_recorded(accepted, placed, is_new=is_new), 202 if is_new else 200)
 
 
 async def _placed(service: Service, fact: Fact) -> Outcome:
@@ -81,14 +81,11 @@ def _slices(accepted: AcceptedRequest) -> list[AcceptedRequest]:
     ]
 
 
-def _answer(accepted: AcceptedRequest, placed: Sequence[Outcome], *, is_new: bool) -> dict[str, object]:
+def _recorded(accepted: AcceptedRequest, placed: Sequence[Outcome], *, is_new: bool) -> SendRecorded:
     messages = [
-        {"messageId": result.message_id, "position": str(outcome.position)}
+        PlacedResult(message_id=result.message_id, position=str(outcome.position))
         for result, outcome in zip(accepted.results, placed, strict=True)
         if isinstance(outcome, Placed)
     ]
-    return {
-        "outcome": "recorded" if is_new else "duplicate",
-        "messages": messages,
-        "rejected": legible_value(accepted.rejected),
-    }
+    rejected = [legible_value(each) for each in accepted.rejected]
+    return SendRecorded(outcome="recorded" if is_new else "duplicate", messages=messages, rejected=rejected)

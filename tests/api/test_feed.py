@@ -13,8 +13,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from api.http.feed import STREAMS_MAX
-from api.http.shapes import HistoryEvent
 from api.service import ASKING_AT_ONCE_MAX
+from api.shapes import HistoryEvent
 from ledger.ledger import Ledger
 from ledger.log_entries import Entry
 from ledger.positions import Cursor

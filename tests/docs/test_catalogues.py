@@ -6,8 +6,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from api import shapes
 from api.audit.acts import LEAVES, Act, Leaves
-from api.http import shapes
 from ledger.events import MessageEvent
 from ledger.mapper import EVENT_CLASSES
 from ledger.message import missing_sequences

@@ -36,6 +36,12 @@ START_US = 1_763_900_000_000_000
 JSON = dict[str, object]
 
 
+def members_of(answer: msgspec.Struct) -> JSON:
+    """An answer as whoever reads its JSON sees it."""
+    members: JSON = msgspec.json.decode(msgspec.json.encode(answer))
+    return members
+
+
 class Scene(AbstractContextManager["Scene"]):
     """One ledger and its read models; `deliver` and `send` append at a clock that moves a second each time."""
 

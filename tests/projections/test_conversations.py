@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import event
 
+from api.answers import conversation_answer, conversation_message_answer
 from ledger.errors import NotFound, UnreadableBody
 from ledger.events import stream_key
 from ledger.facts import partition_of
@@ -19,9 +20,9 @@ from ledger.times import write_time
 from projections import inbound_conversations
 from projections.inbound_conversations import ConversationEntry
 from projections.queries_conversations import said_in
-from projections.read_models import INBOUND_CONVERSATIONS, conversation_json, conversation_message_json
+from projections.read_models import INBOUND_CONVERSATIONS
 from tests.engines import PrivatePostgres
-from tests.projections.scene import START_US, Scene, inbound, outbound
+from tests.projections.scene import START_US, Scene, inbound, members_of, outbound
 
 
 def shown(scene: Scene, conversation_id: str = "conv_1") -> list[str]:
@@ -34,7 +35,7 @@ def test_a_conversation_and_its_messages_look_as_the_contract_says(scene: Scene)
     scene.deliver(inbound("in_1", media=[{"url": "https://x/1"}], occurredAt="2025-11-23T16:00:00Z"))
     scene.read_models.catch_up()
 
-    assert conversation_json(scene.read_models.conversation("conv_1")) == {
+    assert members_of(conversation_answer(scene.read_models.conversation("conv_1"))) == {
         "conversationId": "conv_1",
         "numberId": "num_1",
         "participants": ["+15550001111", "+15559990000"],
@@ -44,7 +45,7 @@ def test_a_conversation_and_its_messages_look_as_the_contract_says(scene: Scene)
         "position": "0-1",
     }
     (message,) = scene.read_models.conversation_messages("conv_1").items
-    assert conversation_message_json(message) == {
+    assert members_of(conversation_message_answer(message)) == {
         "messageId": "in_1",
         "from": "+15550001111",
         "to": "+15559990000",
@@ -54,7 +55,7 @@ def test_a_conversation_and_its_messages_look_as_the_contract_says(scene: Scene)
         "receivedAt": write_time(START_US + 1_000_000),
         "position": "0-1",
     }
-    masked = conversation_message_json(message, masked=True)
+    masked = members_of(conversation_message_answer(message, masked=True))
     assert [masked[name] for name in ("from", "to", "body", "media")] == ["1111", "0000", None, None]
 
 
@@ -135,7 +136,7 @@ def test_a_body_may_be_any_json_value(sqlite_scene: Scene, body: object) -> None
 
     (message,) = sqlite_scene.read_models.conversation_messages("conv_1").items
 
-    answer = conversation_message_json(message)
+    answer = members_of(conversation_message_answer(message))
     assert type(answer["body"]) is type(body)
     str(answer).encode()
 

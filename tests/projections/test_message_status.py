@@ -4,14 +4,15 @@ import time
 
 import pytest
 
+from api.answers import status_answer
 from ledger.errors import MalformedQuestion, NotFound
 from ledger.message import Fold, Message
 from ledger.positions import Position
 from ledger.provider import Direction, Status
 from ledger.times import write_time
-from projections.read_models import MESSAGE_STATUS, MessageFilters, status_json
+from projections.read_models import MESSAGE_STATUS, MessageFilters
 from tests.builders import body, kept_unread
-from tests.projections.scene import START_US, Scene, inbound, outbound
+from tests.projections.scene import START_US, Scene, inbound, members_of, outbound
 
 DAY_US = 86_400 * 1_000_000
 YEAR_US = 365 * DAY_US
@@ -19,7 +20,7 @@ YEAR_US = 365 * DAY_US
 
 def status_of(scene: Scene, message_id: str) -> dict[str, object]:
     scene.read_models.catch_up()
-    return status_json(scene.read_models.current_status(message_id))
+    return members_of(status_answer(scene.read_models.current_status(message_id)))
 
 
 def test_a_delivered_message_shows_both_layers_of_its_state(scene: Scene) -> None:
@@ -136,7 +137,7 @@ def test_masked_shows_no_whole_number(scene: Scene) -> None:
     scene.deliver(outbound("failed", "msg_1", 1, **said))
     scene.read_models.catch_up()
 
-    answer = status_json(scene.read_models.current_status("msg_1"), masked=True)
+    answer = members_of(status_answer(scene.read_models.current_status("msg_1"), masked=True))
 
     assert answer["failure"] == {
         "error": {"code": "21610", "message": "…4567 has opted out"},

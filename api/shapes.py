@@ -1,7 +1,6 @@
-"""The shapes of the HTTP contract as types: what `GET /openapi.json` describes and tests hold real answers to.
+"""The shapes of the HTTP contract as types: every answer is one of them (`api/answers.py`), and `GET /openapi.json` describes them.
 
-Answers are written by `api/answers.py` and `projections/`; nothing is read through these types. The scope `masked` sees the
-same members, some of them null.
+The command line prints the same with `--json`. The scope `masked` sees the same members, some of them null.
 """
 
 from typing import Annotated, Any, Generic, Literal, TypeVar
