@@ -6,6 +6,8 @@ Pure: the clock is always an argument.
 import re
 from datetime import UTC, datetime, timedelta
 
+from ledger.errors import MalformedQuestion
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _EPOCH_WITHOUT_ZONE = EPOCH.replace(tzinfo=None)
 MICROSECOND = timedelta(microseconds=1)
@@ -45,6 +47,20 @@ def read_rfc3339(text: str) -> int | None:
     except ValueError:
         return None
     return (moment - EPOCH) // MICROSECOND
+
+
+def asked_time(name: str, text: str, otherwise: str = "") -> int:
+    """Microseconds since 1970 of a time in a question; MalformedQuestion with what is wrong, and what could stand there `otherwise`."""
+    time_us = read_rfc3339(text)
+    if time_us is None:
+        is_no_day = _RFC_3339.fullmatch(text) is not None
+        why = (
+            "there is no such day or time"
+            if is_no_day
+            else f"expected a time with its zone such as 2026-11-23T16:00:00Z{otherwise}"
+        )
+        raise MalformedQuestion(f"{name}: {why}, got {text[:40]!r}")
+    return time_us
 
 
 def write_time(time_us: int) -> str:

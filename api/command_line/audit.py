@@ -14,8 +14,7 @@ from api.command_line.terminal import AsJson, print_found, print_json, tell_of_m
 from api.command_line.witnessing import entry_of
 from ledger.audit.entries import StoredEntry
 from ledger.audit.trail import AuditQuestion, AuditTrail
-from ledger.errors import MalformedQuestion
-from ledger.times import read_rfc3339
+from ledger.times import asked_time
 
 PAGE_ENTRIES = 500
 LIMIT_DEFAULT, LIMIT_MAX = 50, 1_000_000
@@ -86,12 +85,7 @@ def _entries(trail: AuditTrail, question: AuditQuestion, limit: int) -> Iterator
 
 
 def _time(option: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    time_us = read_rfc3339(text)
-    if time_us is None:
-        raise MalformedQuestion(f"{option}: expected a time such as 2026-11-23T16:00:00Z, got {text[:40]!r}")
-    return time_us
+    return None if text is None else asked_time(option, text)
 
 
 def _row(stored: StoredEntry) -> tuple[object, ...]:

@@ -18,7 +18,7 @@ from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
 from ledger.message import external_reference
 from ledger.provider import Direction, Status
-from ledger.times import read_rfc3339
+from ledger.times import asked_time
 from projections.failures import code_of
 from projections.read_models import (
     INBOUND_CONVERSATIONS,
@@ -179,10 +179,7 @@ def conversations(
 
 
 def _time_asked(option: str, text: str | None) -> int | None:
-    time_us = None if text is None else read_rfc3339(text)
-    if text is not None and time_us is None:
-        raise MalformedQuestion(f"{option}: expected a time such as 2026-11-23T16:00:00Z, got {text[:40]!r}")
-    return time_us
+    return None if text is None else asked_time(option, text)
 
 
 def _found(read_models: ReadModels, filters: MessageFilters, limit: int, cursor: str | None) -> Listed:

@@ -20,7 +20,7 @@ from api.visible import visible
 from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
 from ledger.positions import Position
-from ledger.times import read_rfc3339
+from ledger.times import asked_time
 from projections.read_models import MessageStatus, ReadModels
 
 SHOWN_FIRST = ("messageId", "status")
@@ -72,13 +72,10 @@ def status(
 def _status(read_models: ReadModels, message_id: str, as_of: str | None) -> MessageStatus:
     if as_of is None:
         return read_models.current_status(message_id)
-    time_us = read_rfc3339(as_of)
     try:
-        asked = Position.parse(as_of) if time_us is None else time_us
+        asked: Position | int = Position.parse(as_of)
     except MalformedQuestion:
-        raise MalformedQuestion(
-            f"--as-of: expected a time with its zone such as 2026-11-23T16:00:00Z, or a position such as 0-17, got {as_of[:40]!r}"
-        ) from None
+        asked = asked_time("--as-of", as_of, ", or a position such as 0-17")
     try:
         return read_models.status_as_of(message_id, asked)
     except MalformedQuestion as error:

@@ -25,7 +25,6 @@ from api.http.questions import (
 )
 from api.http.responses import json_answer, not_modified
 from api.service import Service
-from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 from ledger.provider import Direction, Status
 from projections.read_models import MESSAGE_STATUS, MessageFilters, MessageStatus
@@ -83,10 +82,7 @@ def _as_of(service: Service, request: Request) -> Position | int | None:
         return None
     if _LIKE_A_POSITION.fullmatch(text):
         return position_asked(text, "asOf", service.ledger)
-    time_us = time_asked(text)
-    if time_us is None:
-        raise MalformedQuestion(f"asOf: expected a time such as 2026-11-23T16:00:00Z or a position, got {text[:40]!r}")
-    return time_us
+    return time_asked("asOf", text, ", or a position such as 0-17")
 
 
 def _filters(request: Request) -> MessageFilters:

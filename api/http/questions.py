@@ -11,7 +11,7 @@ from starlette.requests import Request
 from ledger.errors import MalformedQuestion
 from ledger.ledger import Ledger
 from ledger.positions import Position
-from ledger.times import read_rfc3339
+from ledger.times import asked_time
 from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
 
 Choice = TypeVar("Choice", bound=StrEnum)
@@ -75,17 +75,12 @@ def query_choice(request: Request, name: str, choices: type[Choice]) -> Choice |
 def query_time(request: Request, name: str) -> int | None:
     """A query parameter that is a time, as microseconds since 1970."""
     text = query_text(request, name)
-    if text is None:
-        return None
-    time_us = time_asked(text)
-    if time_us is None:
-        raise MalformedQuestion(f"{name}: expected a time such as 2026-11-23T16:00:00Z, got {text[:40]!r}")
-    return time_us
+    return None if text is None else time_asked(name, text)
 
 
-def time_asked(text: str) -> int | None:
+def time_asked(name: str, text: str, otherwise: str = "") -> int:
     """Microseconds since 1970 of a time as people ask with it: a "+" that nobody escaped arrives as a space."""
-    return read_rfc3339(_LOST_PLUS_OF_A_ZONE.sub("+", text))
+    return asked_time(name, _LOST_PLUS_OF_A_ZONE.sub("+", text), otherwise)
 
 
 def query_phone(request: Request, name: str) -> str | None:

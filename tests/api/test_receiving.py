@@ -230,6 +230,7 @@ def test_what_was_kept_but_should_be_looked_at_and_what_was_refused_leave_a_line
         ("a delivery is late", late),
         ("a delivery cannot be read and is in quarantine", unreadable),
     }
+    assert [line["why"] for line in told if "why" in line] == ["the body is not JSON: expecting value at character 0"]
     assert {line["reason"] for line in told if "reason" in line} == {"encoding-refused", "body-too-large"}
     assert "+15557654321" not in str(told)
 

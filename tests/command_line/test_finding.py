@@ -141,7 +141,7 @@ def test_messages_are_found_by_what_one_has(
 def test_what_is_no_time_is_refused(run: Run, of_two_messages: str, option: str) -> None:
     ended = run("messages", option, "yesterday", LEDGER_DATABASE_URL=of_two_messages)
 
-    expected = f"ledger: {option}: expected a time such as 2026-11-23T16:00:00Z, got 'yesterday'\n"
+    expected = f"ledger: {option}: expected a time with its zone such as 2026-11-23T16:00:00Z, got 'yesterday'\n"
     assert (ended.status, ended.stdout, ended.stderr) == (2, "", expected)
 
 

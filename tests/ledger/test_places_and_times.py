@@ -1,12 +1,14 @@
 """Positions, cursors and times: what is written is read back, and nothing else is anything but our own error."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.errors import MalformedQuestion
 from ledger.positions import Cursor, Position
-from ledger.times import TIME_US_MAX, read_time, write_time
+from ledger.times import TIME_US_MAX, asked_time, read_time, write_time
 
 partitions = st.integers(0, 99_999)
 numbers = st.integers(0, 2**63 - 1)
@@ -116,3 +118,18 @@ def test_any_text_is_a_time_or_none(text: str) -> None:
 )
 def test_seconds_milliseconds_and_rfc_3339_are_read(text: str, time_us: int | None) -> None:
     assert read_time(text) == time_us
+
+
+@pytest.mark.parametrize(
+    "text, why",
+    [
+        ("2026-02-30T16:00:00Z", "there is no such day or time, got '2026-02-30T16:00:00Z'"),
+        (
+            "2026-02-28T16:00:00",
+            "expected a time with its zone such as 2026-11-23T16:00:00Z, got '2026-02-28T16:00:00'",
+        ),
+    ],
+)
+def test_a_time_that_cannot_be_read_is_told_with_what_is_wrong_with_it(text: str, why: str) -> None:
+    with pytest.raises(MalformedQuestion, match=f"^since: {re.escape(why)}$"):
+        asked_time("since", text)
