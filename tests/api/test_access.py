@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from starlette.requests import HTTPConnection
+from structlog.testing import capture_logs
 
 from api.access import KEY_UNKNOWN, Access, ApiKey, Scope, sha256_of
 from api.attempts import ADDRESSES_MAX, ATTEMPTS_MAX, FailedAttempts
@@ -192,7 +193,7 @@ def test_case_26_the_server_takes_the_peer_from_the_socket_alone(tmp_path: Path)
 
 
 def test_who_guesses_keys_is_told_to_wait_and_a_good_key_is_not(tmp_path: Path) -> None:
-    with running(settings_at(tmp_path)) as server:
+    with running(settings_at(tmp_path)) as server, capture_logs() as lines:
         wrong = {"Authorization": "Bearer prefix_guess"}
         statuses = [server.http.get("/feed", headers=wrong).status_code for _ in range(ATTEMPTS_MAX)]
         refused = next(
@@ -208,6 +209,9 @@ def test_who_guesses_keys_is_told_to_wait_and_a_good_key_is_not(tmp_path: Path) 
         assert server.http.get("/feed").status_code == 401
         unsigned = [server.http.post(WEBHOOKS, content=b"{}").status_code for _ in range(2)]
         assert unsigned == [401, 401]
+    told = [line for line in lines if line["event"] == "wrong API keys come again and again"]
+    assert told[0]["address"] == "127.0.0.1"
+    assert "guess" not in str(told)
 
 
 def test_failures_are_forgiven_one_a_second() -> None:
