@@ -22,8 +22,10 @@ from ledger.message import InboundMessage, RequestAcceptance, external_reference
 from ledger.store.registers import QuarantinedDelivery
 from ledger.times import write_time
 from projections.failures import failure_code, failure_details
+from projections.health import ProjectionStatus
 from projections.masking import mask_numbers, mask_phone, mask_value
-from projections.read_models import Conversation, ConversationMessage, MessageStatus, Page, ProjectionStatus
+from projections.queries_conversations import Conversation, ConversationMessage
+from projections.queries_messages import MessageStatus, Page
 
 Held = TypeVar("Held")
 Held_contra = TypeVar("Held_contra", contravariant=True)

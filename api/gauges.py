@@ -25,8 +25,9 @@ from ledger.provider import Status
 from ledger.store import registers
 from ledger.store.place import READ_MODELS, TRAIL
 from ledger.store.schema import newest_version
-from projections.health import LIVE, REBUILDING, STOPPED
-from projections.read_models import MessageFilters, ProjectionStatus, ReadModels
+from projections.health import LIVE, REBUILDING, STOPPED, ProjectionStatus
+from projections.message_ranges import MessageFilters
+from projections.read_models import ReadModels
 from projections.stuck import STUCK_AFTER_S
 
 VALID_S = 5.0

@@ -31,7 +31,8 @@ from ledger.group_commit import Commit, GroupCommit
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from ledger.store.log import Head
-from projections.read_models import ProjectionStatus, ReadModels
+from projections.health import ProjectionStatus
+from projections.read_models import ReadModels
 
 if TYPE_CHECKING:  # importing it imports OpenTelemetry
     from api.traces import Traces

@@ -24,8 +24,6 @@ from projections import queries_conversations, queries_counts, queries_messages
 from projections.as_of import status_as_of, status_now
 from projections.checkpoints import Generation, OvertakenByAnother, checkpoints_of
 from projections.claims import Cancelled, cancel_rebuild, claim_rebuild, claim_rollback
-from projections.comparison import Difference
-from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.health import (
     RUNNER_SILENT_S_MAX,
     ProjectionStatus,
@@ -34,17 +32,17 @@ from projections.health import (
     readiness,
 )
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
-from projections.lease import RebuildProgress, Stores
+from projections.lease import Stores
 from projections.message_ranges import MessageFilters
 from projections.message_status import MESSAGE_STATUS, MessageStatusProjection
 from projections.opening import open_for
-from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
+from projections.page_cursors import LIMIT_DEFAULT
 from projections.parked import ParkedEvent, list_parked, some_parked_streams
 from projections.projection import Projection
 from projections.queries_conversations import Conversation, ConversationMessage
-from projections.queries_counts import FailureGroup, Failures
+from projections.queries_counts import Failures
 from projections.queries_messages import MessageStatus, Page
-from projections.rebuild import Rebuild, RebuildReport
+from projections.rebuild import Rebuild
 from projections.refolding import healed_events, refold
 from projections.register import live
 from projections.remaking import Remaking
@@ -58,33 +56,6 @@ RUNNER_SILENT = "a runner that shows no sign of life"
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-__all__ = [
-    "INBOUND_CONVERSATIONS",
-    "LIMIT_DEFAULT",
-    "LIMIT_MAX",
-    "MESSAGE_STATUS",
-    "Cancelled",
-    "Conversation",
-    "ConversationMessage",
-    "Difference",
-    "FailureGroup",
-    "Failures",
-    "MessageFilters",
-    "MessageStatus",
-    "NothingToRollBackTo",
-    "Page",
-    "ProjectionStatus",
-    "ReadModels",
-    "Readiness",
-    "Rebuild",
-    "RebuildCancelled",
-    "RebuildPaused",
-    "RebuildProgress",
-    "RebuildReport",
-    "RebuildRunning",
-    "read_models_url",
-]
 
 
 def read_models_url(ledger_url: URL) -> URL:

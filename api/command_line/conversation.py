@@ -13,13 +13,10 @@ from api.audit.acts import Act
 from api.command_line.opening import opened_read_models, warn_if_behind
 from api.command_line.terminal import AsJson, counted, print_json, print_table, said, to_stdout, when
 from api.command_line.witnessing import note
-from projections.read_models import (
-    INBOUND_CONVERSATIONS,
-    LIMIT_MAX,
-    Conversation,
-    ConversationMessage,
-    ReadModels,
-)
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.page_cursors import LIMIT_MAX
+from projections.queries_conversations import Conversation, ConversationMessage
+from projections.read_models import ReadModels
 
 COLUMNS = ("occurred (UTC)", "received (UTC)", "messageId", "from", "to", "body", "media")
 

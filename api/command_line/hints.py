@@ -9,7 +9,8 @@ from api.command_line.terminal import counted
 from api.phones import phone_in
 from ledger.errors import NotFound
 from ledger.ledger import Ledger
-from projections.read_models import MessageFilters, ReadModels
+from projections.message_ranges import MessageFilters
+from projections.read_models import ReadModels
 
 COUNTED_MAX = 1_000
 NAMED_MAX = 3

@@ -20,16 +20,13 @@ from ledger.message import external_reference
 from ledger.provider import Direction, Status
 from ledger.times import asked_time
 from projections.failures import code_of
-from projections.read_models import (
-    INBOUND_CONVERSATIONS,
-    LIMIT_DEFAULT,
-    LIMIT_MAX,
-    MESSAGE_STATUS,
-    Conversation,
-    MessageFilters,
-    MessageStatus,
-    ReadModels,
-)
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_ranges import MessageFilters
+from projections.message_status import MESSAGE_STATUS
+from projections.page_cursors import LIMIT_DEFAULT, LIMIT_MAX
+from projections.queries_conversations import Conversation
+from projections.queries_messages import MessageStatus
+from projections.read_models import ReadModels
 from projections.stuck import STUCK_AFTER_S, stuck_filters
 
 COLUMNS = ("messageId", "status", "updated (UTC)", "reference", "phone", "code")

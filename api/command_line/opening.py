@@ -14,8 +14,8 @@ from ledger.ledger import Ledger
 from ledger.store.database import Database, parse_database_url
 from ledger.store.place import expect_no_lost_log
 from ledger.store.schema import open_existing
-from projections.health import STOPPED
-from projections.read_models import ProjectionStatus, ReadModels
+from projections.health import STOPPED, ProjectionStatus
+from projections.read_models import ReadModels
 from projections.spans import Spans, unseen
 
 

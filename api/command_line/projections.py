@@ -15,8 +15,11 @@ from ledger.durations import SECOND_US, took
 from ledger.errors import MalformedQuestion
 from ledger.positions import Position
 from ledger.times import write_time
+from projections.health import ProjectionStatus
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
 from projections.parked import ParkedEvent
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus, ReadModels
+from projections.read_models import ReadModels
 
 COLUMNS = ("name", "version", "state", "position", "head", "lag", "since", "parked", "rebuild")
 SPARED = ("version", "position", "head", "since")

@@ -27,7 +27,10 @@ from api.tracing import spans_of, tracing
 from ledger.clock import now_us
 from ledger.durations import SECOND_US, took
 from ledger.errors import MalformedQuestion
-from projections.read_models import Cancelled, ReadModels, RebuildProgress, RebuildReport
+from projections.claims import Cancelled
+from projections.lease import RebuildProgress
+from projections.read_models import ReadModels
+from projections.rebuild import RebuildReport
 
 OnProgress = Callable[[RebuildProgress], None]
 

@@ -11,7 +11,8 @@ from api.command_line.terminal import print_json, said, to_stderr, to_stdout
 from api.command_line.witnessing import administering
 from ledger.errors import UnreadableEvent
 from ledger.log_entries import WHY_UNREADABLE, UnreadableEntry
-from projections.read_models import MESSAGE_STATUS, ReadModels
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 
 WHAT_CAME_OF_IT = {
     (True, False): "was right",

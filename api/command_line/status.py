@@ -21,7 +21,8 @@ from ledger.errors import MalformedQuestion
 from ledger.json_values import JSONObject
 from ledger.positions import Position
 from ledger.times import asked_time
-from projections.read_models import MessageStatus, ReadModels
+from projections.queries_messages import MessageStatus
+from projections.read_models import ReadModels
 
 SHOWN_FIRST = ("messageId", "status")
 

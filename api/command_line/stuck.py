@@ -12,7 +12,8 @@ from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
 from ledger.clock import now_us
 from ledger.durations import DAY_US, lasting
 from ledger.store import registers
-from projections.read_models import ProjectionStatus, ReadModels
+from projections.health import ProjectionStatus
+from projections.read_models import ReadModels
 
 COLUMNS = ("number", "of what", "look with")
 

@@ -8,7 +8,7 @@ from api.console.rendering import conversation_url, query_url
 from api.console.visit import Visit
 from api.console.written import Written, written_of
 from api.phones import phone_in
-from projections.read_models import Conversation, ConversationMessage
+from projections.queries_conversations import Conversation, ConversationMessage
 
 PAGE_CONVERSATIONS = 50
 PAGE_MESSAGES = 100

@@ -9,7 +9,7 @@ from api.console.rendering import query_url
 from api.console.visit import Visit
 from ledger.durations import SECOND_US
 from ledger.errors import MalformedQuestion
-from projections.read_models import FailureGroup
+from projections.queries_counts import FailureGroup
 
 LOOKED_AT_MAX = 1_000
 

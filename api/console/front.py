@@ -10,7 +10,8 @@ from api.console.visit import Visit
 from api.stuck import StuckCount, stuck_counts
 from ledger.durations import DAY_US
 from ledger.provider import Status
-from projections.read_models import MessageFilters, MessageStatus, Page
+from projections.message_ranges import MessageFilters
+from projections.queries_messages import MessageStatus, Page
 
 LATEST_SHOWN = 8
 COUNTED_MAX = 1_000

@@ -11,7 +11,8 @@ from ledger.errors import MalformedQuestion
 from ledger.message import Message, external_reference, missing_sequences
 from ledger.provider import Direction, Status
 from projections.failures import code_of
-from projections.read_models import MessageFilters, MessageStatus
+from projections.message_ranges import MessageFilters
+from projections.queries_messages import MessageStatus
 
 
 class Age(NamedTuple):

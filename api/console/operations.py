@@ -19,8 +19,7 @@ from api.verifying import known_verification
 from ledger.durations import lasting
 from ledger.errors import LedgerError, NotFound
 from ledger.positions import Position
-from projections.health import lag_in_words
-from projections.read_models import ProjectionStatus
+from projections.health import ProjectionStatus, lag_in_words
 
 STREAMS_MAX = 16
 STREAM_LASTS_S = 15 * 60

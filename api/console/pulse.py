@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from api.metrics import OUTCOMES
 from api.service import Service
-from projections.read_models import ProjectionStatus
+from projections.health import ProjectionStatus
 
 SAMPLE_EVERY_S = 1.0
 SAMPLES_MAX = 120

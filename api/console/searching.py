@@ -11,7 +11,8 @@ from api.console.visit import Visit
 from api.phones import phone_in
 from ledger.errors import NotFound
 from ledger.json_values import is_identifier
-from projections.read_models import MessageFilters, MessageStatus
+from projections.message_ranges import MessageFilters
+from projections.queries_messages import MessageStatus
 
 TEXT_CHARACTERS_MAX = 1_024
 HITS_SHOWN = 20

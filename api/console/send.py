@@ -15,7 +15,7 @@ from ledger.errors import MalformedQuestion
 from ledger.provider import Status
 from ledger.sends import Result
 from projections.failures import code_of
-from projections.read_models import MessageStatus
+from projections.queries_messages import MessageStatus
 
 RESULTS_SHOWN = 100
 

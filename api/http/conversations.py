@@ -12,7 +12,7 @@ from api.http.found import found
 from api.http.questions import path_text, query_limit, query_phone, query_text
 from api.http.responses import json_answer
 from api.service import Service
-from projections.read_models import INBOUND_CONVERSATIONS
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
 
 
 def get_conversations(service: Service, caller: Caller, request: Request) -> Response:

@@ -9,7 +9,7 @@ from api.errors import NotFoundYet
 from api.service import Service
 from ledger.errors import NotFound
 from projections.health import lag_in_words
-from projections.read_models import Page
+from projections.queries_messages import Page
 
 T = TypeVar("T")
 

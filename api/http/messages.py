@@ -27,7 +27,9 @@ from api.http.responses import json_answer, not_modified
 from api.service import Service
 from ledger.positions import Position
 from ledger.provider import Direction, Status
-from projections.read_models import MESSAGE_STATUS, MessageFilters, MessageStatus
+from projections.message_ranges import MessageFilters
+from projections.message_status import MESSAGE_STATUS
+from projections.queries_messages import MessageStatus
 
 _LIKE_A_POSITION = re.compile(r"[0-9]+-[0-9]+", re.ASCII)
 

@@ -16,7 +16,7 @@ from projections import health
 from projections.errors import RebuildPaused
 from projections.generations import index_names
 from projections.page_cursors import AfterMessage, write_cursor
-from projections.read_models import Rebuild
+from projections.rebuild import Rebuild
 from projections.runner import Runner
 from tests.api.running import Running, busy, key_of, running, settings_at, until
 from tests.builders import append_unreadable, body, send_body

@@ -12,7 +12,9 @@ from ledger.reception import Reception
 from ledger.signatures import Secret
 from ledger.store.driver import Row, fetch
 from ledger.verification import verify
-from projections.read_models import MessageFilters, MessageStatus, ReadModels
+from projections.message_ranges import MessageFilters
+from projections.queries_messages import MessageStatus
+from projections.read_models import ReadModels
 from tests.benchmarks.databases import ENGINES, Engine, KeptPostgres
 from tests.benchmarks.filled import BATCH, BEGAN_US, BLOCK_EVENTS, EACH_US, facts_between, fill, past
 from tests.benchmarks.filling import ALONE_PARTS_MAX, made_ahead

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from projections.read_models import MESSAGE_STATUS
+from projections.message_status import MESSAGE_STATUS
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.contenders import USUAL_TURNS_S, ours, textbooks, without_store
 from tests.benchmarks.filled import fill

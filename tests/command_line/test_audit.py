@@ -19,7 +19,9 @@ from ledger.audit.entries import AuditEntry
 from ledger.audit.trail import AuditQuestion, AuditTrail
 from ledger.ledger import Ledger
 from ledger.store.migrations import NEWEST
-from projections.read_models import MESSAGE_STATUS, ReadModels, Rebuild, RebuildReport
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
+from projections.rebuild import Rebuild, RebuildReport
 from tests.builders import body
 from tests.command_line.conftest import Run, record
 from tests.damaging import damage_table

@@ -13,7 +13,9 @@ from ledger.audit.trail import AuditTrail
 from ledger.ledger import Ledger
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 from tests.builders import NOW_US, SECRET, accepted, body, commit_each, facts, send_body, signed_headers
 from tests.command_line.conftest import Run, in_a_terminal, record
 from tests.new_ledgers import new_ledger

@@ -12,7 +12,9 @@ from ledger.ledger import Ledger
 from projections.errors import RebuildPaused
 from projections.health import LIVE, STOPPED
 from projections.heartbeats import Seen
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 from tests import forks
 from tests.builders import append_unreadable, body
 from tests.command_line.conftest import Run, in_a_terminal, record

@@ -27,7 +27,9 @@ from api.serving.server import DRAIN_S, listening
 from ledger.errors import LedgerInUse, SettingRefused
 from ledger.ledger import Ledger
 from ledger.store.place import READ_MODELS, TRAIL
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 from projections.register import register_entry
 from tests import forks
 from tests.api.running import until

@@ -11,10 +11,11 @@ from rich.progress import BarColumn, Progress, TextColumn
 from api.command_line.projections import COLUMNS, print_projections
 from api.command_line.rebuild import progress_shown
 from api.command_line.terminal import Bar
-from projections.health import LIVE, REBUILDING
+from projections.health import LIVE, REBUILDING, ProjectionStatus
 from projections.heartbeats import Seen
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
 from projections.lease import RebuildProgress
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ProjectionStatus
+from projections.message_status import MESSAGE_STATUS
 
 MINUTES = 61.0
 

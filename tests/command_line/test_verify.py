@@ -12,7 +12,7 @@ from sqlalchemy import text
 from api.serving.one_server import claimed
 from ledger.ledger import Ledger
 from ledger.store.database import Database
-from projections.read_models import MESSAGE_STATUS
+from projections.message_status import MESSAGE_STATUS
 from tests import forks
 from tests.api.running import until
 from tests.builders import SECRET, body

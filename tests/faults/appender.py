@@ -18,7 +18,9 @@ from sqlalchemy import event
 from ledger.facts import Item, Placed
 from ledger.ledger import Ledger
 from ledger.reception import Reception
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 
 FACTS_A_COMMIT = 3
 LARGE_EVERY, LARGE_CHARACTERS = 4, 10_000

@@ -10,8 +10,10 @@ from ledger.reception import Reception
 from ledger.store import schema
 from ledger.store.database import Database
 from projections import lease, rebuild
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
 from projections.log_batches import Bounds
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 from tests.faults.load import Journal, Traffic
 from tests.faults.migrations import with_test_migrations
 

@@ -12,8 +12,10 @@ from pathlib import Path
 
 from ledger.ledger import Ledger
 from projections import ahead, lease, rebuild
+from projections.lease import RebuildProgress
 from projections.log_batches import Bounds
-from projections.read_models import MESSAGE_STATUS, ReadModels, RebuildProgress
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 
 BATCH_EVENTS = 20
 

@@ -22,10 +22,11 @@ from ledger.store.driver import Row, fetch
 from ledger.store.log import LogRow
 from ledger.store.reads import events_after
 from projections.checkpoints import Generation
-from projections.inbound_conversations import InboundConversationsProjection
-from projections.message_status import MessageStatusProjection, row_of
+from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
+from projections.message_status import MESSAGE_STATUS, MessageStatusProjection, row_of
 from projections.projection import Projection
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageStatus, ReadModels
+from projections.queries_messages import MessageStatus
+from projections.read_models import ReadModels
 from projections.register import live
 from projections.spans import Spans, unseen
 from tests.builders import placed

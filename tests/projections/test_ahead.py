@@ -14,9 +14,11 @@ from projections import ahead, lease
 from projections import rebuild as rebuild_module
 from projections.checkpoints import Checkpoint
 from projections.errors import RebuildPaused
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.lease import RebuildProgress
 from projections.log_batches import Batch, Bounds
+from projections.message_status import MESSAGE_STATUS
 from projections.projecting import Prepared, Projector
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, RebuildProgress
 from tests import forks
 from tests.projections.scene import Scene, outbound
 from tests.projections.test_rebuild import filled

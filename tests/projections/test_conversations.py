@@ -18,9 +18,8 @@ from ledger.facts import partition_of
 from ledger.json_values import parse_object
 from ledger.times import write_time
 from projections import inbound_conversations
-from projections.inbound_conversations import ConversationEntry
+from projections.inbound_conversations import INBOUND_CONVERSATIONS, ConversationEntry
 from projections.queries_conversations import said_in
-from projections.read_models import INBOUND_CONVERSATIONS
 from tests.engines import PrivatePostgres
 from tests.projections.scene import START_US, Scene, inbound, members_of, outbound
 

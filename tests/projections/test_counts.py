@@ -2,10 +2,9 @@
 
 from ledger.provider import Direction, Status
 from ledger.store.driver import fetch, placeholder_of
-from projections.message_ranges import ranges_of, statement_of
-from projections.message_status import MESSAGES, decode_message
-from projections.queries_counts import narrowest
-from projections.read_models import MESSAGE_STATUS, FailureGroup, Failures, MessageFilters
+from projections.message_ranges import MessageFilters, ranges_of, statement_of
+from projections.message_status import MESSAGE_STATUS, MESSAGES, decode_message
+from projections.queries_counts import FailureGroup, Failures, narrowest
 from projections.register import live
 from projections.stuck import STUCK_AFTER_S, stuck_filters
 from tests.projections.scene import START_US, Scene, inbound, outbound

@@ -6,7 +6,8 @@ import threading
 import pytest
 from sqlalchemy.exc import DatabaseError
 
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
 from projections.runner import Runner
 from tests.projections.scene import Scene, inbound, outbound, projection_of
 

@@ -4,7 +4,7 @@ import pytest
 
 from projections import claims, heartbeats
 from projections.heartbeats import CLOCKS_APART_US_MAX, beat, last_seen
-from projections.read_models import MESSAGE_STATUS
+from projections.message_status import MESSAGE_STATUS
 from projections.register import register_entry
 from tests.projections.scene import START_US, Scene
 

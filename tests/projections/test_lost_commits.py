@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of, lock
 from projections.log_batches import Bounds
+from projections.message_status import MESSAGE_STATUS
 from projections.projecting import Projector
-from projections.read_models import MESSAGE_STATUS
 from tests.projections.scene import Scene, outbound, projection_of
 
 GENERATION = Generation(MESSAGE_STATUS, 1)

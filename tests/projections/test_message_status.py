@@ -10,7 +10,8 @@ from ledger.message import Fold, Message
 from ledger.positions import Position
 from ledger.provider import Direction, Status
 from ledger.times import write_time
-from projections.read_models import MESSAGE_STATUS, MessageFilters
+from projections.message_ranges import MessageFilters
+from projections.message_status import MESSAGE_STATUS
 from tests.builders import body, kept_unread
 from tests.projections.scene import START_US, Scene, inbound, members_of, outbound
 

@@ -9,7 +9,8 @@ from projections import rebuild as rebuild_module
 from projections.claims import claim_rollback
 from projections.errors import NothingToRollBackTo, RebuildPaused
 from projections.log_batches import Bounds
-from projections.read_models import MESSAGE_STATUS, Rebuild
+from projections.message_status import MESSAGE_STATUS
+from projections.rebuild import Rebuild
 from tests.projections.scene import Scene, outbound, projection_of
 
 

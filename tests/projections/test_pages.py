@@ -6,8 +6,10 @@ import pytest
 
 from ledger.store.driver import Row
 from projections import pages
+from projections.message_ranges import MessageFilters
 from projections.pages import read_page
-from projections.read_models import MessageFilters, Page, ReadModels
+from projections.queries_messages import Page
+from projections.read_models import ReadModels
 from tests.projections.scene import Scene, inbound, outbound
 
 MESSAGES = 30

@@ -11,9 +11,10 @@ from ledger.message import Fold
 from ledger.provider import Effect
 from projections import rebuild as rebuild_module
 from projections.checkpoints import OvertakenByAnother
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
 from projections.log_batches import Bounds
+from projections.message_status import MESSAGE_STATUS
 from projections.projecting import is_poison
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS
 from tests.projections.scene import Scene, inbound, outbound
 
 NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)

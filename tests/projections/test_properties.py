@@ -15,10 +15,12 @@ from projections import lease
 from projections import rebuild as rebuild_module
 from projections.checkpoints import Checkpoint, OvertakenByAnother
 from projections.errors import NothingToRollBackTo, RebuildPaused
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.lease import RebuildProgress
 from projections.log_batches import Bounds
-from projections.message_status import decode_message
+from projections.message_ranges import MessageFilters
+from projections.message_status import MESSAGE_STATUS, decode_message
 from projections.projecting import Projector
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, RebuildProgress
 from projections.register import live
 from tests.engines import PrivatePostgres
 from tests.projections.scene import JSON, START_US, Scene, inbound, outbound, projection_of

@@ -32,11 +32,18 @@ from projections.claims import LEASE_S, Cancelled, claim_rollback, is_running
 from projections.differences import Tables
 from projections.errors import NothingToRollBackTo, RebuildCancelled, RebuildPaused, RebuildRunning
 from projections.generations import create_index, delete_some, has_table
-from projections.inbound_conversations import CONVERSATION_COLUMNS, PARTICIPANT_COLUMNS, conversation_key
+from projections.inbound_conversations import (
+    CONVERSATION_COLUMNS,
+    INBOUND_CONVERSATIONS,
+    PARTICIPANT_COLUMNS,
+    conversation_key,
+)
+from projections.lease import RebuildProgress
 from projections.log_batches import Bounds
+from projections.message_ranges import MessageFilters
+from projections.message_status import MESSAGE_STATUS
 from projections.projecting import Projector
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, Rebuild, RebuildProgress
-from projections.rebuild import Ending
+from projections.rebuild import Ending, Rebuild
 from projections.register import RegisterEntry, locked_entry, register_entry
 from projections.rows import upsert
 from tests import forks

@@ -25,9 +25,12 @@ from projections import log_batches
 from projections import runner as runner_module
 from projections.checkpoints import OvertakenByAnother
 from projections.health import LAG_S_MAX, lag_in_words
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
 from projections.log_batches import Batch, Bounds
+from projections.message_ranges import MessageFilters
+from projections.message_status import MESSAGE_STATUS
 from projections.projecting import Projector
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, MessageFilters, ReadModels
+from projections.read_models import ReadModels
 from projections.register import RegisterEntry, change, register_entry
 from projections.runner import REST_S_MIN, Runner
 from projections.spans import Attributes

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ledger.store.sqlite import SQLITE
-from projections.read_models import MESSAGE_STATUS
+from projections.message_status import MESSAGE_STATUS
 from projections.setting_aside import set_damaged_aside
 from tests.damaging import damage, damage_table
 from tests.projections.scene import Scene, outbound

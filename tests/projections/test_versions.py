@@ -11,9 +11,11 @@ from ledger.errors import StoreUnavailable
 from ledger.provider import Status
 from projections import remaking
 from projections.checkpoints import Generation
+from projections.claims import Cancelled
 from projections.comparison import Comparison
-from projections.message_status import MESSAGES, encode_message
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, Cancelled, MessageFilters
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_ranges import MessageFilters
+from projections.message_status import MESSAGE_STATUS, MESSAGES, encode_message
 from projections.rebuild import Ending, Rebuild
 from projections.register import register_entry
 from projections.tables import read_models

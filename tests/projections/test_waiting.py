@@ -9,7 +9,8 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError
 
 from ledger.positions import Position
-from projections.read_models import INBOUND_CONVERSATIONS, ReadModels
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.read_models import ReadModels
 from projections.waiting import ASK_AGAIN_S, REST_S
 from tests.projections.scene import Scene, outbound
 

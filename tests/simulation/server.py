@@ -15,7 +15,9 @@ from ledger.ledger import Ledger
 from ledger.reception import Reception
 from ledger.signatures import Secret
 from ledger.store.schema import open_or_create
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 from projections.runner import Runner
 from tests.simulation.agenda import HOUR_US, SECOND_US, Agenda
 from tests.simulation.fragile import FragileDatabase

@@ -27,7 +27,8 @@ from ledger.store.registers import keep_unreadable, register_send
 from ledger.store.sqlite import SQLITE
 from ledger.verification import verify
 from projections.checkpoints import Generation, lock
-from projections.read_models import MESSAGE_STATUS, ReadModels
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 from tests.api.running import until
 from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
 from tests.damaging import damage

@@ -15,7 +15,7 @@ from sqlalchemy import make_url
 from api.serving.interpreter import rare_collections
 from ledger.ledger import Ledger
 from ledger.verification import verify
-from projections.read_models import MESSAGE_STATUS
+from projections.message_status import MESSAGE_STATUS
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.closed_loop import Load, closed_loop
 from tests.benchmarks.commands import command

@@ -6,7 +6,9 @@ import time
 from api.serving.interpreter import rare_collections
 from ledger.ledger import Ledger
 from ledger.store.database import Database
-from projections.read_models import INBOUND_CONVERSATIONS, MESSAGE_STATUS, ReadModels
+from projections.inbound_conversations import INBOUND_CONVERSATIONS
+from projections.message_status import MESSAGE_STATUS
+from projections.read_models import ReadModels
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.commands import python
 from tests.benchmarks.contenders import library_environment

@@ -14,7 +14,7 @@ from typing import Any
 
 import httpx2
 
-from projections.read_models import MESSAGE_STATUS
+from projections.message_status import MESSAGE_STATUS
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.closed_loop import LoadFailed
 from tests.benchmarks.databases import ENGINES, TITLE
