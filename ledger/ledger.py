@@ -4,8 +4,7 @@
 Every method may be called from any thread. `docs/INTEGRATING.md` shows a program that uses it.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Self, cast
 
@@ -16,7 +15,7 @@ from ledger import clock
 from ledger.entry_reader import EntryReader
 from ledger.errors import MalformedQuestion, NotFound
 from ledger.events import stream_id, stream_key
-from ledger.facts import Item, Outcome, UnreadableDelivery, home_of, partition_of, quarantine_partition
+from ledger.facts import Fact, Item, Outcome, home_of, partition_of, quarantine_partition
 from ledger.log_entries import Entry, LogEntry, readable
 from ledger.mapper import EventCodec, MessageMapper, StreamEvent
 from ledger.message import Fold, Message
@@ -24,7 +23,7 @@ from ledger.positions import Cursor, Position
 from ledger.reception import Reception
 from ledger.sends import AcceptedRequest, acceptances_of, parse_send, send_id_of
 from ledger.store import reads, registers
-from ledger.store.commit import commit, mark_replayed
+from ledger.store.commit import Readable, commit, replay
 from ledger.store.database import Database, opening
 from ledger.store.log import Head, find_facts, latest_versions
 from ledger.store.recorder import LogRecorder
@@ -257,21 +256,21 @@ class Ledger:
     def replay_quarantine(self, *, now_us: int | None = None) -> tuple[int, int]:
         """Records what this version can read by now; (how many were replayed, how many remain).
 
-        An event is recorded before its delivery is marked, and recording finds what is recorded already: a replay that is
-        cut off anywhere can be repeated. The event keeps when its delivery was received, and gets when it was replayed.
+        Each page of them in one transaction, so a replay that is cut off anywhere can be repeated. An event keeps when its delivery
+        was received, and gets when it was replayed.
         """
         reception = Reception(None, partitions=self.partitions, codec=self.codec)
         replayed = 0
         for page in self._quarantine_pages():
             replayed_at_us = clock.now_us() if now_us is None else now_us
-            readable_now: dict[bytes, Item] = {}
+            readable_now: list[Readable] = []
             for delivery in page:
                 item = reception.read(msgspec.structs.replace(delivery.receipt, replayed_at_us=replayed_at_us))
-                if not isinstance(item, UnreadableDelivery):
-                    readable_now[bytes.fromhex(delivery.quarantine_id)] = item
+                if isinstance(item, Fact):
+                    key = bytes.fromhex(delivery.quarantine_id)
+                    readable_now.append(Readable(key, quarantine_partition(key, self.partitions), item))
             if readable_now:
-                self.commit([*readable_now.values()])
-                replayed += self._mark_replayed(readable_now, replayed_at_us)
+                replayed += replay(self.database, readable_now, replayed_at_us)
         with self.database.reading() as connection:
             return replayed, registers.waiting_in_quarantine(connection)
 
@@ -289,15 +288,6 @@ class Ledger:
         while page := self.quarantined(after=after, limit=QUARANTINE_PAGE):
             yield [each for each in page if each.replayed_at_us is None and not each.is_damaged]
             after = (page[-1].receipt.received_at_us, page[-1].quarantine_id)
-
-    def _mark_replayed(self, quarantine_ids: Iterable[bytes], replayed_at_us: int) -> int:
-        """How many of them nobody else had replayed."""
-        by_partition: defaultdict[int, list[bytes]] = defaultdict(list)
-        for each in quarantine_ids:
-            by_partition[quarantine_partition(each, self.partitions)].append(each)
-        return sum(
-            mark_replayed(self.database, partition, some, replayed_at_us) for partition, some in by_partition.items()
-        )
 
 
 def _expect_reached(cursor: Cursor, heads: Sequence[Head]) -> None:

@@ -1,7 +1,7 @@
 """One commit: whatever waits becomes durable in one transaction, and only then is any of it answered."""
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
@@ -11,7 +11,7 @@ from ledger.facts import Fact, Item, Outcome, Send, UnreadableDelivery
 from ledger.store import registers
 from ledger.store.database import Database
 from ledger.store.driver import said
-from ledger.store.log import append, lock_head, lock_heads
+from ledger.store.log import append, lock_heads
 
 T = TypeVar("T")
 
@@ -25,9 +25,17 @@ def commit(database: Database, items: Sequence[Item]) -> list[Outcome]:
     return durably(database, lambda again: _commit(database, items, again=again))
 
 
-def mark_replayed(database: Database, partition: int, quarantine_ids: Sequence[bytes], replayed_at_us: int) -> int:
-    """Notes that deliveries in a partition's quarantine have become events; how many nobody had noted before. StoreUnavailable."""
-    return durably(database, lambda _again: _mark_replayed(database, partition, quarantine_ids, replayed_at_us))
+class Readable(NamedTuple):
+    """A delivery in quarantine, by its id and partition, that can be read by now: as the fact that it is."""
+
+    quarantine_id: bytes
+    partition: int
+    fact: Fact
+
+
+def replay(database: Database, deliveries: Sequence[Readable], replayed_at_us: int) -> int:
+    """Records what was in quarantine, and notes there that it is; how many of them nobody had replayed before. StoreUnavailable."""
+    return durably(database, lambda again: _replay(database, deliveries, replayed_at_us, again=again))
 
 
 def durably(database: Database, transaction: Callable[[bool], T]) -> T:
@@ -56,10 +64,15 @@ def _commit(database: Database, items: Sequence[Item], *, again: bool) -> list[O
         return [next(placed) if isinstance(item, Fact) else _keep(connection, item, again=again) for item in items]
 
 
-def _mark_replayed(database: Database, partition: int, quarantine_ids: Sequence[bytes], replayed_at_us: int) -> int:
+def _replay(database: Database, deliveries: Sequence[Readable], replayed_at_us: int, *, again: bool) -> int:
+    facts = [each.fact for each in deliveries]
     with database.writing() as connection:
-        lock_head(connection, partition)  # as who keeps one more attempt of them has it
-        return sum(registers.mark_replayed(connection, partition, each, replayed_at_us) for each in quarantine_ids)
+        heads = lock_heads(connection, {each.partition for each in facts} | {each.partition for each in deliveries})
+        append(connection, heads, facts, again=again)
+        return sum(
+            registers.mark_replayed(connection, each.partition, each.quarantine_id, replayed_at_us, again=again)
+            for each in deliveries
+        )
 
 
 def _keep(connection: Connection, item: UnreadableDelivery | Send, *, again: bool) -> Outcome:

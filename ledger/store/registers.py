@@ -81,9 +81,13 @@ def waiting_in_quarantine(connection: Connection, *, received_after_us: int = 0)
     return connection.execute(waiting.where(quarantine.c.received_at_us >= received_after_us)).scalar_one()
 
 
-def mark_replayed(connection: Connection, partition: int, quarantine_id: bytes, replayed_at_us: int) -> bool:
-    """Notes that a delivery in quarantine has become an event; whether nobody had noted it before."""
+def mark_replayed(
+    connection: Connection, partition: int, quarantine_id: bytes, replayed_at_us: int, *, again: bool = False
+) -> bool:
+    """Notes that a delivery in quarantine has become an event; whether nobody had noted it before. `again` as above."""
     this = (quarantine.c.partition == partition) & (quarantine.c.quarantine_id == quarantine_id)
+    if again and connection.execute(select(this).where(this, quarantine.c.replayed_at_us == replayed_at_us)).first():
+        return True
     waiting = this & quarantine.c.replayed_at_us.is_(None)
     marked = connection.execute(update(quarantine).where(waiting).values(replayed_at_us=replayed_at_us))
     return marked.rowcount > 0

@@ -10,13 +10,15 @@ import pytest
 from sqlalchemy import event as events
 
 from ledger.errors import NotFound
-from ledger.facts import Fact, Item, Outcome, Placed, Quarantined, Registered, Send, UnreadableDelivery, home_of
+from ledger.facts import Fact, Item, Placed, Quarantined, Registered, Send, UnreadableDelivery, home_of
 from ledger.ledger import Ledger
 from ledger.log_entries import readable
 from ledger.message import fold
 from ledger.positions import Position
 from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
+from ledger.store.commit import Readable, replay
+from ledger.store.database import Database
 from ledger.store.registers import QuarantinedDelivery, quarantined
 from ledger.verification import verify
 from tests.builders import (
@@ -200,15 +202,15 @@ def test_of_two_replays_at_once_each_counts_what_it_replayed_itself(
     ledger: Ledger, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger.commit([kept_unread(body("message.queued", f"msg_{number}", sequence=1)) for number in range(5)])
-    commit, others = Ledger.commit, list[tuple[int, int]]()
+    others = list[tuple[int, int]]()
 
-    def commit_after_another(this: Ledger, items: Sequence[Item]) -> list[Outcome]:
+    def replay_after_another(database: Database, deliveries: Sequence[Readable], replayed_at_us: int) -> int:
         monkeypatch.undo()
         with Ledger.open_existing(store_url) as another:
             others.append(another.replay_quarantine())
-        return commit(this, items)
+        return replay(database, deliveries, replayed_at_us)
 
-    monkeypatch.setattr(Ledger, "commit", commit_after_another)
+    monkeypatch.setattr("ledger.ledger.replay", replay_after_another)
 
     assert (ledger.replay_quarantine(), others) == ((0, 0), [(5, 0)])
     assert sum(head.position for head in ledger.heads()) == 5

@@ -30,7 +30,19 @@ from projections.checkpoints import Generation, lock
 from projections.message_status import MESSAGE_STATUS
 from projections.read_models import ReadModels
 from tests.api.running import until
-from tests.builders import NOW_US, body, delivered, event, fact, facts, queued, send_body, sent, stored_facts
+from tests.builders import (
+    NOW_US,
+    body,
+    delivered,
+    event,
+    fact,
+    facts,
+    kept_unread,
+    queued,
+    send_body,
+    sent,
+    stored_facts,
+)
 from tests.damaging import damage
 from tests.engines import PrivatePostgres
 from tests.store.severing_proxy import Sever, SeveringProxy
@@ -192,6 +204,20 @@ def test_what_is_kept_beside_the_log_is_answered_as_new_after_an_unknown_outcome
         assert kept == Quarantined(unreadable.quarantine_id.hex(), unreadable.reason, is_new=True)
         assert registered == Registered(is_new=True, is_same=True)
         assert [each.attempts for each in ledger.quarantined(limit=5)] == [1]
+
+
+@pytest.mark.parametrize("where", list(Sever))
+def test_a_replay_counts_what_it_replayed_after_an_unknown_outcome_too(proxy: SeveringProxy, where: Sever) -> None:
+    with Ledger.open(proxy.url) as ledger:
+        ledger.commit([kept_unread(queued(1).receipt.body), kept_unread(sent(2).receipt.body)])
+        ledger.replay_quarantine()
+        ledger.commit([kept_unread(delivered(3).receipt.body)])
+        proxy.plan.append(where)
+
+        assert ledger.replay_quarantine() == (1, 0)
+        assert proxy.severed == [where]
+        assert len(stored_facts(ledger)) == 3
+        assert ledger.replay_quarantine() == (0, 0)
 
 
 def test_where_the_outcome_stays_unknown_the_sender_is_told_to_try_again_and_is_then_recorded_once(
