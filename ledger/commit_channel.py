@@ -21,8 +21,8 @@ LENGTH_BYTES = 4
 
 LOOK_EVERY_S = 1.0
 LOOKS_MAX = 12
-"""More seconds than who commits waits for a lock (10), so that it can say itself what is wrong. Looks are counted, and no time is
-measured, because after a machine was frozen nobody has had the time to answer."""
+"""More seconds than who commits waits for a lock (10), so that it can say itself what is wrong, unless it waits for several in turn.
+Looks are counted, and no time is measured, because after a machine was frozen nobody has had the time to answer."""
 
 NOT_KNOWN = "it is not known whether this was stored, send it again"
 

@@ -87,7 +87,7 @@ class Ledger:
     @property
     def writers(self) -> int:
         """How many commit best at once: one for all partitions together; on a distributed PostgreSQL one a partition."""
-        return self.partitions if self.database.is_distributed else 1
+        return self.partitions if self.identity.is_distributed else 1
 
     @property
     def unreadable(self) -> AbstractSet[Position]:
@@ -186,9 +186,13 @@ class Ledger:
         entries: list[Entry] = []
         room_bytes = reads.PAGE_BYTES_MAX
         with self.database.reading() as connection:
-            _expect_reached(cursor, reads.heads(connection))
+            heads = reads.heads(connection)
+            _expect_reached(cursor, heads)
+            behind = [
+                partition for partition, number in enumerate(cursor.numbers) if number < heads[partition].position
+            ]
             # The least read partition first, so that a busy one never keeps a reader from the others.
-            for number, partition in sorted((number, partition) for partition, number in enumerate(cursor.numbers)):
+            for number, partition in sorted((cursor.numbers[partition], partition) for partition in behind):
                 room = limit - len(entries) if room_bytes > 0 else 0
                 rows = reads.events_after(connection, partition, number, room) if room else []
                 if rows:
@@ -230,12 +234,11 @@ class Ledger:
         recorded_at_us, accepted = self.accepted_request(idempotency_key)
         facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
         with self.database.reading() as connection:
-            found = find_facts(connection, facts).positions
-        places = [(fact.partition, found.get(fact.fact_key)) for fact in facts]
+            found = find_facts(connection, facts).places
         return RecordedSend(
             recorded_at_us,
             accepted,
-            [None if number is None else Position(partition, number) for partition, number in places],
+            [Position(fact.partition, found[fact.fact_key][0]) if fact.fact_key in found else None for fact in facts],
         )
 
     def quarantined(self, *, after: tuple[int, str] = (-1, ""), limit: int) -> list[QuarantinedDelivery]:

@@ -6,6 +6,7 @@ generation has an event in it that the other has not reached yet; of two equal l
 
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 from itertools import pairwise, product
 from typing import NamedTuple
 
@@ -111,11 +112,16 @@ def _parts(connection: Connection, sides: Sides, tables: Tables, partition: int)
 
 def _compared(sides: Sides, tables: Tables, find: Find, partition: int, within: Range) -> Comparison:
     with sides.rows.reading() as connection:
-        at = zip(*(checkpoints_of(connection, each) for each in sides.generations), strict=True)
-        part = Part(partition, *within, [min(one.position, other.position) for one, other in at])
+        part = Part(partition, *within, partial(_reached, connection, sides))
         compared, differing_rows, keys = find(connection, tables, part)
         examples = [_example(connection, sides, tables, part, key) for key in keys[:EXAMPLES_MAX]]
     return Comparison(compared, differing_rows, examples)
+
+
+def _reached(connection: Connection, sides: Sides) -> list[int]:
+    """By partition, the last position that both generations have reached."""
+    at = zip(*(checkpoints_of(connection, each) for each in sides.generations), strict=True)
+    return [min(one.position, other.position) for one, other in at]
 
 
 def total(comparisons: Iterator[Comparison]) -> Comparison:
@@ -200,7 +206,7 @@ def _positions(log: Database, part: Part, stream: bytes) -> tuple[Position, ...]
     with log.reading() as connection:
         place = placeholder_of(connection)
         statement = f"SELECT position FROM events WHERE partition = {place} AND stream_id = {place} AND position + 0 <= {place} ORDER BY version LIMIT {POSITIONS_SHOWN_MAX}"  # noqa: S608, E501 - no value in it
-        found = fetch(connection, statement, (part.partition, stream, part.reached[part.partition]))
+        found = fetch(connection, statement, (part.partition, stream, part.reached()[part.partition]))
     return tuple(Position(part.partition, row[0]) for row in found)
 
 

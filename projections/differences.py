@@ -5,7 +5,7 @@ difference. The events in a row of the first table are told by its position; tho
 table's rows that are summed up in it, which have its key as a column.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import NamedTuple
 
@@ -32,14 +32,17 @@ class Tables(NamedTuple):
 
 
 class Part(NamedTuple):
-    """Some rows of a table in a partition, by a condition; and, by partition, the last position that both generations have reached."""
+    """Some rows of a table in a partition, by a condition.
+
+    `reached` looks up the last position that both generations have reached, by partition: mostly nothing differs, and nobody asks.
+    """
 
     partition: int
     within: str
     bounds: tuple[object, object]
     is_of_both: bool
     """Whether the condition holds of the same row in the other generation as well: a key does so, a place need not."""
-    reached: Sequence[int]
+    reached: Callable[[], Sequence[int]]
 
 
 class Found(NamedTuple):
@@ -123,11 +126,13 @@ def _counts(tables: Tables, part: Part, place: str, sides: Sequence[str]) -> tup
     """The condition under which a row counts, and its values."""
     if tables.summed is None:
         at = " AND ".join(f"coalesce({side}.position, 0) <= {place}" for side in sides)
-        return at, (part.reached[part.partition],) * len(sides)
-    later = " OR ".join([f"message.partition = {place} AND message.position > {place}"] * len(part.reached))
+        return at, (part.reached()[part.partition],) * len(sides)
+    reached = part.reached()
+    ends = ", ".join([f"({place}, {place})"] * len(reached))
     # With an OFFSET, PostgreSQL asks it of the few rows that differ, rather than read all messages for each part.
     none = " AND ".join(
-        f"NOT EXISTS (SELECT 1 FROM {table} message WHERE message.{tables.key} = here.{tables.key} AND ({later}) LIMIT 1 OFFSET 0)"  # noqa: S608 - no value in it
+        f"NOT EXISTS (WITH ends(home, reached) AS (VALUES {ends}) SELECT 1 FROM {table} message JOIN ends ON home = message.partition"  # noqa: S608 - no value in it
+        f" WHERE message.{tables.key} = here.{tables.key} AND message.position > reached LIMIT 1 OFFSET 0)"
         for table in tables.summed
     )
-    return none, tuple(chain.from_iterable(enumerate(part.reached))) * len(tables.summed)
+    return none, tuple(chain.from_iterable(enumerate(reached))) * len(tables.summed)

@@ -138,7 +138,12 @@ class Runner:
             self._done = self._how_far(heads)
         left, done, failed = 0, self._done, None
         moved = [partition for partition, head in enumerate(heads) if done[partition] < head]
+        self._tell_if_far_behind(sum(heads[partition] - done[partition] for partition in moved))
         for partition in sorted(moved, key=lambda each: (each - self._first) % len(heads)):
+            if self._is_over.is_set():
+                return True
+            if self._thread is not None:
+                self._beat()
             try:
                 left_here = self._advance(partition, heads[partition], len(heads))
             except Exception as error:
@@ -150,10 +155,11 @@ class Runner:
             if left_here == 0:
                 done[partition] = heads[partition]
             left += left_here
-        self._tell_of_lag(left)
         self._is_left = left > 0
         if failed is not None:
             raise failed
+        if left == 0:
+            self._tell_if_caught_up()
         return bool(moved)
 
     def _how_far(self, heads: Sequence[int]) -> list[int]:
@@ -177,15 +183,16 @@ class Runner:
         # More than that may have come before the batch was read.
         return max((max(head - each.batch.last, 0) for each in steps), default=0)
 
-    def _tell_of_lag(self, left: int) -> None:
-        """Says so where it is far behind, and once it is not any more."""
-        if left > FAR_BEHIND_EVENTS and self._far_behind_since is None:
+    def _tell_if_far_behind(self, events: int) -> None:
+        if events > FAR_BEHIND_EVENTS and self._far_behind_since is None:
             self._far_behind_since = time.monotonic()
             logger.info(
                 "the read models are %s events behind the log: lists lack what came last until they have caught up",
-                f"{left:,}",
+                f"{events:,}",
             )
-        elif left == 0 and self._far_behind_since is not None:
+
+    def _tell_if_caught_up(self) -> None:
+        if self._far_behind_since is not None:
             logger.info("the read models have caught up, after %.1f s", time.monotonic() - self._far_behind_since)
             self._far_behind_since = None
 

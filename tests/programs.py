@@ -8,7 +8,7 @@ from api.command_line import demo, main, serve
 from api.serving import projector_process, server
 from api.serving.bell import Bell
 from ledger import commit_channel
-from ledger.store.database import Database
+from ledger.ledger import Ledger
 from projections.runner import Runner
 
 DEMO_MESSAGES = 60
@@ -54,7 +54,7 @@ def main_with_a_thread_that_dies() -> None:
         raise MemoryError(self)
 
     Bell.ring = die  # type: ignore[method-assign]
-    Database.is_distributed = True  # type: ignore[method-assign, assignment]
+    Ledger.writers = Ledger.partitions  # type: ignore[method-assign]
     main()
 
 

@@ -20,7 +20,7 @@ from ledger.outage import Outage
 from ledger.store import postgres, sqlite
 from ledger.store.backfill import Backfill
 from ledger.store.damage import Damage
-from ledger.store.driver import fetch, run, said
+from ledger.store.driver import run, said
 from ledger.store.held_file import HeldFile
 from ledger.store.place import why_unwritable
 
@@ -67,14 +67,6 @@ class Database:
     def file(self) -> Path | None:
         """The file of an embedded database."""
         return Path(self.url.database or "") if self.is_sqlite else None
-
-    @property
-    def is_distributed(self) -> bool:
-        """Whether partitions may be on different machines (Citus): a transaction of several is then one of several machines."""
-        if self.is_sqlite:
-            return False
-        with self.asking() as connection:
-            return bool(fetch(connection, "SELECT 1 FROM pg_extension WHERE extname = 'citus'"))
 
     @property
     def is_there(self) -> bool:

@@ -6,16 +6,16 @@ the heads. So positions commit in order by construction: a reader of the feed ca
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 
 from ledger.chain import event_hash
 from ledger.facts import Fact, Placed
 from ledger.positions import Position
 from ledger.store.driver import fetch, placeholder_of, run_each
 from ledger.store.statements import Found, find, insert_rows
-from ledger.store.tables import events
 
 
 class LogRow(NamedTuple):
@@ -46,8 +46,13 @@ def append(
     `again` says that an earlier try of these very facts may have been committed without our learning of it: a fact that
     is found exactly as we hand it over is then ours, and new.
     """
-    versions, positions = find_facts(connection, facts)
-    places = _known_facts(connection, facts, positions, again=again) if positions else {}
+    versions, found = find_facts(connection, facts)
+    ours = _stored_as_they_are(connection, facts, found) if again else frozenset()
+    places = dict[bytes, Placed]()
+    for fact in facts:
+        if fact.fact_key in found:
+            position, version = found[fact.fact_key]
+            places[fact.fact_key] = Placed(Position(fact.partition, position), version, is_new=fact.fact_key in ours)
     ends = dict(heads)
     rows: list[LogRow] = []
     placed: list[Placed] = []
@@ -98,12 +103,17 @@ def find_facts(connection: Connection, facts: Sequence[Fact]) -> Found:
 
 
 def next_row(head: Head, fact: Fact, version: int) -> LogRow:
-    """The row of a new event right after `head`."""
+    """The row of a fact right after `head`."""
+    return row_after(head, fact.partition, fact.stream, version, fact.topic, fact.fact_key, fact.state)
+
+
+def row_after(
+    head: Head, partition: int, stream: bytes, version: int, topic: str, fact_key: bytes | None, state: bytes
+) -> LogRow:
+    """The row of an event right after `head`, chained to it."""
     position = head.position + 1
-    chained = event_hash(
-        head.hash, fact.partition, position, fact.stream, version, fact.topic, fact.fact_key, fact.state
-    )
-    return LogRow(fact.partition, position, fact.stream, version, fact.topic, fact.fact_key, fact.state, chained)
+    chained = event_hash(head.hash, partition, position, stream, version, topic, fact_key, state)
+    return LogRow(partition, position, stream, version, topic, fact_key, state, chained)
 
 
 def insert_events(connection: Connection, rows: Sequence[LogRow]) -> None:
@@ -115,22 +125,18 @@ def insert_events(connection: Connection, rows: Sequence[LogRow]) -> None:
     run_each(connection, statement, [(row.position, row.hash, partition) for partition, row in last.items()])
 
 
-def _known_facts(
-    connection: Connection, facts: Sequence[Fact], positions: Mapping[bytes, int], *, again: bool
-) -> dict[bytes, Placed]:
-    # Of copies in one batch it is the first that an earlier try stored.
-    offered = {fact.fact_key: fact.state for fact in reversed(facts)}
-    known: dict[bytes, Placed] = {}
-    for partition in {fact.partition for fact in facts if fact.fact_key in positions}:
-        here = [
-            positions[fact.fact_key] for fact in facts if fact.partition == partition and fact.fact_key in positions
-        ]
-        for key, position, version, state in connection.execute(_HELD, {"partition": partition, "positions": here}):
-            is_ours = again and bytes(state) == offered[bytes(key)]
-            known[bytes(key)] = Placed(Position(partition, position), version, is_new=is_ours)
-    return known
+def _stored_as_they_are(
+    connection: Connection, facts: Sequence[Fact], places: Mapping[bytes, tuple[int, int]]
+) -> AbstractSet[bytes]:
+    """The keys of those facts that the log holds byte for byte; of copies among them it is the first that counts."""
+    first = {fact.fact_key: fact for fact in reversed(facts)}
+    return {
+        key
+        for key, (position, _) in places.items()
+        if bytes(fetch(connection, _state_text(connection), (first[key].partition, position))[0][0]) == first[key].state
+    }
 
 
-_HELD = select(events.c.fact_key, events.c.position, events.c.version, events.c.state).where(
-    events.c.partition == bindparam("partition"), events.c.position.in_(bindparam("positions", expanding=True))
-)
+def _state_text(connection: Connection) -> str:
+    place = placeholder_of(connection)
+    return f"SELECT state FROM events WHERE partition = {place} AND position = {place}"  # noqa: S608 - no value in it

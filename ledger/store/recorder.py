@@ -20,10 +20,9 @@ from eventsourcing.persistence import (
 from sqlalchemy import Connection, func, select
 from sqlalchemy import exc as sql_errors
 
-from ledger.chain import event_hash
 from ledger.facts import partition_of
 from ledger.store.database import Database
-from ledger.store.log import Head, LogRow, insert_events, latest_versions, lock_head
+from ledger.store.log import Head, LogRow, insert_events, latest_versions, lock_head, row_after
 from ledger.store.tables import events
 
 
@@ -118,8 +117,8 @@ class LogRecorder(ApplicationRecorder):
             stream = stream_bytes(each.originator_id)
             self._expect_next(each, versions.get(stream))
             versions[stream] = each.originator_version
-            head = Head(head.position + 1, self._hash(head, stream, each))
-            rows.append(self._row(head, stream, each))
+            rows.append(row_after(head, self._partition, stream, each.originator_version, each.topic, None, each.state))
+            head = Head(rows[-1].position, rows[-1].hash)
         return rows
 
     def _expect_at_home(self, stream: bytes) -> None:
@@ -136,16 +135,6 @@ class LogRecorder(ApplicationRecorder):
             raise IntegrityError(
                 f"stream {event.originator_id}: expected version {max(expected)} next, got {event.originator_version}"
             )
-
-    def _hash(self, head: Head, stream: bytes, each: StoredEvent) -> bytes:
-        return event_hash(
-            head.hash, self._partition, head.position + 1, stream, each.originator_version, each.topic, None, each.state
-        )
-
-    def _row(self, head: Head, stream: bytes, each: StoredEvent) -> LogRow:
-        return LogRow(
-            self._partition, head.position, stream, each.originator_version, each.topic, None, each.state, head.hash
-        )
 
 
 def stream_bytes(originator_id: UUID | str) -> bytes:

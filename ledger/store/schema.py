@@ -14,20 +14,23 @@ from ledger.clock import now_us
 from ledger.errors import SchemaMismatch, SettingRefused
 from ledger.store import migrations
 from ledger.store.database import Database
-from ledger.store.driver import run
+from ledger.store.driver import fetch, run
 from ledger.store.place import expect_no_lost_log, expect_nothing_else, is_there
 from ledger.store.tables import ledger, partition_heads
 
 PARTITIONS_MAX = 1024
 VERSION_TABLE = "alembic_version"
 CREATING = "lifecycle-ledger"
+CITUS = "SELECT 1 FROM pg_extension WHERE extname = 'citus'"
 
 
 class Identity(NamedTuple):
-    """What was decided when the ledger was created: its id and the number of its partitions."""
+    """What was decided when the ledger was created: its id, the number of its partitions, and where these are."""
 
     ledger_id: str
     partitions: int
+    is_distributed: bool
+    """Whether partitions may be on different machines (Citus): a transaction of several is then one of several machines."""
 
 
 def open_or_create(database: Database, partitions: int | None) -> Identity:
@@ -61,11 +64,12 @@ def open_existing(database: Database, partitions: int | None = None) -> Identity
             raise SchemaMismatch(_no_ledger_in(database))
         _check_version(connection)
         row = connection.execute(select(ledger.c.id, ledger.c.partitions)).one()
+        is_distributed = not database.is_sqlite and bool(fetch(connection, CITUS))
     if partitions is not None and partitions != row.partitions:
         raise SettingRefused(
             f"LEDGER_PARTITIONS is {partitions}, but this ledger was created with {row.partitions}, which never changes"
         )
-    return Identity(row.id, row.partitions)
+    return Identity(row.id, row.partitions, is_distributed)
 
 
 def upgrade(database: Database) -> tuple[str, str]:

@@ -20,10 +20,10 @@ SIZES_BELOW = 8
 
 
 class Found(NamedTuple):
-    """What the log holds of some streams: the latest version of each, and the positions of the facts that were asked for."""
+    """What the log holds of some streams: the latest version of each; and (position, version) of facts that were asked for."""
 
     versions: dict[bytes, int]
-    positions: dict[bytes, int]
+    places: dict[bytes, tuple[int, int]]
 
 
 def insert_rows(connection: Connection, table: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -45,39 +45,32 @@ def find(connection: Connection, streams: Mapping[bytes, int], facts: Mapping[by
     """
     found, wanted = Found({}, {}), facts or {}
     for some in _some_at_a_time(streams):
-        for stream, version, fact_key, position in _first_events(connection, some):
+        for stream, version, fact_key, position in _events(connection, some, FIRST_EVENTS):
             found.versions[stream] = max(version, found.versions.get(stream, version))
             if fact_key in wanted:
-                found.positions[fact_key] = position
+                found.places[fact_key] = (position, version)
     long = {stream: streams[stream] for stream, version in found.versions.items() if version == LOOKED_THROUGH}
-    if long:
-        found.versions.update(_look_up(connection, long, _LATEST_VERSION))
-        found.positions.update(_look_up(connection, wanted, _POSITION_OF_A_LATE_FACT))
+    for some in _some_at_a_time(long):
+        home, values = _home_and_values(some)
+        text = _with_keys(_LATEST_VERSIONS, len(some), placeholder_of(connection), home)
+        found.versions.update({bytes(stream): version for stream, version in fetch(connection, text, values)})
+    for some in _some_at_a_time(wanted if long else {}):
+        for fact_key, version, _, position in _events(connection, some, LATE_FACTS):
+            found.places[fact_key] = (position, version)
     return found
 
 
-def _first_events(
-    connection: Connection, streams: Sequence[tuple[bytes, int]]
+def _events(
+    connection: Connection, keys: Sequence[tuple[bytes, int]], which: str
 ) -> Iterable[tuple[bytes, int, bytes, int]]:
-    """The events of some streams up to the version LOOKED_THROUGH: (stream, version, fact key, position)."""
-    home, values = _home_and_values(streams)
-    text = first_events_text(len(streams), connection.dialect.name, home)
+    """The events of some keys (and their partitions) by a condition: (key, version, fact key, position)."""
+    home, values = _home_and_values(keys)
+    text = events_text(which, len(keys), connection.dialect.name, home)
     if connection.dialect.name == "sqlite":
         told = _decode_together(fetch(connection, text, values)[0][0])
-        return [(bytes.fromhex(stream), version, bytes.fromhex(key), at) for stream, version, key, at in told]
-    return [
-        (bytes(stream), version, bytes(key or b""), at) for stream, version, key, at in fetch(connection, text, values)
-    ]
-
-
-def _look_up(connection: Connection, keys: Mapping[bytes, int], question: str) -> dict[bytes, int]:
-    """The answer to a question for each key (and its partition) that has one."""
-    found: dict[bytes, int] = {}
-    for some in _some_at_a_time(keys):
-        home, values = _home_and_values(some)
-        text = _with_keys(_LOOK_UP.replace("{question}", question), len(some), placeholder_of(connection), home)
-        found.update({bytes(key): number for key, number in fetch(connection, text, values)})
-    return found
+        return [(bytes.fromhex(key), version, bytes.fromhex(fact_key), at) for key, version, fact_key, at in told]
+    found = fetch(connection, text, values)
+    return [(bytes(key), version, bytes(fact_key or b""), at) for key, version, fact_key, at in found]
 
 
 def _home_and_values(keys: Sequence[tuple[bytes, int]]) -> tuple[str, tuple[object, ...]]:
@@ -111,33 +104,29 @@ def _insert_text(table: str, columns: tuple[str, ...], size: int, placeholder: s
 
 
 @lru_cache(maxsize=64)
-def first_events_text(streams: int, dialect: str, home: str) -> str:
-    """The statement that finds the first events of so many streams; its values are those of `_home_and_values`."""
+def events_text(which: str, keys: int, dialect: str, home: str) -> str:
+    """The statement that finds the events of so many keys by a condition; its values are those of `_home_and_values`."""
     if dialect == "sqlite":
-        return _TOGETHER.format(_with_keys(_FIRST_EVENTS, streams, "?", home))
-    return _with_keys(_FIRST_EVENTS_OF_EACH, streams, "%s", home)
+        return _with_keys(_TOGETHER.replace("{which}", which), keys, "?", home)
+    return _with_keys(_OF_EACH.replace("{which}", which), keys, "%s", home)
 
 
-# Each key is looked up by itself, so that a planner that has no statistics of a young table cannot choose to read a whole
-# partition instead: docs/decisions/look-up-statements.md.
-_FIRST_EVENTS = (
-    "{keys} SELECT stream_id, version, fact_key, position FROM keys CROSS JOIN events"  # noqa: S608 - no value in it
-    f" WHERE stream_id = key AND {{home}} AND version <= {LOOKED_THROUGH}"
-)
-_FIRST_EVENTS_OF_EACH = (
-    "{keys} SELECT key, version, fact_key, position FROM keys CROSS JOIN LATERAL"  # noqa: S608 - no value in it
-    " (SELECT version, fact_key, position FROM events"
-    f" WHERE stream_id = key AND {{home}} AND version <= {LOOKED_THROUGH} OFFSET 0) AS first_events"
-)
-_LOOK_UP = (
-    "{keys} SELECT key, found FROM (SELECT key, ({question}) AS found FROM keys) AS looked_up WHERE found IS NOT NULL"
-)
-_LATEST_VERSION = "SELECT max(version) FROM events WHERE stream_id = key AND {home}"
-_POSITION_OF_A_LATE_FACT = (
-    f"SELECT position FROM events WHERE fact_key = key AND {{home}} AND version > {LOOKED_THROUGH}"  # noqa: S608 - no value in it
-)
+FIRST_EVENTS = f"stream_id = key AND {{home}} AND version <= {LOOKED_THROUGH}"
+LATE_FACTS = f"fact_key = key AND {{home}} AND version > {LOOKED_THROUGH}"
 ONE_HOME, EACH_ITS_HOME = "partition = {}", "partition = home"
 
-# SQLite's driver gives up Python's lock for every row that it fetches: so all of them come as one.
-_TOGETHER = "SELECT json_group_array(json_array(hex(stream_id), version, hex(fact_key), position)) FROM ({})"
+# Each key is looked up by itself, so that a planner that has no statistics of a young table cannot choose to read a whole
+# partition instead: docs/decisions/look-up-statements.md. SQLite's driver gives up Python's lock for every row that it fetches:
+# so all of them come as one.
+_TOGETHER = (
+    "{keys} SELECT json_group_array(json_array(hex(key), version, hex(fact_key), position)) FROM keys CROSS JOIN events"
+    " WHERE {which}"
+)
 _decode_together = msgspec.json.Decoder(list[tuple[str, int, str, int]]).decode
+_OF_EACH = (
+    "{keys} SELECT key, version, fact_key, position FROM keys CROSS JOIN LATERAL"
+    " (SELECT version, fact_key, position FROM events WHERE {which} OFFSET 0) AS found"
+)
+_LATEST_VERSIONS = (
+    "{keys} SELECT key, (SELECT max(version) FROM events WHERE stream_id = key AND {home}) AS version FROM keys"
+)

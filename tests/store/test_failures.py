@@ -559,6 +559,7 @@ def test_on_a_distributed_database_each_partition_has_a_writer(postgres: Private
         extension = "SELECT 424242, 'citus', extowner, extnamespace, false, '13.0' FROM pg_extension LIMIT 1"
         columns = "oid, extname, extowner, extnamespace, extrelocatable, extversion"
         postgres.execute(f"INSERT INTO pg_extension ({columns}) {extension}", database=make_url(url).database)
+    with Ledger.open_existing(url) as ledger:
         assert ledger.writers == 3
 
 

@@ -11,7 +11,7 @@ from ledger.facts import Placed
 from ledger.ledger import Ledger
 from ledger.store import reads
 from ledger.store.driver import fetch, run
-from ledger.store.statements import EACH_ITS_HOME, ONE_HOME, find, first_events_text
+from ledger.store.statements import EACH_ITS_HOME, FIRST_EVENTS, ONE_HOME, events_text, find
 from ledger.store.tables import LOOKED_THROUGH
 from tests.builders import fact, facts, placed, queued
 from tests.engines import PrivatePostgres
@@ -50,7 +50,7 @@ def test_a_key_that_another_stream_has_is_not_found(store_url: str) -> None:
             assert find(connection, {other.stream: 0}, {one.fact_key: 0}) == ({}, {})
             assert find(connection, {one.stream: 0, other.stream: 0}, {one.fact_key: 0}) == (
                 {one.stream: 1},
-                {one.fact_key: 1},
+                {one.fact_key: (1, 1)},
             )
 
 
@@ -63,7 +63,7 @@ def test_a_stream_is_looked_for_in_its_partition_alone(store_url: str, length: i
         with ledger.database.reading() as connection:
             for others in ({}, {b"another": (home + 2) % 3}):
                 held = find(connection, {stream: home} | others, {last: home} | others)
-                assert held == ({stream: length}, {last: length})
+                assert held == ({stream: length}, {last: (length, length)})
                 elsewhere = (home + 1) % 3
                 assert find(connection, {stream: elsewhere} | others, {last: elsewhere} | others) == ({}, {})
 
@@ -76,7 +76,7 @@ def test_no_planner_without_statistics_reads_a_partition_for_a_batch(store_url: 
         streams = [fact(queued(1, f"msg_{number}")).stream for number in range(64)]
         with ledger.database.reading() as connection:
             explain = "EXPLAIN QUERY PLAN " if ledger.database.is_sqlite else "EXPLAIN "
-            asked = explain + first_events_text(len(streams), connection.dialect.name, home)
+            asked = explain + events_text(FIRST_EVENTS, len(streams), connection.dialect.name, home)
             values = [value for stream in streams for value in (stream, 0)] + [0] * (home == ONE_HOME)
             plan = "\n".join(str(row) for row in connection.exec_driver_sql(asked, tuple(values)))
 
@@ -114,7 +114,7 @@ def test_postgresql_keeps_to_the_index_although_the_plan_was_made_while_the_log_
     with postgres.fresh_database() as url, Ledger.open(url) as ledger:
         ledger.commit(facts([queued(1, f"msg_{number}") for number in range(10)]))
         with ledger.database.writing() as connection:
-            look_up = first_events_text(1, "postgresql", home)
+            look_up = events_text(FIRST_EVENTS, 1, "postgresql", home)
             for number in range(1, values + 1):
                 look_up = look_up.replace("%s", f"${number}", 1)
             run(connection, "ANALYZE events")
