@@ -54,9 +54,7 @@ class Act(StrEnum):
 class Leaves(Enum):
     """When an act leaves an entry. Being refused for lack of a scope always does."""
 
-    WHEN_SHOWN = (
-        "an answer that shows numbers or bodies: one that was given, not to a masked key, and not without any items"
-    )
+    WHEN_SHOWN = "an answer that shows numbers or bodies: not one without items, and to a masked key only where it asked by a number"
     ALWAYS = "an administrative act: whatever came of it"
     NOTHING = "nothing personal is shown, and nothing administered"
 
@@ -92,6 +90,10 @@ LEAVES: Mapping[Act, Leaves] = {
     # What was handed over is an event of the log itself, and its answer shows the sender nothing that is new to him.
     Act.HAND_OVER_SEND: Leaves.NOTHING,
 }
+
+
+BY_A_NUMBER = frozenset({"phone", "participant", "q"})
+"""Parameters in which a whole number may stand: something found with it confirms it, whatever the answer cuts off."""
 
 
 def shows_nothing(result: Mapping[str, object]) -> bool:

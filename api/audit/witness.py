@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from api.access import Caller
-from api.audit.acts import LEAVES, Act, Leaves, Way, shows_nothing
+from api.audit.acts import BY_A_NUMBER, LEAVES, Act, Leaves, Way, shows_nothing
 from api.audit.asked import asked_in_short, subject_in_short
 from api.errors import Forbidden, ProjectorSilent
 from api.http.problems import kind_of
@@ -96,7 +96,8 @@ class Witness:
         match LEAVES[self.act]:
             case Leaves.WHEN_SHOWN:
                 is_answer = status == HTTPStatus.OK and self.request.method != "HEAD"
-                return is_answer and not self.caller.is_masked and not shows_nothing(self._told()[2])
+                is_shown = not self.caller.is_masked or any(self.asked.get(name) for name in BY_A_NUMBER)
+                return is_answer and is_shown and not shows_nothing(self._told()[2])
             case Leaves.ALWAYS:
                 return self._is_known()
             case Leaves.NOTHING:

@@ -84,7 +84,7 @@ def event_page(visit: Visit) -> Response:
         receipt=receipt,
         body=None if visit.masked else receipt.body.decode("utf-8", "replace"),
         laid_out=None if visit.masked else _laid_out(receipt.body),
-        sha256=hashlib.sha256(receipt.body).hexdigest(),
+        sha256=None if visit.masked else hashlib.sha256(receipt.body).hexdigest(),
         verdict=_verdict(visit, entry),
         link=_link(visit, entry),
     )

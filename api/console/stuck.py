@@ -8,7 +8,7 @@ from api.console.listed import Line, line_of
 from api.console.quarantine import waiting
 from api.console.rendering import query_url
 from api.console.visit import Visit
-from api.stuck import STUCK_COUNTED_MAX, StuckCount, stuck_counts
+from api.stuck import STUCK_COUNTED_MAX, StuckCount, dated_ahead, stuck_counts
 from api.verifying import known_verification
 from ledger.provider import Status
 from projections.stuck import stuck_filters
@@ -34,6 +34,7 @@ def stuck_page(visit: Visit) -> Response:
         "stuck.html",
         groups=groups,
         counted_max=STUCK_COUNTED_MAX,
+        ahead=dated_ahead(visit.service.read_models, visit.now_us),
         quarantined=waiting(visit),
         projections=pulse.projections,
         verified=known_verification(visit.service.trail),

@@ -39,7 +39,11 @@ def query_text(request: Request, name: str) -> str | None:
 
 
 def expect_known(request: Request, known: Sequence[str]) -> None:
-    """A parameter that nobody reads makes no sense: whoever spells a filter wrongly would be shown everything."""
+    """A parameter that nobody reads makes no sense, as whoever spells a filter wrongly would be shown everything; nor do odd bytes."""
+    try:
+        unquote_to_bytes(request.scope["query_string"]).decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedQuestion("the query is not UTF-8") from None
     unknown = next((name for name in request.query_params if name not in known), None)
     if unknown is not None:
         told = f"it takes {', '.join(known)}" if known else "it takes none"

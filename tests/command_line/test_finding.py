@@ -192,6 +192,18 @@ def test_what_waits_too_long_is_stuck(run: Run, url: str) -> None:
     ]
 
 
+def test_what_is_dated_after_now_never_waits_too_long_and_is_told_by_itself(run: Run, url: str) -> None:
+    receive(url, -24 * 60, SENT)
+
+    ended, as_json = run("stuck"), run("stuck", "--json")
+
+    assert (ended.status, ended.stderr, as_json.json["datedAhead"]) == (1, "", 1)
+    (line,) = (each for each in ended.lines if "dated after now" in each[1])
+    assert line[0] == "1"
+    found = run(*line[2].split()[1:], "--json").json
+    assert [each["messageId"] for each in found["items"]] == ["msg_1"]
+
+
 def test_of_all_that_is_stuck_the_newest_update_comes_first(run: Run, url: str) -> None:
     receive(url, 3 * 24 * 60, body("message.queued", "msg_old", sequence=1))
     receive(url, 95, body("message.sent", "msg_newest", sequence=2))
