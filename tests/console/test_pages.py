@@ -14,6 +14,8 @@ from api.console.doorway import Page
 from api.console.messages import inert
 from api.console.rendering import CONTENT_SECURITY_POLICY, HERE, static_files, templates
 from api.console.written import link
+from ledger.clock import now_us
+from ledger.durations import DAY_US
 from ledger.times import read_rfc3339
 from tests.api.running import Running, running, settings_at, until
 from tests.benchmarks.subjects.console import EXPORT
@@ -509,6 +511,16 @@ def test_stuck_messages_are_those_that_wait_too_long(reader: Visitor) -> None:
 
     assert "Submitted for more than 15 min 0" in words
     assert "Quarantine 1 delivery could not be read yet" in words
+
+
+def test_what_is_dated_after_now_and_so_never_called_stuck_is_told(tmp_path: Path) -> None:
+    with running(settings_at(tmp_path)) as server:
+        server.service.now_us = lambda: now_us() + DAY_US
+        server.deliver(body("message.sent", "msg_1", sequence=1))
+        server.service.now_us = now_us
+        reader = signed_in(server, "reader")
+
+        until(lambda: "Dates 1 message is dated after now" in reader.text("/console/stuck"))
 
 
 def test_files_are_kept_by_browsers_and_change_their_address_with_their_content(reader: Visitor) -> None:

@@ -6,8 +6,9 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,6 +26,7 @@ from projections import log_batches
 from projections import runner as runner_module
 from projections.checkpoints import OvertakenByAnother
 from projections.health import LAG_S_MAX, lag_in_words
+from projections.heartbeats import beat
 from projections.inbound_conversations import INBOUND_CONVERSATIONS
 from projections.log_batches import Batch, Bounds
 from projections.message_ranges import MessageFilters
@@ -497,6 +499,48 @@ def test_that_it_is_far_behind_and_has_caught_up_is_a_line_each(
     behind, caught_up = caplog.messages
     assert re.match(r"the read models are 60 events behind the log", behind)
     assert re.fullmatch(r"the read models have caught up, after \d+\.\d s", caught_up)
+
+
+def test_a_pass_over_many_partitions_ends_after_the_batch_that_it_is_at(tmp_path: Path) -> None:
+    batches, runners = list[object](), list[Runner]()
+
+    @contextmanager
+    def stopped_meanwhile(_name: str, told: Attributes) -> Iterator[None]:
+        batches.append(told["partition"])
+        runners[0].stop()
+        yield
+
+    with Scene(f"sqlite:///{tmp_path}/ledger.db", partitions=16, spans=stopped_meanwhile) as scene:
+        scene.deliver(*(outbound("queued", f"msg_{number}", 1) for number in range(60)))
+        runners.append(scene.read_models.new_runner())
+
+        assert runners[0].pass_once()
+        assert len(batches) == 1
+
+
+def test_within_a_pass_over_many_partitions_the_runner_goes_on_showing_that_it_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = list[str]()
+
+    @contextmanager
+    def noted(_name: str, _told: Attributes) -> Iterator[None]:
+        told.append("batch")
+        yield
+
+    def beat_and_tell(connection: Connection, projections: Sequence[str], name: str) -> None:
+        told.append("beat")
+        beat(connection, projections, name)
+
+    monkeypatch.setattr(runner_module, "HEARTBEAT_S", 0.0)
+    monkeypatch.setattr(runner_module, "beat", beat_and_tell)
+    with Scene(f"sqlite:///{tmp_path}/ledger.db", partitions=16, spans=noted) as scene:
+        scene.deliver(*(outbound("queued", f"msg_{number}", 1) for number in range(60)))
+        scene.read_models.start()
+        until(lambda: scene.read_models.projections()[0].lag_events == 0)
+
+    assert told.count("batch") >= 16
+    assert ("batch", "batch") not in pairwise(told)
 
 
 def test_lag_is_told_with_what_its_seconds_are() -> None:
