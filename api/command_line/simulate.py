@@ -74,9 +74,7 @@ def simulate(  # noqa: PLR0913 - each parameter is an option of the command
     ] = True,
     api_key: Annotated[
         str | None,
-        typer.Option(
-            envvar="LEDGER_API_KEY", help="For --sends and --audit, if the server asks for one.", show_default=False
-        ),
+        typer.Option(help="For --sends and --audit, if the server asks for one.", show_default=False),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:

@@ -54,7 +54,8 @@ SECURITY_SCHEMES: dict[str, JSON] = {
 INFO: JSON = {
     "title": "Lifecycle ledger",
     "summary": "An append-only ledger of Red Cloud's webhooks, and the read models built from it.",
-    "description": "Whatever answers GET answers HEAD as well; every other method is 405. Positions are text.",
+    "description": "Whatever answers GET answers HEAD as well; every other method is 405. Positions are text. What the connection"
+    " itself refuses, such as 400, 408 and 431, may answer any request, and is not repeated at every route.",
     "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
 }
 

@@ -58,4 +58,8 @@ def main(database_url: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    match sys.argv[1:]:
+        case [database_url]:
+            main(database_url)
+        case _:
+            sys.exit("usage: own_program.py DATABASE_URL, such as sqlite:///ledger.db")

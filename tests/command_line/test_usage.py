@@ -8,10 +8,12 @@ from pathlib import Path
 from subprocess import PIPE
 
 import pytest
+import typer
 
 from api.command_line import endings
-from api.command_line.program import commands
+from api.command_line.program import commands, program
 from api.program_version import program_version
+from api.settings import SETTINGS
 from ledger.errors import NotFound, SettingRefused, StoreUnavailable, UnreadableEvent
 from ledger.ledger import Ledger
 from ledger.verification import verify
@@ -139,6 +141,17 @@ def test_where_a_setting_is_refused_names_that_are_none_come_before_the_error(
     assert told == f"ledger: {setting} {BEGIN} {meant}?"
     assert refused.startswith(f"ledger: {error}")
     assert ended.status == 2
+
+
+def test_no_option_is_read_from_a_name_that_is_told_to_be_no_setting() -> None:
+    waiting, read = [typer.main.get_command(program())], set[str]()
+    while waiting:
+        command = waiting.pop()
+        waiting += getattr(command, "commands", {}).values()
+        named = [parameter.envvar or () for parameter in command.params]
+        read |= {name for each in named for name in ([each] if isinstance(each, str) else each)}
+
+    assert read <= set(SETTINGS)
 
 
 def test_a_start_that_programs_read_tells_names_that_are_no_settings_in_its_log(run: Run) -> None:

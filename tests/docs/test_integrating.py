@@ -117,6 +117,7 @@ def test_the_page_s_commands_send_and_act_on_the_failure(tmp_path: Path) -> None
             asked = machine.run(replaced(block(PAGE, "ask"), {"8080": ports["8080"]}))
             said = (tmp_path / "said").read_text()
             played = machine.run(replaced(block(PAGE, "play"), {"8080": ports["8080"]}))
+            listed = machine.run(replaced(block(PAGE, "own-program"), {".venv/bin/python": sys.executable}))
         finally:
             for pid in pids:
                 os.kill(int(pid), signal.SIGKILL)
@@ -125,6 +126,7 @@ def test_the_page_s_commands_send_and_act_on_the_failure(tmp_path: Path) -> None
     assert '"status":"failed"' in asked
     assert "30005" in asked
     assert "50 messages" in played
+    assert "msg_order-790_0: failed after 4 events\n" in listed
 
 
 def test_the_pretended_red_cloud_delivers_again_what_nobody_took_and_is_the_same_after_a_restart(
@@ -337,6 +339,13 @@ def test_the_library_code_in_the_text_runs(tmp_path: Path, monkeypatch: pytest.M
     with Ledger.open_existing("sqlite:///ledger.db") as ledger:
         assert ledger.message("msg_1").status is Status.SENT
         assert [each.receipt.body for each in ledger.quarantined(limit=5)] == [b"?"]
+
+
+def test_the_program_of_one_s_own_says_how_it_is_called() -> None:
+    ended = subprocess.run([sys.executable, EXAMPLES / "own_program.py"], capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr == "usage: own_program.py DATABASE_URL, such as sqlite:///ledger.db\n"
 
 
 def test_the_ledger_can_be_used_as_a_library(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,11 +167,10 @@ def test_without_a_seed_or_a_start_it_happens_about_now(receiver: Receiver) -> N
     assert now_us() - 120_000_000 < began_us < now_us()
 
 
-def test_the_key_is_read_from_the_environment(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_key_is_given_as_an_option(receiver: Receiver) -> None:
     receiver.key = "prefix_key"
-    monkeypatch.setenv("LEDGER_API_KEY", "prefix_key")
 
-    assert "exactly once: yes" in run(receiver).stdout
+    assert "exactly once: yes" in run(receiver, "--sends", "--api-key", "prefix_key").stdout
 
 
 def test_a_ledger_that_may_not_be_read_is_said_to_be_unchecked(receiver: Receiver) -> None:
