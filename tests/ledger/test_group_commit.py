@@ -9,11 +9,11 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Semaphore, Thread
 
 import pytest
 
-from ledger.commit_channel import CommitChannel, commit_for
+from ledger.commit_channel import LENGTH_BYTES, LOOKS_MAX, CommitChannel, commit_for
 from ledger.errors import QueueFull, ShuttingDown, StoreUnavailable
 from ledger.facts import Fact, Item, Outcome, Placed, Quarantined, UnreadableDelivery
 from ledger.group_commit import (
@@ -174,6 +174,8 @@ def test_the_queue_and_a_batch_are_bounded_in_bytes_too(gate: Gate) -> None:
                 await group.submit(large[-1])
             gate.open.set()
             await asyncio.gather(*waiting)
+
+            assert placed(await group.submit(large[-1])).is_new
 
         largest = max(sum(size_of(item) for item in batch) for batch in gate.batches)
         assert BATCH_BYTES_MAX <= largest < BATCH_BYTES_MAX + size_of(large[0])
@@ -367,6 +369,59 @@ def test_what_is_not_answered_in_time_is_not_known_and_its_late_answer_is_nobody
 
     asyncio.run(story())
     assert len(stored_facts(ledger)) == 2
+
+
+def test_who_commits_slowly_all_the_time_is_not_taken_for_one_who_stands_still(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked, look = Semaphore(0), CommitChannel._look  # noqa: SLF001 - each commit takes until the next look
+
+    def look_and_tell(channel: CommitChannel, seen: asyncio.Future[bytes], looks: int) -> None:
+        look(channel, seen, looks)
+        looked.release()
+
+    def slowly(items: Sequence[Item]) -> list[Outcome]:
+        assert looked.acquire(timeout=PATIENCE_S)
+        return ledger.commit(items)
+
+    monkeypatch.setattr("ledger.commit_channel.LOOK_EVERY_S", 0.02)
+    monkeypatch.setattr(CommitChannel, "_look", look_and_tell)
+
+    async def story() -> None:
+        async with opened(slowly) as group:
+            for each in many(2 * LOOKS_MAX):
+                assert placed(await group.submit(each)).is_new
+
+    asyncio.run(story())
+
+
+def test_a_batch_that_is_cut_off_is_not_committed() -> None:
+    committed: list[Sequence[Item]] = []
+
+    def commit(items: Sequence[Item]) -> list[Outcome]:
+        committed.append(items)
+        return []
+
+    end, other_end = socket.socketpair()
+    with end:
+        end.sendall((100).to_bytes(LENGTH_BYTES, "big") + b"\x91")
+    commit_for(other_end, commit, on_commit=lambda: None)
+
+    assert committed == []
+
+
+def test_once_who_commits_has_ended_nobody_waits_for_it() -> None:
+    async def story() -> None:
+        end, other_end = socket.socketpair()
+        channel = CommitChannel(end)
+        other_end.close()
+        with pytest.raises(StoreUnavailable, match="who commits has ended"):
+            await channel.commit([fact(queued())])  # which finds that out
+        with pytest.raises(StoreUnavailable, match="who commits has ended; nothing was stored"):
+            await channel.commit([fact(queued())])
+        channel.close()
+
+    asyncio.run(asyncio.wait_for(story(), PATIENCE_S))
 
 
 def test_unreadable_deliveries_wait_in_the_same_queue(gate: Gate) -> None:

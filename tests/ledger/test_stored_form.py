@@ -32,6 +32,7 @@ from ledger.events import (
 )
 from ledger.facts import partition_of
 from ledger.mapper import EVENT_CLASSES, EventCodec, MessageMapper, StreamEvent
+from ledger.webhooks import fact_key
 from tests.builders import NOW_US, sent, signature_of
 
 GOLDEN = sorted(Path(__file__).parent.joinpath("golden").glob("stored-form-*.json"))
@@ -73,6 +74,16 @@ def test_every_golden_file_that_was_ever_written_is_still_read(file: Path) -> No
 def test_the_ids_of_streams_are_for_ever() -> None:
     assert stream_id("msg_abc123") == UUID("118919b8-f87b-5bc1-b03c-a23fb9f2ce6e")
     assert [partition_of(stream_id("msg_abc123").bytes, each) for each in (1, 4, 1024)] == [0, 0, 440]
+
+
+def test_fact_keys_are_for_ever() -> None:
+    """With another formula whatever is delivered again after an upgrade would be new."""
+    said: dict[str, object] = {"b": [1, 1.5, None, True], "a": "\u00e9\u2028"}
+
+    assert {source: fact_key(source, said).hex() for source in ("webhook", "acceptance")} == {
+        "webhook": "12436ee303c3721d0379dfd7ccbbc7b9",
+        "acceptance": "540ba96a2a6143d32ffdec072dafaec4",
+    }
 
 
 class MessageSentThroughACarrier(MessageSent, frozen=True, array_like=True):

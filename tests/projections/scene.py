@@ -24,6 +24,7 @@ from ledger.store.reads import events_after
 from projections.checkpoints import Generation
 from projections.inbound_conversations import INBOUND_CONVERSATIONS, InboundConversationsProjection
 from projections.message_status import MESSAGE_STATUS, MessageStatusProjection, row_of
+from projections.projecting import Projector
 from projections.projection import Projection
 from projections.queries_messages import MessageStatus
 from projections.read_models import ReadModels
@@ -176,6 +177,13 @@ def projection_of(scene: Scene, name: str) -> Projection:
         return MessageStatusProjection()
     assert name == INBOUND_CONVERSATIONS
     return InboundConversationsProjection(scene.ledger.partitions)
+
+
+def projector_of(scene: Scene) -> Projector:
+    """Whoever projects partition 0 into the first rows of message-status; several may."""
+    stores = scene.read_models.stores
+    projection = projection_of(scene, MESSAGE_STATUS)
+    return Projector(stores.rows, stores.log, stores.codec, projection, Generation(MESSAGE_STATUS, 1), 0)
 
 
 def outbound(kind: str, message_id: str, sequence: int, **members: object) -> JSON:

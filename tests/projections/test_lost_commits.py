@@ -9,8 +9,7 @@ from ledger.store.driver import fetch, placeholder_of
 from projections.checkpoints import Checkpoint, Generation, OvertakenByAnother, checkpoint, checkpoints_of, lock
 from projections.log_batches import Bounds
 from projections.message_status import MESSAGE_STATUS
-from projections.projecting import Projector
-from tests.projections.scene import Scene, outbound, projection_of
+from tests.projections.scene import Scene, outbound, projector_of
 
 GENERATION = Generation(MESSAGE_STATUS, 1)
 TEN, TWO = Bounds(10, 1_000_000), Bounds(2, 1_000_000)
@@ -20,12 +19,6 @@ TEN, TWO = Bounds(10, 1_000_000), Bounds(2, 1_000_000)
 def filled(scene: Scene) -> Scene:
     scene.deliver(*(outbound("sent", f"msg_{number}", 1) for number in range(30)))
     return scene
-
-
-def projector_of(scene: Scene) -> Projector:
-    stores = scene.read_models.stores
-    projection = projection_of(scene, MESSAGE_STATUS)
-    return Projector(stores.rows, stores.log, stores.codec, projection, GENERATION, 0)
 
 
 def crash_back_to(scene: Scene, at: Checkpoint) -> None:
@@ -116,6 +109,21 @@ def test_what_was_computed_before_a_message_was_folded_again_is_never_written_af
 
     with pytest.raises(OvertakenByAnother):
         ours.commit(prepared)
+
+
+def test_a_batch_that_another_has_projected_is_not_projected_again(filled: Scene) -> None:
+    ours, other = projector_of(filled), projector_of(filled)
+    other.apply(other.batch(0, TEN))
+
+    with pytest.raises(OvertakenByAnother):
+        ours.apply(ours.batch(0, TEN))
+
+
+def test_a_batch_that_skips_events_is_not_projected(filled: Scene) -> None:
+    ours = projector_of(filled)
+
+    with pytest.raises(OvertakenByAnother):
+        ours.apply(ours.batch(10, TEN))
 
 
 def test_what_was_folded_a_moment_ago_is_not_gone_on_with_where_another_was_faster_since(scene: Scene) -> None:

@@ -10,18 +10,19 @@ from ledger.events import MessageEvent
 from ledger.message import Fold
 from ledger.provider import Effect
 from projections import rebuild as rebuild_module
-from projections.checkpoints import OvertakenByAnother
+from projections.checkpoints import OvertakenByAnother, checkpoint
 from projections.inbound_conversations import INBOUND_CONVERSATIONS
 from projections.log_batches import Bounds
 from projections.message_status import MESSAGE_STATUS
 from projections.projecting import is_poison
-from tests.projections.scene import Scene, inbound, outbound
+from tests.projections.scene import Scene, inbound, outbound, projector_of
 
 NAMES = (MESSAGE_STATUS, INBOUND_CONVERSATIONS)
 LARGER_THAN_A_COLUMN = 2**63
 """What msgpack can hold, and a column cannot."""
 
 SECRET = "+15550009999"
+ONE = Bounds(1, 1_000_000)
 
 
 @pytest.mark.parametrize(
@@ -91,6 +92,51 @@ def test_what_may_be_a_mistake_of_ours_stops_nothing_and_is_an_error_in_the_log_
 
     assert scene.read_models.retry(MESSAGE_STATUS) == (0, 1)
     assert "could not be folded again into message-status: TypeError (at projections/" in caplog.messages[-1]
+
+
+def test_who_has_parked_an_event_goes_on_knowing_that_one_is_parked(scene: Scene) -> None:
+    scene.append_unreadable("msg_1")
+    ours = projector_of(scene)
+
+    at = ours.apply(ours.batch(0, ONE))
+
+    with scene.read_models.stores.rows.reading() as connection:
+        assert (at, at.parked) == (checkpoint(connection, ours.generation, 0), 1)
+
+
+def test_an_event_is_not_parked_where_another_has_gone_on_meanwhile(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene.append_unreadable("msg_1")
+    scene.deliver(outbound("sent", "msg_2", 1))
+    ours, other = projector_of(scene), projector_of(scene)
+    forget = ours.forget_recent  # the last thing before it is parked
+
+    def forget_while_another_goes_on() -> None:
+        forget()
+        other.apply(other.batch(0, Bounds(2, 1_000_000)))
+
+    monkeypatch.setattr(ours, "forget_recent", forget_while_another_goes_on)
+    with pytest.raises(OvertakenByAnother):
+        ours.apply(ours.batch(0, ONE))
+
+
+def test_what_was_parked_before_a_rebuild_holds_up_nothing_after_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_on_failures(monkeypatch)
+    scene.deliver(outbound("failed", "msg_1", 1))
+    scene.read_models.catch_up()
+    monkeypatch.undo()
+    scene.read_models.claim_rebuild(MESSAGE_STATUS).run()
+    scene.append_unreadable("msg_2")
+    scene.read_models.catch_up()
+
+    scene.deliver(outbound("delivery", "msg_1", 2))
+    scene.read_models.catch_up()
+
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
+    assert scene.read_models.projection_status(MESSAGE_STATUS).parked == 1
 
 
 def test_why_a_rebuild_projects_a_batch_with_care_is_said(

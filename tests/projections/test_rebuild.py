@@ -43,7 +43,7 @@ from projections.log_batches import Bounds
 from projections.message_ranges import MessageFilters
 from projections.message_status import MESSAGE_STATUS
 from projections.projecting import Projector
-from projections.rebuild import Ending, Rebuild
+from projections.rebuild import Ending, Rebuild, RebuildReport
 from projections.register import RegisterEntry, locked_entry, register_entry
 from projections.rows import upsert
 from tests import forks
@@ -179,6 +179,15 @@ def test_what_is_summed_up_is_compared_as_well(any_scene: Scene) -> None:
     assert any_scene.read_models.claim_rebuild(INBOUND_CONVERSATIONS).run().rows_differing == 0
 
 
+def test_a_row_of_the_last_of_all_keys_is_compared_as_well(any_scene: Scene) -> None:
+    scene = filled(any_scene)
+    last = literal(scene, b"\xff" * 16)
+    break_rows(scene, f"UPDATE message_status_g1 SET stream_id = {last} WHERE message_id = 'msg_7'")  # noqa: S608 - a test's own names
+
+    # One that is no message's, and one that is not there.
+    assert scene.read_models.claim_rebuild(MESSAGE_STATUS).run().rows_differing == 2
+
+
 def literal(scene: Scene, key: bytes) -> str:
     return f"x'{key.hex()}'" if scene.read_models.stores.rows.is_sqlite else f"'\\x{key.hex()}'"
 
@@ -305,6 +314,34 @@ def test_what_readers_of_the_live_rows_have_seen_is_in_those_that_take_their_pla
     rebuild.run()
 
     assert scene.held("msg_1").message.sequence == next(sequences) - 1
+
+
+@pytest.mark.parametrize("events_max, catch_ups", [(3, 1), (2, 2)])
+def test_a_switch_catches_up_with_few_events_and_leaves_many_to_another_look_at_the_log(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, events_max: int, catch_ups: int
+) -> None:
+    """Nobody writes while it does, so they are few; they may be several batches all the same."""
+    monkeypatch.setattr(rebuild_module, "SWITCH_EVENTS_MAX", events_max)
+    monkeypatch.setattr(rebuild_module, "BATCH", Bounds(1, 1_000_000))
+    rebuild = filled(scene, 4).read_models.claim_rebuild(MESSAGE_STATUS)
+    switch, catch_up, caught_up = rebuild._switch, rebuild._catch_up, list[None]()  # noqa: SLF001 - the others go on in between
+
+    def catch_up_before_others_project() -> None:
+        catch_up()
+        if not caught_up:
+            scene.deliver(*(outbound("delivery", "msg_1", sequence) for sequence in (3, 4, 5)))
+            scene.read_models.catch_up()
+        caught_up.append(None)
+
+    def switch_while_others_project(compared: comparison.Comparison) -> RebuildReport:
+        monkeypatch.setattr(rebuild, "_catch_up", catch_up_before_others_project)
+        return switch(compared)
+
+    monkeypatch.setattr(rebuild, "_switch", switch_while_others_project)
+    rebuild.run()
+
+    assert len(caught_up) == catch_ups
+    assert scene.live_rows(MESSAGE_STATUS) == [scene.folded_rows()]
 
 
 def test_nobody_moves_the_live_rows_on_between_the_last_look_at_them_and_the_switch(
@@ -610,6 +647,23 @@ def test_of_two_that_claim_at_once_one_is_refused(postgres: PrivatePostgres, mon
 
     assert isinstance(refused, RebuildRunning)
     assert str(refused) == "another rebuild of message-status was started at the same moment"
+
+
+def test_a_cancel_right_before_the_switch_is_obeyed(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    rebuild = filled(scene).read_models.claim_rebuild(MESSAGE_STATUS)
+    catch_up, catch_ups = rebuild._catch_up, count(1)  # noqa: SLF001 - the second is the last thing before the switch
+
+    def catch_up_before_somebody_cancels() -> None:
+        catch_up()
+        if next(catch_ups) == 2:
+            cancel(scene)
+
+    monkeypatch.setattr(rebuild, "_catch_up", catch_up_before_somebody_cancels)
+    with pytest.raises(RebuildCancelled):
+        rebuild.run()
+
+    with scene.read_models.stores.rows.reading() as connection:
+        assert register_entry(connection, MESSAGE_STATUS).live == 1
 
 
 def test_a_cancel_that_meets_the_switch_waits_for_it_and_is_told_that_nothing_is_rebuilt(

@@ -79,6 +79,17 @@ def test_appends_that_follow_one_another_share_passes(tmp_path: Path) -> None:
     assert len(events_of_a_pass) <= 2 + took_s / REST_S_MIN
 
 
+def test_what_is_left_over_in_a_pass_is_gone_on_with_at_once(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    for rest in ("REST_S_MIN", "REST_S_MAX"):
+        monkeypatch.setattr(runner_module, rest, 600.0)
+    monkeypatch.setattr(runner_module, "LIVE", Bounds(1, 1_000_000))
+    *_, last = scene.deliver(*(outbound("sent", f"msg_{number}", 1) for number in range(5)))
+
+    scene.read_models.start()
+
+    assert reached(scene, last)
+
+
 def test_a_pass_visits_the_partitions_where_something_is_new_and_no_other(store_url: str) -> None:
     visited: list[object] = []
 

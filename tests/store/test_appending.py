@@ -198,6 +198,22 @@ def test_a_page_of_the_quarantine_is_read_in_its_order_and_not_sorted(tmp_path: 
     ]
 
 
+def test_the_quarantine_pages_once_through_what_came_in_one_microsecond_whatever_the_planner_takes(
+    ledger: Ledger,
+) -> None:
+    deliveries = [kept_unread(b"%d" % number) for number in range(40)]
+    ledger.commit(deliveries)
+    with ledger.database.writing() as connection:
+        connection.exec_driver_sql("DROP INDEX quarantine_by_time")
+
+    found, after = list[str](), (-1, "")
+    while page := ledger.quarantined(after=after, limit=3):
+        found += [each.quarantine_id for each in page]
+        after = (NOW_US, found[-1])
+
+    assert found == sorted(each.quarantine_id.hex() for each in deliveries)
+
+
 def test_of_two_replays_at_once_each_counts_what_it_replayed_itself(
     ledger: Ledger, store_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from ledger.reception import Reception
 from ledger.sends import parse_send, send_of
 from ledger.store.damage import StoreDamaged
 from ledger.store.database import Database
-from ledger.store.driver import said
+from ledger.store.driver import run, said
 from ledger.store.log import Head, lock_head, lock_heads
 from ledger.store.postgres import CONNECTIONS_MAX, TIMEOUTS_MS, WRITER_IDLE_MS_MAX
 from ledger.store.reads import heads
@@ -582,6 +582,19 @@ def test_a_commit_that_waits_for_one_partition_keeps_nobody_from_a_later_one(pos
             Placed(Position(1, 1), 1, is_new=False),
             Placed(Position(0, 1), 1, is_new=True),
         ]
+
+
+def test_heads_are_locked_in_the_order_of_the_partitions_however_they_lie_on_the_disk(
+    postgres: PrivatePostgres,
+) -> None:
+    """As PostgreSQL gives them where it takes them from the table, in which the first has moved behind the second."""
+    with postgres.fresh_database() as url, Ledger.open(url, partitions=2) as ledger:
+        moved = "WITH moved AS (DELETE FROM partition_heads WHERE partition = 0 RETURNING *)"
+        with ledger.database.writing() as connection:
+            run(connection, f"{moved} INSERT INTO partition_heads SELECT * FROM moved")  # noqa: S608 - no value in it
+        with ledger.database.writing() as connection:
+            run(connection, "SET LOCAL enable_indexscan = off")
+            assert list(lock_heads(connection, (0, 1))) == [0, 1]
 
 
 def _one_fact_of_each_partition(partitions: int) -> list[Fact]:

@@ -68,6 +68,23 @@ def test_a_stream_is_looked_for_in_its_partition_alone(store_url: str, length: i
                 assert find(connection, {stream: elsewhere} | others, {last: elsewhere} | others) == ({}, {})
 
 
+def test_keys_of_one_partition_are_asked_for_there_and_nowhere_else(store_url: str) -> None:
+    """Its number is a value of its own then, by which a distributed PostgreSQL knows the one machine that it has to ask."""
+    with Ledger.open(store_url, partitions=2) as ledger, ledger.database.reading() as connection:
+        asked: list[str] = []
+
+        @engine_events.listens_for(connection.engine, "before_cursor_execute")
+        def note(_connection: object, _cursor: object, statement: str, *_how: object) -> None:
+            asked.append(statement)
+
+        find(connection, {b"one": 1, b"another": 1})
+        find(connection, {b"one": 1, b"another": 0})
+
+        assert asked == [
+            events_text(FIRST_EVENTS, 2, connection.dialect.name, home) for home in (ONE_HOME, EACH_ITS_HOME)
+        ]
+
+
 @pytest.mark.parametrize("home", [ONE_HOME, EACH_ITS_HOME])
 def test_no_planner_without_statistics_reads_a_partition_for_a_batch(store_url: str, home: str) -> None:
     with Ledger.open(store_url) as ledger:
