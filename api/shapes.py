@@ -195,7 +195,7 @@ class Signature(Shape):
     verified: bool
 
 
-class HistoryEvent(Shape):
+class HistoryEvent(Shape, kw_only=True):
     """One event of a message. Of one whose effect is `unreadable`, nothing is known but version, position, hash and `topic`.
 
     `replayedAt` is there for what waited in quarantine: when it was recorded.
@@ -225,7 +225,7 @@ class History(Shape):
     next: str | None
 
 
-class FeedEvent(HistoryEvent, kw_only=True):
+class FeedEvent(HistoryEvent):
     """One event of the ledger. Its messageId is null where the event is unreadable and the first of its message."""
 
     message_id: Identifier | None
@@ -254,13 +254,13 @@ class ConversationMessage(Shape):
     """One message of a conversation."""
 
     message_id: Identifier
+    from_: str | None = field(name="from")
+    to: str | None
     body: Any
     media: Any
     occurred_at: Time | None
     received_at: Time
     position: PositionText
-    from_: str | None = field(name="from")
-    to: str | None
 
 
 class RebuildProgress(Shape):

@@ -98,13 +98,17 @@ class Ledger:
         """Makes items durable in one transaction; their outcomes in order. StoreUnavailable if it cannot.
 
         No items at all only prove that it could. ValueError, and nothing is stored, where one was made for another number of
-        partitions.
+        partitions; and on a distributed PostgreSQL where they are of several.
         """
         if not items:
             self.database.prove_writable()
             return []
         for item in items:
             self._expect_at_home(item)
+        if self.identity.is_distributed and len({item.partition for item in items}) > 1:
+            raise ValueError(
+                "this PostgreSQL is distributed: commit items of one partition together, and others by themselves"
+            )
         return commit(self.database, items)
 
     def message(self, message_id: str) -> Message:
@@ -234,7 +238,9 @@ class Ledger:
         recorded_at_us, accepted = self.accepted_request(idempotency_key)
         facts = acceptances_of(accepted, self.codec, partitions=self.partitions, now_us=recorded_at_us)
         with self.database.reading() as connection:
-            found = find_facts(connection, facts).places
+            found = dict[bytes, tuple[int, int]]()
+            for partition in {fact.partition for fact in facts}:  # as for a replay: one at a time
+                found |= find_facts(connection, [fact for fact in facts if fact.partition == partition]).places
         return RecordedSend(
             recorded_at_us,
             accepted,

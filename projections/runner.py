@@ -141,10 +141,10 @@ class Runner:
         self._tell_if_far_behind(sum(heads[partition] - done[partition] for partition in moved))
         for partition in sorted(moved, key=lambda each: (each - self._first) % len(heads)):
             if self._is_over.is_set():
-                return True
-            if self._thread is not None:
-                self._beat()
+                break
             try:
+                if self._thread is not None:
+                    self._beat()
                 left_here = self._advance(partition, heads[partition], len(heads))
             except Exception as error:
                 if failed is not None:
@@ -158,7 +158,7 @@ class Runner:
         self._is_left = left > 0
         if failed is not None:
             raise failed
-        if left == 0:
+        if left == 0 and not self._is_over.is_set():
             self._tell_if_caught_up()
         return bool(moved)
 

@@ -49,7 +49,9 @@ def _write(database_url: str, bell: Bell, control: socket.socket, told: Told) ->
             damage = ledger.database.damage
             told.tell(None, [damage.told] if damage and damage.told else [])
         if writing.has_lost_a_thread:
-            raise StoreUnavailable("nothing would be committed any more for one of the partitions")
+            raise StoreUnavailable(
+                "a thread that commits has died, and nothing of its partitions would be committed any more"
+            )
 
 
 def _ends_from(control: socket.socket) -> list[socket.socket]:

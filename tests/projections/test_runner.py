@@ -529,6 +529,26 @@ def test_a_pass_over_many_partitions_ends_after_the_batch_that_it_is_at(tmp_path
         assert len(batches) == 1
 
 
+def test_a_pass_that_is_stopped_after_a_failure_tells_of_it_and_not_that_all_is_well(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    runners = list[Runner]()
+
+    @contextmanager
+    def failing(_name: str, _told: Attributes) -> Iterator[None]:
+        yield
+        runners[0].stop()
+        raise RuntimeError("a partition fails")
+
+    with Scene(f"sqlite:///{tmp_path}/ledger.db", partitions=16, spans=failing) as scene:
+        scene.deliver(*(outbound("queued", f"msg_{number}", 1) for number in range(60)))
+        runners.append(scene.read_models.new_runner())
+
+        with pytest.raises(RuntimeError, match="a partition fails"):
+            runners[0].pass_once()
+    assert "caught up" not in caplog.text
+
+
 def test_within_a_pass_over_many_partitions_the_runner_goes_on_showing_that_it_is_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

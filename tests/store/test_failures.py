@@ -559,8 +559,12 @@ def test_on_a_distributed_database_each_partition_has_a_writer(postgres: Private
         extension = "SELECT 424242, 'citus', extowner, extnamespace, false, '13.0' FROM pg_extension LIMIT 1"
         columns = "oid, extname, extowner, extnamespace, extrelocatable, extversion"
         postgres.execute(f"INSERT INTO pg_extension ({columns}) {extension}", database=make_url(url).database)
+    first, second, _ = _one_fact_of_each_partition(3)
     with Ledger.open_existing(url) as ledger:
         assert ledger.writers == 3
+        assert [ledger.commit([each])[0].is_new for each in (first, second)] == [True, True]
+        with pytest.raises(ValueError, match="commit items of one partition together"):
+            ledger.commit([first, second])
 
 
 def test_a_commit_that_waits_for_one_partition_keeps_nobody_from_a_later_one(postgres: PrivatePostgres) -> None:
